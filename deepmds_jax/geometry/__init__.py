@@ -1,0 +1,20 @@
+"""Shapes in space: normalisation, Procrustes alignment, cameras and pose. Knows nothing of MDS."""
+
+from deepmds_jax.geometry.cameras import angles_from_rotation, project, rotation_from_angles
+from deepmds_jax.geometry.normalization import centre, min_max, standardize
+from deepmds_jax.geometry.pose import Placement, place_in_image
+from deepmds_jax.geometry.procrustes import Similarity, nearest_orthogonal, procrustes
+
+__all__ = [
+    "Placement",
+    "Similarity",
+    "angles_from_rotation",
+    "centre",
+    "min_max",
+    "nearest_orthogonal",
+    "place_in_image",
+    "procrustes",
+    "project",
+    "rotation_from_angles",
+    "standardize",
+]

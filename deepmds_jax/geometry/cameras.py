@@ -1,0 +1,61 @@
+"""From head-frame landmarks to image points.
+
+Head and camera frame share their axes: x right, y down, z away from the viewer. Angles are in
+degrees and say what one sees: positive yaw turns the face to the image's right, positive pitch
+turns it up, positive roll tilts it clockwise.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from deepmds_jax.geometry.normalization import centre
+
+
+def rotation_from_angles(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> jax.Array:
+    """Rotation (..., 3, 3) for column vectors: first yaw, then pitch, then roll; degrees."""
+    yaw, pitch, roll = (jnp.deg2rad(jnp.asarray(angle)) for angle in (yaw, pitch, roll))
+    yaw, pitch, roll = jnp.broadcast_arrays(-yaw, -pitch, roll)
+    one, zero = jnp.ones_like(yaw), jnp.zeros_like(yaw)
+
+    def matrix(*rows):
+        return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+    c, s = jnp.cos(yaw), jnp.sin(yaw)
+    about_y = matrix((c, zero, s), (zero, one, zero), (-s, zero, c))
+    c, s = jnp.cos(pitch), jnp.sin(pitch)
+    about_x = matrix((one, zero, zero), (zero, c, -s), (zero, s, c))
+    c, s = jnp.cos(roll), jnp.sin(roll)
+    about_z = matrix((c, -s, zero), (s, c, zero), (zero, zero, one))
+    return about_z @ about_x @ about_y
+
+
+def angles_from_rotation(rotation: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Yaw, pitch and roll in degrees, (...) each, of (..., 3, 3); the inverse of the above.
+
+    Pitch is within +-90; at +-90 exactly, yaw and roll are one angle and their split is arbitrary.
+    """
+    pitch = -jnp.arcsin(jnp.clip(rotation[..., 2, 1], -1, 1))
+    yaw = jnp.arctan2(rotation[..., 2, 0], rotation[..., 2, 2])
+    roll = jnp.arctan2(-rotation[..., 0, 1], rotation[..., 1, 1])
+    return jnp.rad2deg(yaw), jnp.rad2deg(pitch), jnp.rad2deg(roll)
+
+
+def project(points: jax.Array, rotation: jax.Array, field_of_view: jax.Array) -> jax.Array:
+    """Central projection of a turned head onto the plane through its centroid.
+
+    The camera looks at the centroid from the distance at which the sphere around the centroid
+    that holds all points fills the field of view; 0 degrees is orthography.
+
+    Args:
+      points: (..., N, 3) head-frame landmarks, any unit.
+      rotation: (..., 3, 3) from `rotation_from_angles`.
+      field_of_view: (...) degrees, in [0, 90].
+
+    Returns:
+      (..., N, 2) image points in the unit of `points`, origin where the centroid is seen.
+    """
+    seen = centre(points) @ jnp.swapaxes(rotation, -1, -2)
+    radius = jnp.sqrt(jnp.max(jnp.sum(seen**2, axis=-1), axis=-1))
+    inverse_distance = jnp.tan(jnp.deg2rad(field_of_view) / 2) / radius
+    depth = 1 + inverse_distance[..., None] * seen[..., 2]
+    return seen[..., :2] / depth[..., None]

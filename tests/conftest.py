@@ -1,0 +1,17 @@
+"""Shared fixtures."""
+
+import os
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """Folder of real data and independent results that is not part of the repository."""
+    folder = pathlib.Path(os.environ.get("DEEPMDS_SHARED", ROOT.parent / "shared"))
+    if not (folder / "oracles").is_dir():
+        pytest.skip(f"no shared data at {folder} (set DEEPMDS_SHARED)")
+    return folder

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from deepmds_jax.geometry import angles_from_rotation, project, rotation_from_angles
+
+# Head frame: x right, y down, z away from the viewer.
+NOSE, CROWN, LEFT_EAR = np.float32([0, 0, -1]), np.float32([0, -1, 0]), np.float32([1, 0, 0])
+
+
+@pytest.mark.parametrize(("angles", "point", "axis", "sign"), [
+    ((30, 0, 0), NOSE, 0, 1),  # positive yaw: nose to the image's right
+    ((0, 30, 0), NOSE, 1, -1),  # positive pitch: nose up
+    ((0, 0, 30), CROWN, 0, 1),  # positive roll: clockwise, the crown moves right
+    ((0, 0, 30), LEFT_EAR, 1, 1),  # and the image's right side moves down
+])
+def test_signs_of_the_angles(angles, point, axis, sign):
+    moved = rotation_from_angles(*angles) @ point
+    np.testing.assert_allclose(moved[axis], sign * 0.5, atol=1e-6)  # sin 30 degrees
+
+
+def test_angles_come_back_from_the_rotation():
+    rng = np.random.default_rng(0)
+    angles = rng.uniform((-180, -89, -180), (180, 89, 180), size=(500, 3)).T.astype(np.float32)
+    rotation = rotation_from_angles(*angles)
+    np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-5)
+    np.testing.assert_allclose(np.stack(angles_from_rotation(rotation)), angles, atol=2e-2)
+
+
+def test_orthography_drops_depth():
+    points = np.random.default_rng(0).normal(size=(4, 20, 3)).astype(np.float32)
+    seen = project(points, np.tile(np.eye(3, dtype=np.float32), (4, 1, 1)), np.zeros(4, np.float32))
+    np.testing.assert_allclose(seen, (points - points.mean(1, keepdims=True))[..., :2], atol=1e-6)
+
+
+def test_perspective_by_hand():
+    # Two points 1 before and 1 behind the centroid, both 0.75 up and then a pair 0.75 down: the
+    # sphere has radius 1.25; at 90 degrees tan(45) = 1, so the camera is 1.25 away. Depths are
+    # then 0.25 and 2.25, and y = 0.75 * 1.25 / depth = 3.75 and 0.416667.
+    points = np.float32([[0, -0.75, -1], [0, -0.75, 1], [0, 0.75, -1], [0, 0.75, 1]])
+    seen = project(points, np.eye(3, dtype=np.float32), np.float32(90))
+    np.testing.assert_allclose(seen[:, 1], [-3.75, -0.416667, 3.75, 0.416667], rtol=1e-4)
+    np.testing.assert_allclose(seen[:, 0], 0, atol=1e-6)
