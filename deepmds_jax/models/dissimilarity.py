@@ -1,0 +1,61 @@
+"""The dissimilarity network: 3D distances of landmark pairs from their frontal 2D positions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from deepmds_jax.models.layers import batch_norm, leaky_relu
+
+FEATURE_SIZES = {"paper": 6, "release": 5}
+
+
+def pair_features(points: jax.Array, kind: str = "paper") -> jax.Array:
+    """Features of all ordered pairs of landmarks, the same for (i, j) and (j, i).
+
+    Args:
+      points: (..., N, 2) float, frontal landmarks, min-max scaled.
+      kind: "paper" is eq. 6: |xi - xj|, xi * xj, exp(-|xi - xj|), elementwise, 6 numbers.
+        "release" is what the authors' scripts feed: xi * xj, exp(-|xi - xj|), ||xi - xj||, 5.
+
+    Returns:
+      (..., N, N, 6 or 5) float.
+
+    Raises:
+      ValueError: another kind.
+
+    Source: Kamyab & Azimifar (2022), eq. 6.
+    """
+    xi, xj = points[..., :, None, :], points[..., None, :, :]
+    difference, product = jnp.abs(xi - xj), xi * xj
+    closeness = jnp.exp(-difference)
+    if kind == "paper":
+        return jnp.concatenate([difference, product, closeness], axis=-1)
+    if kind == "release":
+        square = jnp.sum(difference**2, axis=-1, keepdims=True)
+        apart = square > 0  # the root has no gradient at 0
+        norm = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
+        return jnp.concatenate([product, closeness, norm], axis=-1)
+    raise ValueError(f"kind: expected one of {list(FEATURE_SIZES)}, got {kind!r}")
+
+
+class DissimilarityNetwork(nn.Module):
+    """Estimates the 3D Euclidean distance of a pair of landmarks from its features.
+
+    Five dense layers of 20, each followed by LeakyReLU and batch normalisation; the outputs of
+    the 2nd and the 4th are concatenated before the 5th; then dense 1 and batch normalisation.
+    Called on (..., 6) or (..., 5) float from `pair_features`; returns (...), in units of the
+    min-max scaled 3D shape. The output can be negative: its sign means nothing.
+
+    Source: Kamyab & Azimifar (2022), section 3.2 and eq. 8; layer sizes from the release: 2,423
+    trainable parameters and 202 moving statistics with its five features.
+    """
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
+        def hidden(x, i):
+            return batch_norm(train, f"norm{i}")(leaky_relu(nn.Dense(20, name=f"dense{i}")(x)))
+
+        second = hidden(hidden(features, 1), 2)
+        fourth = hidden(hidden(second, 3), 4)
+        x = hidden(jnp.concatenate([second, fourth], axis=-1), 5)
+        return batch_norm(train, "norm6")(nn.Dense(1, name="dense6")(x))[..., 0]
