@@ -1,0 +1,1 @@
+"""Where faces come from: morphable models, views of them, landmark and shape files."""

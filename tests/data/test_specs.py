@@ -1,0 +1,61 @@
+import pathlib
+
+import jax
+import pytest
+
+from deepmds_jax import topologies
+from deepmds_jax.data import specs
+from deepmds_jax.data.views import Choice, Uniform
+
+
+def test_every_spec_reads_and_names_known_topologies():
+    assert {"synthetic", "ict", "bfm"} <= set(specs.names())
+    for name in specs.names():
+        spec = specs.load_spec(name)
+        assert spec.name == name
+        for topology in spec.topologies:
+            topologies.get(topology)
+
+
+def test_the_papers_views():
+    perspective, turned, frontal = specs.load_spec("bfm").views
+    assert (perspective.share, turned.share, frontal.share) == (0.3, 0.3, 0.4)
+    assert perspective.yaw == Uniform(-45, 45)
+    assert perspective.field_of_view == Uniform(0, 5)
+    assert turned.yaw == Choice((-45, 0, 45))
+    assert frontal.yaw == Choice((0,))
+
+
+def test_unknown_dataset_raises():
+    with pytest.raises(ValueError, match="'lfw'"):
+        specs.load_spec("lfw")
+
+
+def test_missing_files_say_what_from_where_and_where_to():
+    spec = specs.load_spec("bfm")
+    with pytest.raises(ValueError, match=r"01_Morphable.*faces\.dmi\.unibas\.ch.*--data_dir"):
+        specs.load_model(spec, "bfm72", pathlib.Path("nowhere"))
+
+
+def test_topology_the_dataset_does_not_have_raises():
+    with pytest.raises(ValueError, match="'bfm72'"):
+        specs.load_model(specs.load_spec("ict"), "bfm72", pathlib.Path("nowhere"))
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("share = 0.5", "sum to 0.5"),
+    ("share = 1.0\nyawn = 3", "yawn"),
+    ("share = 1.0\nyaw = [1, 2, 3]", "positional"),
+])
+def test_wrong_specs_name_the_entry(tmp_path, monkeypatch, line, message):
+    text = (specs._folder() / "synthetic.toml").read_text()
+    (tmp_path / "wrong.toml").write_text(f"{text.split('[[views]]')[0]}\n[[views]]\n{line}\n")
+    monkeypatch.setattr(specs, "_FOLDERS", (tmp_path,))
+    with pytest.raises(ValueError, match=message):
+        specs.load_spec("wrong")
+
+
+def test_synthetic_needs_no_folder():
+    model = specs.load_model(specs.load_spec("synthetic"), "bfm72", pathlib.Path("nowhere"))
+    assert model.mean.shape == (72, 3)
+    assert jax.tree.leaves(model)[0].dtype == "float32"

@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
+from deepmds_jax.data.views import Choice, Uniform, ViewGroup, sample_faces
+from deepmds_jax.geometry import place_in_image
+
+draw = jax.jit(sample_faces, static_argnames=("views", "num_faces", "expression"))
+
+
+@pytest.fixture(scope="module")
+def rigid():
+    """A model without variation, so that poses can be told from the images."""
+    mean = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    empty = jnp.zeros((0, 40, 3))
+    return MorphableModel(jnp.asarray(mean), empty, empty, topology="none", unit="mm")
+
+
+def test_same_key_same_faces_other_key_others(rigid):
+    views = (ViewGroup(1.0, yaw=Uniform(-45, 45)),)
+    a, b, c = (draw(jax.random.key(i), rigid, views, 8) for i in (0, 0, 1))
+    np.testing.assert_array_equal(a.x2d, b.x2d)
+    assert np.abs(a.x2d - c.x2d).max() > 0.1
+
+
+def test_shares_and_ranges_are_those_of_the_spec(rigid):
+    views = (
+        ViewGroup(0.3, yaw=Uniform(10, 40), pitch=Uniform(-30, -5)),
+        ViewGroup(0.2, yaw=Choice((-60.0, -20.0))),
+        ViewGroup(0.5, roll=Choice((7.0,))),
+    )
+    num = 4000
+    faces = draw(jax.random.key(0), rigid, views, num)
+    pose = jax.jit(place_in_image)(faces.points, faces.x2d)
+    yaw, pitch, roll = (np.asarray(x) for x in (pose.yaw, pose.pitch, pose.roll))
+    first, third = yaw > 5, np.abs(roll - 7) < 0.1
+    second = ~first & ~third
+    # Three standard deviations of a binomial share at 4000 draws: 0.024.
+    for found, share in ((first, 0.3), (second, 0.2), (third, 0.5)):
+        assert abs(found.mean() - share) < 0.024
+    assert (yaw[first].min(), yaw[first].max()) == pytest.approx((10, 40), abs=0.5)
+    assert (pitch[first].min(), pitch[first].max()) == pytest.approx((-30, -5), abs=0.5)
+    assert set(np.round(yaw[second])) == {-60.0, -20.0}
+    np.testing.assert_allclose(yaw[third], 0, atol=0.05)
+
+
+def test_shapes_have_the_modes_variances_and_expressions():
+    mode, smile = np.zeros((2, 4, 3), np.float32)
+    mode[1, 0], smile[2, 1] = 2, 1
+    model = MorphableModel(jnp.ones((4, 3)), jnp.asarray(mode)[None], jnp.asarray(smile)[None],
+                           topology="none", unit="mm")
+    neutral = np.asarray(sample_shapes(model, jax.random.key(0), 5000))
+    assert neutral[:, 1, 0].mean() == pytest.approx(1, abs=0.09)  # three standard errors
+    assert neutral[:, 1, 0].std() == pytest.approx(2, abs=0.06)
+    np.testing.assert_array_equal(neutral[:, 2, 1], 1)
+    moved = np.asarray(sample_shapes(model, jax.random.key(0), 5000, expression=True))[:, 2, 1] - 1
+    assert 0 <= moved.min() < 0.01
+    assert 0.9 < moved.max() <= 1
