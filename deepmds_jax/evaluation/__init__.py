@@ -1,0 +1,1 @@
+"""How good a reconstruction is, against what, and how it is shown."""

@@ -1,0 +1,99 @@
+"""Checkpoints of a training run, by Orbax: atomic, and enough to rebuild the model."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from deepmds_jax.reconstruct import Config, Params
+
+
+class Checkpoints:
+    """The checkpoints of one run: a folder per stage, and in each what the run is.
+
+    Args:
+      workdir: folder of the run.
+      run: JSON-like description of the run; resuming under another one is an error.
+      reference: (N, 3) `Params.reference`, kept with the weights.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, run: dict[str, Any], reference: jax.Array):
+        self._workdir = pathlib.Path(workdir).absolute()
+        self._run = run
+        self._reference = reference
+        self._managers = {}
+
+    def restore(self, stage: str, state: Any) -> Any:
+        """The state of the last checkpoint, or `state` where there is none yet.
+
+        Raises:
+          ValueError: the checkpoint is of another run; names what differs.
+        """
+        manager = self._manager(stage)
+        if manager.latest_step() is None:
+            return state
+        target = {"state": state, "reference": self._reference}
+        found = manager.restore(manager.latest_step(), args=ocp.args.Composite(
+            run=ocp.args.JsonRestore()))["run"]
+        differing = [k for k in self._run if found.get(k) != self._run[k]]
+        if differing:
+            name = differing[0]
+            raise ValueError(f"workdir: {self._workdir} holds a run with {name}="
+                             f"{found.get(name)}, this one has {name}={self._run[name]}; "
+                             "choose another --workdir or the same flags")
+        restored = manager.restore(manager.latest_step(), args=ocp.args.Composite(
+            weights=ocp.args.StandardRestore(target)))
+        return restored["weights"]["state"]
+
+    def save(self, stage: str, step: int, state: Any) -> None:
+        """Writes the state of a step, whole or not at all; the one before it is then dropped."""
+        weights = {"state": state, "reference": self._reference}
+        self._manager(stage).save(step, args=ocp.args.Composite(
+            weights=ocp.args.StandardSave(weights), run=ocp.args.JsonSave(self._run)))
+
+    def close(self) -> None:
+        """Waits until everything is written."""
+        for manager in self._managers.values():
+            manager.close()
+
+    def _manager(self, stage: str) -> ocp.CheckpointManager:
+        if stage not in self._managers:
+            self._managers[stage] = _open(self._workdir / stage, create=True)
+        return self._managers[stage]
+
+
+def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]:
+    """Loads the networks of a training run from its latest checkpoints.
+
+    Returns:
+      The parameters, and the description of the run.
+
+    Raises:
+      ValueError: the folder holds no checkpoint of both networks.
+    """
+    trees = {}
+    for stage in ("autoencoder", "dissimilarity"):
+        folder = pathlib.Path(workdir).absolute() / stage
+        step = None
+        if folder.is_dir():
+            manager = _open(folder, create=False)
+            step = manager.latest_step()
+        if step is None:
+            raise ValueError(f"{workdir}: no checkpoint of the {stage} network; "
+                             "expected the --workdir of a bin/train run that trained both")
+        restored = manager.restore(step, args=ocp.args.Composite(
+            weights=ocp.args.StandardRestore(), run=ocp.args.JsonRestore()))
+        manager.close()
+        run, weights = restored["run"], restored["weights"]
+        trees[stage] = jax.tree.map(jnp.asarray, weights["state"]["variables"])
+    config = Config(**{f.name: run[f.name] for f in dataclasses.fields(Config)})
+    return Params(**trees, reference=jnp.asarray(weights["reference"]), config=config), run
+
+
+def _open(folder: pathlib.Path, create: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, create=create)
+    return ocp.CheckpointManager(folder, options=options, item_names=("weights", "run"))

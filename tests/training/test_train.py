@@ -1,0 +1,163 @@
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import tensorboardX
+from safetensors.numpy import load_file
+
+from deepmds_jax import load_params
+from deepmds_jax.data import specs, synthetic
+from deepmds_jax.reconstruct import Config
+from deepmds_jax.training import Run, checkpoints, fit, load_checkpoint, train
+from deepmds_jax.weights import read_metadata
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SPEC = specs.load_spec("synthetic")
+RUN = Run(Config("flame51"), num_train=160, autoencoder_epochs=30, dissimilarity_epochs=2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return synthetic.load("flame51")
+
+
+@pytest.fixture(scope="module")
+def finished(model, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished")
+    return workdir, train(RUN, SPEC, model, workdir)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_both_losses_fall(model, tmp_path, monkeypatch):
+    curve = {}
+    monkeypatch.setattr(
+        tensorboardX.SummaryWriter, "add_scalar",
+        lambda self, tag, value, step: curve.setdefault(tag, []).append(value),
+    )
+    train(RUN, SPEC, model, tmp_path)
+    assert len(curve["autoencoder/loss"]) == 30  # a look per epoch of 10 steps
+    assert curve["autoencoder/loss"][-1] < 0.1 * curve["autoencoder/loss"][0]
+    assert curve["dissimilarity/loss"][-1] < 0.5 * curve["dissimilarity/loss"][0]
+
+
+def test_curves_checkpoints_and_weights_are_written(finished):
+    workdir, params = finished
+    assert list((workdir / "tensorboard").glob("events*"))
+    assert_equal(load_checkpoint(workdir)[0], params)
+    assert_equal(load_params(workdir / "weights.safetensors"), params)
+    metadata = read_metadata(workdir / "weights.safetensors")
+    assert metadata["dataset"] == "synthetic"
+    assert metadata["seed"] == "0"
+    # The reference is the mean face with unit root-mean-square distance to its centroid.
+    assert np.mean(np.sum(np.square(params.reference), axis=1)) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("looks", [2, 31])  # in the first stage, in the second
+def test_an_interrupted_run_ends_at_the_same_numbers(
+    finished, model, tmp_path, monkeypatch, looks
+):
+    seen = iter(range(looks))
+
+    def interrupt(self, *args):
+        if next(seen, None) is None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
+        patch.setattr(fit, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+        with pytest.raises(KeyboardInterrupt):
+            train(RUN, SPEC, model, tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+    assert_equal(train(RUN, SPEC, model, tmp_path), finished[1])
+
+
+def test_a_finished_run_is_not_trained_again(finished, model, monkeypatch):
+    def never(*args):
+        raise AssertionError("a step was run")
+
+    monkeypatch.setattr(tensorboardX.SummaryWriter, "add_scalar", never)
+    assert_equal(train(RUN, SPEC, model, finished[0]), finished[1])
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"seed": 1}, "seed=0, this one has seed=1"),
+    ({"config": Config("bfm72")}, "topology=flame51, this one has topology=bfm72"),
+])
+def test_the_workdir_of_another_run_is_refused(finished, changed, message):
+    run = dataclasses.replace(RUN, **changed)
+    with pytest.raises(ValueError, match=message):
+        train(run, SPEC, synthetic.load(run.config.topology), finished[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(model, tmp_path):
+    run = dataclasses.replace(RUN, learning_rate=1e38)
+    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step \d+.*learning_rate"):
+        train(run, SPEC, model, tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_too_few_faces_for_a_minibatch(model, tmp_path):
+    with pytest.raises(ValueError, match="num_train: a minibatch takes 16 faces, got 5"):
+        train(dataclasses.replace(RUN, num_train=5), SPEC, model, tmp_path)
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path, finished):
+    with pytest.raises(ValueError, match="no checkpoint of the autoencoder network"):
+        load_checkpoint(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "autoencoder").symlink_to(finished[0] / "autoencoder")
+    with pytest.raises(ValueError, match="no checkpoint of the dissimilarity network"):
+        load_checkpoint(tmp_path)
+
+
+def test_checkpoints_keep_one_step_each(finished):
+    for stage, steps in (("autoencoder", 300), ("dissimilarity", 320)):
+        manager = checkpoints._open(finished[0] / stage, create=False)
+        assert list(manager.all_steps()) == [steps]
+        manager.close()
+
+
+def run_bin(workdir, *flags, env=None, **options):
+    command = [
+        sys.executable, ROOT / "bin/train", "--topology=flame51", "--num_train=160",
+        "--autoencoder_epochs=30", "--dissimilarity_epochs=2", f"--workdir={workdir}", *flags,
+    ]
+    return subprocess.Popen(command, env={**os.environ, **(env or {})}, text=True, **options)
+
+
+def test_four_devices_give_the_numbers_of_one(finished, tmp_path):
+    flags = "--xla_force_host_platform_device_count=4"
+    process = run_bin(tmp_path, "--accelerator=cpu", env={"XLA_FLAGS": flags},
+                      stderr=subprocess.PIPE)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "autoencoder on 4 device(s)" in errors  # 16 faces
+    assert "dissimilarity on 3 device(s)" in errors  # 51 * 51 pairs
+    ours, theirs = (load_file(d / "weights.safetensors") for d in (tmp_path, finished[0]))
+    assert ours.keys() == theirs.keys()
+    for name in ours:  # sums in another order; 620 Adam steps amplify their rounding
+        np.testing.assert_allclose(ours[name], theirs[name], atol=2e-3, err_msg=name)
+
+
+def test_a_killed_program_resumes_to_the_same_numbers(finished, tmp_path):
+    process = run_bin(tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any((tmp_path / "autoencoder").glob("[0-9]*")) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the first stage is done, the second compiles
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = run_bin(tmp_path, stderr=subprocess.DEVNULL)
+    assert again.wait(timeout=300) == 0
+    ours, theirs = (load_file(d / "weights.safetensors") for d in (tmp_path, finished[0]))
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
