@@ -27,6 +27,7 @@ from deepmds_jax.geometry import place_in_image
 from deepmds_jax.reconstruct import Params, reconstruct_detailed
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_MAX_DRAWN = 20  # rows of a picture that can still be looked at
 
 _WEIGHTS = flags.DEFINE_string(
     "weights", None,
@@ -57,17 +58,18 @@ def main(paths: list[str]) -> None:
     params = _load_weights(landmarks)
     topology = topologies.get(params.config.topology)
     landmarks = _fitting(landmarks, topology, left_out)
-    photographs = _find_photographs(landmarks) if picture is not None else {}
+    drawn = list(landmarks)[:_MAX_DRAWN] if picture is not None else []
+    photographs = _open_photographs(_find_photographs(drawn))
     faces = _lift(params, landmarks, left_out) if landmarks else {}
     if faces:
         print(tables.to_text([_summary(name, face) for name, face in faces.items()]))
         for out in _OUT.value:
             write_shapes(out, faces, topology)
         if picture is not None:
-            photographs = {name: p for name, p in photographs.items() if name in faces}
-            figures.save_figure(
-                figures.draw_reconstructions(faces, topology, photographs), picture
-            )
+            shown = {name: faces[name] for name in drawn if name in faces}
+            if len(shown) < len(faces):
+                print(f"the picture shows {len(shown)} of {len(faces)} faces")
+            figures.save_figure(figures.draw_reconstructions(shown, topology, photographs), picture)
         written = [*_OUT.value, *([str(picture)] if picture is not None else [])]
         print(f"{len(faces)} faces, weights {params.config.topology}; wrote", *written)
     if left_out:
@@ -153,22 +155,33 @@ def _summary(name: str, face: dict[str, np.ndarray]) -> tables.Row:
     }
 
 
-def _find_photographs(names) -> dict[str, np.ndarray]:
-    """Photographs by face name: the one given, or those whose name begins the face's."""
+def _find_photographs(names) -> dict[str, pathlib.Path]:
+    """Photographs by face name: the one given, or those whose file name begins the face's."""
     if _IMAGE.value is None:
         return {}
-    image = require("PIL.Image", extra="pictures")
     path = pathlib.Path(_IMAGE.value)
-    if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES)
-        files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
-        found = {name: f for f in files for name in names if name.startswith(f.stem)}
-    else:
-        found = dict.fromkeys(names, path)
-    try:
-        return {name: np.asarray(image.open(f).convert("RGB")) for name, f in found.items()}
-    except OSError as error:
-        raise ValueError(f"image: cannot read a photograph: {error}") from error
+    if not path.is_dir():
+        if not path.exists():
+            raise ValueError(f"image: no such file or folder: {path}")
+        return dict.fromkeys(names, path)
+    files = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
+    files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
+    return {name: file for file in files for name in names if name.startswith(file.stem)}
+
+
+def _open_photographs(files: dict[str, pathlib.Path]) -> dict[str, np.ndarray]:
+    """RGB arrays by face name, turned as viewers show them."""
+    if not files:
+        return {}
+    image = require("PIL.Image", extra="pictures")
+    transpose = require("PIL.ImageOps", extra="pictures").exif_transpose
+    photographs = {}
+    for name, file in files.items():
+        try:
+            photographs[name] = np.asarray(transpose(image.open(file)).convert("RGB"))
+        except OSError as error:
+            raise ValueError(f"image: cannot read {file}: {error}") from error
+    return photographs
 
 
 def run() -> None:
