@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from deepmds_jax import mds, topologies
 from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize
+from deepmds_jax.mds.transforms import TRANSFORMS
 from deepmds_jax.models import FEATURE_SIZES, Autoencoder, DissimilarityNetwork, pair_features
 
 
@@ -31,8 +32,8 @@ class Config:
     topology: str
     features: str = "paper"
     transform: str = "ordinal"
-    max_iters: int = 300
-    tolerance: float = 1e-5
+    max_iters: int = 1000
+    tolerance: float = 1e-3
     y_up: bool = False
 
     def __post_init__(self):
@@ -40,8 +41,8 @@ class Config:
         if self.features not in FEATURE_SIZES:
             raise ValueError(f"features: expected one of {list(FEATURE_SIZES)}, "
                              f"got {self.features!r}")
-        if self.transform not in mds.TRANSFORMS:
-            raise ValueError(f"transform: expected one of {list(mds.TRANSFORMS)}, "
+        if self.transform not in TRANSFORMS:
+            raise ValueError(f"transform: expected one of {list(TRANSFORMS)}, "
                              f"got {self.transform!r}")
 
 
@@ -108,21 +109,30 @@ def frontalize(params: Params, x2d: jax.Array) -> jax.Array:
     The landmarks are centred before they are min-max scaled, so that the result does not depend
     on where in the image the face lies.
     """
-    flip = jnp.array([1, -1 if params.config.y_up else 1], x2d.dtype)
-    network = Autoencoder(x2d.shape[-2])
-    frontal = network.apply(params.autoencoder, min_max(centre(x2d) * flip))
-    return min_max(frontal * flip)
+    upright = centre(x2d) * jnp.array([1, -1 if params.config.y_up else 1], x2d.dtype)
+    frontal = min_max(Autoencoder(x2d.shape[-2]).apply(params.autoencoder, min_max(upright)))
+    return _networks_frame(params.config, frontal)
 
 
 def dissimilarities(params: Params, frontal: jax.Array) -> jax.Array:
-    """Estimated 3D distances (..., N, N) of the pairs of (..., N, 2) frontal landmarks.
+    """Estimated 3D distances (..., N, N) of the pairs of landmarks from `frontalize`.
 
     Symmetric; the absolute value of the network's output with a zero diagonal, as in the release.
     """
-    flip = jnp.array([1, -1 if params.config.y_up else 1], frontal.dtype)
-    features = pair_features(min_max(frontal * flip), params.config.features)
-    estimate = DissimilarityNetwork().apply(params.dissimilarity, features)
-    return jnp.abs(estimate) * (1 - jnp.eye(frontal.shape[-2], dtype=frontal.dtype))
+    features = pair_features(_networks_frame(params.config, frontal), params.config.features)
+    estimate = jnp.abs(DissimilarityNetwork().apply(params.dissimilarity, features))
+    symmetric = (estimate + estimate.mT) / 2  # it is already, but for the order of sums
+    return symmetric * (1 - jnp.eye(frontal.shape[-2], dtype=frontal.dtype))
+
+
+def _networks_frame(config: Config, frontal: jax.Array) -> jax.Array:
+    """Turns min-max scaled points from y down to the networks' y, or back.
+
+    Within [0, 1], so that x and y keep their relation: features and min-max scaling see both.
+    """
+    if not config.y_up:
+        return frontal
+    return jnp.stack([frontal[..., 0], 1 - frontal[..., 1]], axis=-1)
 
 
 def reconstruct_detailed(params: Params, x2d: jax.Array) -> Reconstruction:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 
 from deepmds_jax import weights
 from deepmds_jax.reconstruct import Params
@@ -30,6 +30,8 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
         try:
             if len(argv) > 1 and not positional:
                 raise ValueError(f"unexpected argument {argv[1]!r}: flags are --name=value")
+            if not flags.FLAGS["verbosity"].present:
+                logging.set_verbosity(logging.WARNING)  # Orbax tells every file it opens
             _select_accelerator()
             main(*([argv[1:]] if positional else []))
         except KeyboardInterrupt:

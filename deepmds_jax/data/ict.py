@@ -6,6 +6,7 @@ Li et al. (2020), "Learning formation of physically-based face attributes", CVPR
 
 import json
 import pathlib
+import zipfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -96,9 +97,9 @@ def read_obj_vertices(path: pathlib.Path, vertices: np.ndarray) -> np.ndarray:
 
 def _read_arrays(path: pathlib.Path) -> list[np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = [file[name] for name in ("mean", "identity", "expression")]
-    except (KeyError, ValueError, OSError, EOFError) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected an .npz with mean, identity and expression: "
                          f"{error}") from error
     if any(x.shape[-2:] != (68, 3) for x in arrays):

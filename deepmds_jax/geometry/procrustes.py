@@ -34,7 +34,7 @@ def nearest_orthogonal(m: jax.Array, *, reflection: bool) -> jax.Array:
     Args:
       m: (..., d, d) float, d = 2 or 3. May be singular: a missing direction is completed to a
         proper rotation.
-      reflection: whether det Q = -1 is allowed; it is then taken exactly where det m < 0.
+      reflection: whether det Q = -1 is allowed; it is then taken where det m < 0 beyond rounding.
 
     Source: Kabsch (1976), Acta Cryst. A32:922; Umeyama (1991), IEEE PAMI 13(4):376, eq. 40-43.
     """
@@ -55,25 +55,25 @@ def nearest_orthogonal(m: jax.Array, *, reflection: bool) -> jax.Array:
     if m.shape[-2:] != (3, 3):
         raise ValueError(f"m: expected (..., 2, 2) or (..., 3, 3), got {m.shape}")
     u, s, v = linalg.svd(m)
-    u1, v1 = u[..., 0], v[..., 0]
-    u2 = _complete(u[..., 1], s[..., 1], u1)
+    rounding = 8 * jnp.finfo(m.dtype).eps * s[..., 0]
+    v1 = v[..., 0]
+    u1 = jnp.where(s[..., :1] > 0, u[..., 0], v1)
+    u2 = jnp.where((s[..., 1] > rounding)[..., None], u[..., 1], _orthogonal_to(u1))
     # The third pair by cross products: the rotation is proper without looking at determinants.
     u3, v2 = jnp.cross(u1, u2), v[..., 1]
     v3 = jnp.cross(v1, v2)
     if reflection:
         determinant = jnp.sum(u3 * u[..., 2], -1) * jnp.sum(v3 * v[..., 2], -1) * s[..., 2]
-        u3 = jnp.where((determinant < 0)[..., None], -u3, u3)
+        u3 = jnp.where((determinant < -rounding)[..., None], -u3, u3)
     pairs = ((u1, v1), (u2, v2), (u3, v3))
     return sum(a[..., :, None] * b[..., None, :] for a, b in pairs)
 
 
-def _complete(u2: jax.Array, s2: jax.Array, u1: jax.Array) -> jax.Array:
-    """`u2`, or where its singular value is zero, any unit vector orthogonal to `u1`."""
-    axis = jax.nn.one_hot(jnp.argmin(jnp.abs(u1), axis=-1), 3, dtype=u1.dtype)
-    other = jnp.cross(u1, axis)
-    square = jnp.sum(other * other, axis=-1, keepdims=True)
-    other = other / jnp.sqrt(jnp.where(square > 0, square, 1))
-    return jnp.where((s2 > 0)[..., None], u2, other)
+def _orthogonal_to(u: jax.Array) -> jax.Array:
+    """A unit vector orthogonal to each unit vector (..., 3)."""
+    axis = jax.nn.one_hot(jnp.argmin(jnp.abs(u), axis=-1), 3, dtype=u.dtype)
+    other = jnp.cross(u, axis)
+    return other / jnp.sqrt(jnp.sum(other * other, axis=-1, keepdims=True))
 
 
 def procrustes(

@@ -37,7 +37,7 @@ class Run:
     seed: int = 0
     num_train: int = 20_000
     autoencoder_epochs: int = 100
-    dissimilarity_epochs: int = 2
+    dissimilarity_epochs: int = 4
     learning_rate: float = 1e-3
 
 

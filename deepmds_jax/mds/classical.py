@@ -1,0 +1,54 @@
+"""Classical scaling: coordinates from the eigenvectors of the doubly centred squares."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from deepmds_jax.mds.eigenpairs import leading_eigenpairs
+from deepmds_jax.mds.inputs import check_dissimilarities, symmetrize
+
+
+def classical(dissimilarities: jax.Array, num_dims: int = 3) -> jax.Array:
+    """Classical (Torgerson-Gower) scaling.
+
+    Dissimilarities that are Euclidean distances in `num_dims` dimensions are reproduced exactly.
+
+    Args:
+      dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
+        integers become the default float.
+      num_dims: k, from 1 to n - 1.
+
+    Returns:
+      (..., n, k) centred points in the unit of the dissimilarities. The axes are principal axes,
+      longest first, of undetermined sign; an axis whose eigenvalue is not positive is zero. A
+      problem with a value that is not finite comes out all NaN, and its neighbours unharmed.
+
+    Raises:
+      ValueError: wrong shapes; and, outside jit, negative, asymmetric or all-zero dissimilarities.
+
+    Source: Torgerson (1952), "Multidimensional scaling: I. Theory and method", Psychometrika 17;
+    Borg & Groenen (2005), Modern Multidimensional Scaling, section 12.1.
+    """
+    dissimilarities = check_dissimilarities(dissimilarities, num_dims)
+    return _classical(dissimilarities, num_dims)
+
+
+@partial(jax.jit, static_argnames="num_dims")
+def _classical(dissimilarities, num_dims):
+    @partial(jnp.vectorize, signature="(n,n)->(n,k)")
+    def solve(dissimilarities):
+        return torgerson(symmetrize(dissimilarities), num_dims)
+
+    return solve(dissimilarities)
+
+
+def torgerson(dissimilarities: jax.Array, num_dims: int) -> jax.Array:
+    """`classical` for one problem, symmetric with a zero diagonal: (n, n) -> (n, k)."""
+    largest = jnp.max(dissimilarities)
+    scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
+    squares = (dissimilarities / scale) ** 2
+    squares = squares - jnp.mean(squares, axis=0, keepdims=True)
+    scalar_products = (squares - jnp.mean(squares, axis=1, keepdims=True)) / -2
+    values, vectors = leading_eigenpairs(scalar_products, num_dims)
+    return vectors * (scale * jnp.sqrt(jnp.maximum(values, 0)))[None, :]

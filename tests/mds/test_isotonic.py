@@ -1,0 +1,99 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.isotonic
+from scipy.optimize import isotonic_regression as scipy_isotonic
+
+from deepmds_jax.mds import isotonic_regression
+from deepmds_jax.mds.isotonic import _pool_in_rounds, _pool_with_stack
+
+RNG = np.random.default_rng(0)
+SEQUENCES = {
+    "one": np.array([2.0]),
+    "two": np.array([2.0, 1.0]),
+    "sorted": np.arange(40.0),
+    "decreasing": -np.arange(500.0),
+    "constant": np.full(33, 7.0),
+    "tied": RNG.integers(0, 4, 300).astype(float),
+    "cascade": np.append(np.arange(60.0), -200.0),
+    "random": RNG.standard_normal(2278),
+    "noisy": np.sort(RNG.standard_normal(2278)) + 0.05 * RNG.standard_normal(2278),
+}
+
+
+def rows(y, weights):
+    """What both algorithms take: weighted value, weight, length."""
+    return jnp.stack([y * weights, weights, np.ones_like(y)], axis=-1)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_agrees_with_scipy(name, dtype):
+    y = SEQUENCES[name]
+    weights = np.random.default_rng(1).uniform(0.1, 3, y.size)
+    tolerance = 20 * np.finfo(dtype).eps * np.abs(y).max()
+    y, weights = y.astype(dtype), weights.astype(dtype)
+    for w in (np.ones_like(y), weights):
+        expected = scipy_isotonic(y.astype(float), weights=w.astype(float)).x
+        fits = {
+            "public": isotonic_regression(y, w),
+            "stack": _pool_with_stack(rows(y, w)),
+            "rounds": _pool_in_rounds(rows(y, w)),
+        }
+        for algorithm, fit in fits.items():
+            assert fit.dtype == dtype
+            np.testing.assert_allclose(fit, expected, rtol=0, atol=tolerance, err_msg=algorithm)
+    unweighted = isotonic_regression(y)
+    np.testing.assert_allclose(unweighted, scipy_isotonic(y.astype(float)).x, atol=tolerance)
+
+
+def test_agrees_with_sklearn(x64):
+    y = SEQUENCES["random"]
+    np.testing.assert_allclose(isotonic_regression(y), sklearn.isotonic.isotonic_regression(y))
+
+
+def test_every_short_sequence():
+    y = np.array(list(itertools.product(range(4), repeat=6)), np.float32)
+    weights = RNG.integers(1, 4, y.shape).astype(np.float32)
+    expected = [scipy_isotonic(*pair).x for pair in zip(y, weights, strict=True)]
+    for pool in (_pool_with_stack, _pool_in_rounds):
+        fits = jax.jit(jax.vmap(pool))(rows(y, weights))
+        np.testing.assert_allclose(fits, expected, atol=1e-6)
+
+
+def test_batch_equals_one_by_one():
+    y = RNG.standard_normal((3, 2, 50)).astype(np.float32)
+    y[1, 0, 7] = np.nan
+    batch = isotonic_regression(y)
+    together = jax.vmap(jax.vmap(isotonic_regression))(y)
+    in_rounds = jax.vmap(jax.vmap(_pool_in_rounds))(rows(y, np.ones_like(y)))
+    for i, j in np.ndindex(3, 2):
+        alone = isotonic_regression(y[i, j])
+        np.testing.assert_array_equal(batch[i, j], alone)
+        np.testing.assert_array_equal(together[i, j], alone)
+        if (i, j) == (1, 0):
+            assert np.isnan(alone).all()
+        else:
+            np.testing.assert_allclose(in_rounds[i, j], alone, atol=1e-6)
+
+
+def test_integers_become_floats():
+    fit = isotonic_regression([1, 3, 2])
+    assert fit.dtype == np.float32
+    np.testing.assert_array_equal(fit, [1, 2.5, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("y", "weights", "message"),
+    [
+        (1.0, None, "y: expected shape"),
+        (np.ones((2, 0)), None, "y: expected shape"),
+        (np.ones(3), np.ones(2), "weights: expected the shape of y"),
+        (np.ones(3), np.array([1.0, 0, 1]), "weights: expected all > 0"),
+    ],
+)
+def test_bad_input(y, weights, message):
+    with pytest.raises(ValueError, match=message):
+        isotonic_regression(y, weights)
