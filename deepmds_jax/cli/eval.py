@@ -44,10 +44,14 @@ _OUT = flags.DEFINE_string("out", "results", "Folder for the JSON and CSV files.
 
 def main() -> None:
     """Scores as the flags say."""
+    reports = []
     if _METRIC.value in ("params", "all"):
-        _report("params", parameter_rows(), {})
+        reports.append(("params", parameter_rows(), {}))
     if _METRIC.value != "params":
-        _report(*_scores())
+        reports.append(_scores())
+    for name, rows, about in reports:
+        print(tables.to_text(rows))
+        print("wrote", *tables.write(_OUT.value, name, rows, about), end="\n\n")
 
 
 def _scores() -> tuple[str, list[tables.Row], tables.Row]:
@@ -79,11 +83,6 @@ def _scores() -> tuple[str, list[tables.Row], tables.Row]:
         "num_faces": num_faces, "seed": _SEED.value, "weights_metadata": about,
     }
     return f"{spec.name}_{topology}_{_METRIC.value}", rows, about
-
-
-def _report(name: str, rows: list[tables.Row], about: tables.Row) -> None:
-    print(tables.to_text(rows))
-    print("wrote", *tables.write(_OUT.value, name, rows, about), end="\n\n")
 
 
 def run() -> None:

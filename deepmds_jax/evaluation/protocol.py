@@ -26,15 +26,16 @@ def evaluate(
       By method, `Metrics` of (F,) NumPy arrays.
     """
     num_faces = faces.x2d.shape[0]
-    num_batches = -(-num_faces // _BATCH)
+    batch = min(_BATCH, num_faces)
+    num_batches = -(-num_faces // batch)
     # Whole batches compile once: the last one is filled up with the first faces, cut off below.
-    index = jnp.arange(num_batches * _BATCH) % num_faces
+    index = jnp.arange(num_batches * batch) % num_faces
     results = {}
     for name, method in methods.items():
-        run = jax.jit(lambda batch, method=method: score(batch.points, method(batch.x2d)))
+        run = jax.jit(lambda faces, method=method: score(faces.points, method(faces.x2d)))
         parts = [
             jax.device_get(run(jax.tree.map(lambda x, rows=rows: x[rows], faces)))
-            for rows in tqdm.tqdm(index.reshape(-1, _BATCH), desc=name, unit="batch")
+            for rows in tqdm.tqdm(index.reshape(-1, batch), desc=name, unit="batch")
         ]
         results[name] = Metrics(*(np.concatenate(x)[:num_faces] for x in zip(*parts, strict=True)))
     return results

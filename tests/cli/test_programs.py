@@ -51,7 +51,8 @@ def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path):
     assert (np.abs(found["yaw"]) < 20).all()
     off = np.abs(found["image_points"][..., :2] - found["x2d"]).mean((1, 2))
     assert (off < 0.05 * np.ptp(found["x2d"][..., 0], axis=1)).all()
-    assert Image.open(tmp_path / "faces.png").size[0] > 1000
+    with Image.open(tmp_path / "faces.png") as picture:
+        assert picture.size[0] > 1000
     with open(tmp_path / "faces.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * 68
     assert json.loads((tmp_path / "faces.json").read_text())["topology"] == "ibug68"

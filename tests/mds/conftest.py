@@ -31,9 +31,14 @@ class Oracle:
         return self.runs[str(num_dims)]["start_stress1"][name]
 
 
+@pytest.fixture
+def load_oracle(shared):
+    return lambda name: Oracle(shared / "oracles" / "mds" / f"{name}.json")
+
+
 @pytest.fixture(params=["eurodist", "varespec", "USArrests", "iris", "face_n00", "face_n03"])
-def oracle(request, shared):
-    return Oracle(shared / "oracles" / "mds" / f"{request.param}.json")
+def oracle(request, load_oracle):
+    return load_oracle(request.param)
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -14,7 +14,7 @@ def test_agrees_with_r_cmdscale(oracle, num_dims, dtype):
     tolerance = 3e-4 if dtype == np.float32 else 1e-8
     np.testing.assert_allclose(points, expected, atol=tolerance * np.abs(expected).max())
     np.testing.assert_allclose(
-        np.sum(points**2, axis=0), oracle.eigenvalues[:num_dims], rtol=tolerance / 100
+        np.sum(points**2, axis=0), oracle.eigenvalues[:num_dims], rtol=tolerance / 10
     )
 
 
@@ -22,7 +22,7 @@ def test_euclidean_distances_are_reproduced(dtype):
     points = np.random.default_rng(0).standard_normal((2, 3, 9, 3)).astype(dtype)
     distances = mds.distances(points)
     embedded = mds.classical(distances, 3)
-    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(mds.distances(embedded), distances, atol=tolerance)
     np.testing.assert_allclose(np.mean(embedded, axis=-2), 0, atol=tolerance)
 

@@ -24,7 +24,9 @@ def tied_distances(seed, n=12):
     return np.ceil(2 * noisy_distances(seed, n))
 
 
-@pytest.mark.parametrize("num_dims", [2, 3])
+@pytest.mark.parametrize(
+    ("num_dims", "dtype"), [(2, "float64"), (3, "float32")], indirect=["dtype"]
+)
 @TRANSFORMS
 def test_reaches_the_oracles_optimum(oracle, transform, num_dims, dtype):
     dissimilarities = oracle.dissimilarities.astype(dtype)
@@ -32,17 +34,16 @@ def test_reaches_the_oracles_optimum(oracle, transform, num_dims, dtype):
     assert result.embedding.dtype == result.stress.dtype == result.disparities.dtype == dtype
     assert result.status == mds.Status.CONVERGED
     # Where the optimum is zero, what is left is the rounding of the dtype, or that of the file.
-    rounding = 4 * np.finfo(dtype).eps + 1e-9
+    rounding = 8 * np.finfo(dtype).eps + 1e-9
     assert result.stress <= oracle.optimum(num_dims, transform) * (1 + 2e-5) + rounding
     assert result.stress >= oracle.optimum(num_dims, transform) * (1 - 2e-5) - rounding
-    distances = mds.distances(result.embedding)
-    np.testing.assert_allclose(
-        mds.stress(result.disparities, distances), result.stress, rtol=1e-4, atol=rounding
-    )
+    again = mds.stress(result.disparities, mds.distances(result.embedding))
+    np.testing.assert_allclose(again, result.stress, rtol=1e-4, atol=rounding)
 
 
 @TRANSFORMS
-def test_stress_of_the_oracles_start(oracle, transform, x64):
+def test_stress_of_the_oracles_start(transform, load_oracle, x64):
+    oracle = load_oracle("eurodist")  # has ties
     start = mds.smacof(
         oracle.dissimilarities, 2, transform=transform, init=oracle.start(2), max_iters=0
     )
@@ -88,7 +89,7 @@ def test_alone_or_in_a_batch(transform):
     problems += [tied_distances(2), np.full((12, 12), np.inf)]
     batch = np.stack(problems).astype(np.float32)
     solve = partial(mds.smacof, num_dims=2, transform=transform, max_iters=300)
-    for together in (solve(batch), jax.jit(solve)(batch), jax.vmap(solve)(batch)):
+    for together in (solve(batch), jax.jit(jax.vmap(solve))(batch)):
         for i, problem in enumerate(batch):
             for one, many in zip(solve(problem), together, strict=True):
                 np.testing.assert_array_equal(one, many[i])
@@ -103,14 +104,14 @@ def test_alone_or_in_a_batch(transform):
 
 @TRANSFORMS
 def test_leading_axes(transform):
-    batch = np.stack([noisy_distances(seed, n=6) for seed in range(6)])
-    flat = mds.smacof(batch, 2, transform=transform)
-    nested = mds.smacof(batch.reshape(3, 2, 6, 6), 2, transform=transform)
-    assert nested.embedding.shape == (3, 2, 6, 2)
-    assert nested.disparities.shape == (3, 2, 6, 6)
-    assert nested.stress.shape == nested.num_iters.shape == nested.status.shape == (3, 2)
-    assert nested.num_iters.dtype == nested.status.dtype == np.int32
-    np.testing.assert_array_equal(nested.embedding.reshape(6, 6, 2), flat.embedding)
+    problems = np.stack([noisy_distances(seed) for seed in range(6)]).reshape(3, 2, 12, 12)
+    result = mds.smacof(problems, 2, transform=transform)
+    assert result.embedding.shape == (3, 2, 12, 2)
+    assert result.disparities.shape == (3, 2, 12, 12)
+    assert result.stress.shape == result.num_iters.shape == result.status.shape == (3, 2)
+    assert result.num_iters.dtype == result.status.dtype == np.int32
+    alone = mds.smacof(problems[1, 0], 2, transform=transform)
+    np.testing.assert_array_equal(result.embedding[1, 0], alone.embedding)
 
 
 @TRANSFORMS
@@ -128,10 +129,10 @@ def test_as_accelerators_run_it(transform, x64):
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_exports_without_custom_calls(platform):
     """No LAPACK or cuSOLVER inside: every operation exists wherever StableHLO does."""
-    argument = jax.ShapeDtypeStruct((2, 6, 6), jnp.float32)
+    argument = jax.ShapeDtypeStruct((2, 5, 5), jnp.float32)
     module = export.export(jax.jit(mds.smacof), platforms=[platform])(argument).mlir_module()
     assert "stablehlo.while" in module
-    assert "custom_call" not in module
+    assert "stablehlo.custom_call" not in module
 
 
 @TRANSFORMS
@@ -187,24 +188,21 @@ def test_scale_of_the_embedding(x64):
 
 
 def test_ties_may_be_broken(x64):
-    """Points 0, 1, 3 on a line; the tied pairs (0, 1) and (1, 2) have distances 1 and 2."""
-    line = np.array([[0.0], [1.0], [3.0]])
-    tied = np.array([[0.0, 1, 2], [1, 0, 1], [2, 1, 0]])
-    fit = mds.smacof(tied, 1, init=line, max_iters=0)
-    assert fit.stress == 0
-    # The order 3, 2, 1 for the dissimilarities 1, 1, 2: the two smaller ones pool with the third.
-    worst = mds.smacof([[0, 1, 1], [1, 0, 2], [1, 2, 0]], 1, init=line[::-1] * [[1.0]], max_iters=0)
-    # Distances are 2 (pair 0, 1), 3 (0, 2) and 1 (1, 2): sorted by tie 2, 3, then 1; mean 2.
-    np.testing.assert_allclose(worst.stress, np.sqrt((0 + 1 + 1) / (4 + 9 + 1)))
+    """Points 0, 1, 3 on a line: the pairs (0, 1), (0, 2), (1, 2) are 1, 3, 2 apart."""
+    solve = partial(mds.smacof, num_dims=1, init=[[0.0], [1.0], [3.0]], max_iters=0)
+    # (0, 1) and (1, 2) are tied: 1, 2, 3 is in order, whichever of the two is listed first.
+    np.testing.assert_allclose(solve([[0, 1, 2], [1, 0, 1], [2, 1, 0]]).stress, 0, atol=1e-15)
+    # (0, 1) and (0, 2) are tied: 1, 3, 2 is fitted by 1, 2.5, 2.5.
+    untied = solve([[0, 1, 1], [1, 0, 2], [1, 2, 0]])
+    np.testing.assert_allclose(untied.stress, (2 * 0.5**2 / (1 + 9 + 4)) ** 0.5)
 
 
-def test_by_hand():
-    result = mds.smacof([[0, 3, 4], [3, 0, 5], [4, 5, 0]], 2, transform="ratio")
+def test_ratio_by_hand():
+    triangle = [[0, 3, 4], [3, 0, 5], [4, 5, 0]]
+    result = mds.smacof(triangle, 2, transform="ratio")
     assert result.embedding.dtype == np.float32
-    np.testing.assert_allclose(
-        mds.distances(result.embedding), [[0, 3, 4], [3, 0, 5], [4, 5, 0]], atol=1e-5
-    )
-    # Points 0, 1, 2 on a line for the distances 1, 1, 1: slope 4/3, residuals 1/3, 1/3, -2/3.
+    np.testing.assert_allclose(mds.distances(result.embedding), triangle, atol=1e-5)
+    # Points 0, 1, 2 on a line, all dissimilarities 1: slope 4/3, residuals 1/3, 1/3, -2/3.
     line = mds.smacof(1 - np.eye(3), 1, transform="ratio", init=[[0], [1], [2]], max_iters=0)
     np.testing.assert_allclose(line.stress, (6 / 9 / 6) ** 0.5, rtol=1e-6)
 
@@ -225,30 +223,28 @@ def test_no_retrace_for_equal_shapes():
 
 
 BAD_INPUT = {
-    "vector": (dict(dissimilarities=np.ones(3)), r"dissimilarities: .*\(3,\)"),
-    "not square": (dict(dissimilarities=np.ones((3, 4))), r"dissimilarities: .*\(3, 4\)"),
-    "many dimensions": (dict(num_dims=4), "num_dims: expected 1 to 3 for 4 points, got 4"),
-    "no dimensions": (dict(num_dims=0), "num_dims: .* got 0"),
-    "transform": (dict(transform="spline"), "transform: .*ordinal.*ratio.* got 'spline'"),
-    "init": (dict(init=np.ones((4, 3))), r"init: expected shape \(4, 2\), got \(4, 3\)"),
-    "negative": (dict(dissimilarities=np.eye(4) - 1), "dissimilarities: expected none < 0, got -1"),
-    "asymmetric": (dict(dissimilarities=np.triu(np.ones((4, 4)))), "expected symmetric, .* 1"),
-    "zero": (dict(dissimilarities=np.zeros((4, 4))), "dissimilarities: expected some > 0"),
+    "vector": ({"dissimilarities": np.ones(3)}, r"dissimilarities: .*\(3,\)"),
+    "not square": ({"dissimilarities": np.ones((3, 4))}, r"dissimilarities: .*\(3, 4\)"),
+    "many dimensions": ({"num_dims": 4}, "num_dims: expected 1 to 3 for 4 points, got 4"),
+    "no dimensions": ({"num_dims": 0}, "num_dims: .* got 0"),
+    "transform": ({"transform": "spline"}, "transform: .*ordinal.*ratio.* got 'spline'"),
+    "init": ({"init": np.ones((4, 3))}, r"init: expected shape \(4, 2\), got \(4, 3\)"),
+    "negative": ({"dissimilarities": np.eye(4) - 1}, "dissimilarities: expected none < 0, got -1"),
+    "asymmetric": ({"dissimilarities": np.triu(np.ones((4, 4)))}, "expected symmetric, .* 1"),
+    "zero": ({"dissimilarities": np.zeros((4, 4))}, "dissimilarities: expected some > 0"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
 def test_bad_input(name):
     change, message = BAD_INPUT[name]
-    arguments = dict(dissimilarities=noisy_distances(0, n=4), num_dims=2) | change
+    arguments = {"dissimilarities": noisy_distances(0, n=4), "num_dims": 2} | change
     with pytest.raises(ValueError, match=message):
         mds.smacof(**arguments)
-    if name not in ("negative", "asymmetric", "zero"):  # those are values: unknown while tracing
+    if name not in ("negative", "asymmetric", "zero"):  # those are values, unknown while tracing
+        matrix = arguments.pop("dissimilarities")
         with pytest.raises(ValueError, match=message):
-            jax.eval_shape(
-                lambda d: mds.smacof(**(arguments | dict(dissimilarities=d))),
-                arguments["dissimilarities"],
-            )
+            jax.eval_shape(lambda d: mds.smacof(d, **arguments), matrix)
 
 
 def test_asymmetry_of_rounding_is_averaged(x64):
