@@ -32,8 +32,8 @@ class Config:
     topology: str
     features: str = "paper"
     transform: str = "ordinal"
-    max_iters: int = 1000
-    tolerance: float = 1e-3
+    max_iters: int = 3000
+    tolerance: float = 3e-4
     y_up: bool = False
 
     def __post_init__(self):

@@ -58,6 +58,8 @@ def fit_monotone(ranking: Ranking, distances: jax.Array) -> tuple[jax.Array, Ran
 
     Tied dissimilarities may get different disparities (Kruskal's primary approach to ties): within
     a tie the pairs are in the order of their distances, sorted again when that order has changed.
+
+    Source: Borg & Groenen (2005), Modern Multidimensional Scaling, sections 9.2 and 9.4.
     """
 
     def has_unsorted_tie(state):

@@ -5,7 +5,9 @@ import pytest
 from deepmds_jax import mds
 
 
-@pytest.mark.parametrize("num_dims", [2, 3])
+@pytest.mark.parametrize(
+    ("num_dims", "dtype"), [(2, "float32"), (3, "float64")], indirect=["dtype"]
+)
 def test_agrees_with_r_cmdscale(oracle, num_dims, dtype):
     points = np.asarray(mds.classical(oracle.dissimilarities.astype(dtype), num_dims))
     expected = oracle.start(num_dims)
