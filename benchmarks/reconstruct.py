@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import time
 
 import jax
@@ -19,10 +20,11 @@ REPEATS = 7
 
 def machine() -> dict:
     """What the numbers were measured on."""
-    model = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    info = pathlib.Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     return {
         "device": jax.devices()[0].device_kind, "cores": os.cpu_count(),
-        "cpu": model[0].split(":")[1].strip() if model else platform.processor(),
+        "cpu": models[0] if models else platform.processor(),
         "jax": jax.__version__, "python": platform.python_version(),
     }
 

@@ -160,8 +160,8 @@ def reconstruct_detailed(params: Params, x2d: jax.Array) -> Reconstruction:
 def reconstruct(params: Params, x2d: jax.Array) -> jax.Array:
     """Recovers the 3D shape of 2D face landmarks by Deep-MDS.
 
-    Pure; jit, vmap and forward-mode gradients work (the solver is a while loop, which JAX does
-    not differentiate in reverse). Calls nothing of `jnp.linalg`, so that it exports.
+    Pure; works under jit and vmap. Not yet under grad: the solver is a while loop, which JAX does
+    not differentiate in reverse. Calls nothing of `jnp.linalg`, so that it exports.
 
     Args:
       params: from `load_pretrained`, `load_params` or `load_released`.

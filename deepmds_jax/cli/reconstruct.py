@@ -40,7 +40,7 @@ _IMAGE = flags.DEFINE_string(
     "The photograph, or a folder of photographs named like their landmark files; draws a picture.",
 )
 _PICTURE = flags.DEFINE_string(
-    "picture", None, "The picture, .png, .svg or .pdf; default with --image: the first --out as .png."
+    "picture", None, "Picture, .png, .svg or .pdf; default with --image: the first --out as .png."
 )
 
 

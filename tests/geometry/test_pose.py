@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+import scipy.optimize
 
 from deepmds_jax.geometry import place_in_image, rotation_from_angles
 
@@ -28,7 +29,6 @@ def test_exact_landmarks_give_back_their_pose(shape):
 
 
 def test_noisy_landmarks_reach_the_least_squares_optimum(shape):
-    scipy_optimize = pytest.importorskip("scipy.optimize")
     rng = np.random.default_rng(1)
     x2d = photograph(shape, (20.0, 5.0, -15.0), 100.0, 0.0) + rng.normal(size=(40, 2)) * 10
 
@@ -37,7 +37,7 @@ def test_noisy_landmarks_reach_the_least_squares_optimum(shape):
         return (p[3] * (shape - shape.mean(0)) @ rotation.T[:, :2] + p[4:] - x2d).ravel()
 
     start = np.array([20, 5, -15, 100, 0, 0], float)
-    best = scipy_optimize.least_squares(residuals, start, diff_step=1e-3).cost
+    best = scipy.optimize.least_squares(residuals, start, diff_step=1e-3).cost
     placed = place_in_image(shape, x2d.astype(np.float32))
     ours = 0.5 * np.sum((placed.points[:, :2] - x2d) ** 2)
     assert ours <= best * (1 + 1e-4)
