@@ -13,12 +13,11 @@ import jax.numpy as jnp
 def svd(a: jax.Array, num_sweeps: int = 10) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Thin singular value decomposition by one-sided Jacobi rotations.
 
-    Meant for few columns: every pair of columns is rotated once per sweep.
+    Meant for two to four columns: every pair of them is written out in the compiled code.
 
     Args:
       a: (..., m, k) float, k small.
-      num_sweeps: sweeps over all column pairs; convergence is quadratic, and 10 reach rounding
-        for k up to about 20.
+      num_sweeps: sweeps over all pairs of columns. Convergence is quadratic; 10 reach rounding.
 
     Returns:
       `u` (..., m, k), `s` (..., k) descending and `v` (..., k, k) with

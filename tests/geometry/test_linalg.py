@@ -5,7 +5,7 @@ import pytest
 from deepmds_jax.geometry import linalg
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (50, 3), (4, 7, 2), (2, 68, 11)])
+@pytest.mark.parametrize("shape", [(3, 3), (50, 3), (4, 7, 2), (2, 68, 4)])
 def test_svd_agrees_with_lapack(shape):
     a = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     u, s, v = jax.jit(linalg.svd)(a)
