@@ -1,6 +1,7 @@
 """The training loop of one stage: a pure jitted chunk of steps, and the host around it."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -44,6 +45,7 @@ def fit(
     devices: list[jax.Device],
     checkpoints: Checkpoints,
     writer: Any,
+    interrupted: Callable[[], bool],
 ) -> Any:
     """Trains a stage from `variables`, or from where its checkpoint stands, to the end.
 
@@ -59,12 +61,14 @@ def fit(
       devices: the minibatch is sharded over as many of them as divide its size.
       checkpoints: where the state is kept.
       writer: `tensorboardX.SummaryWriter`, for the loss curve.
+      interrupted: whether to stop; looked at after each chunk.
 
     Returns:
       The trained variables.
 
     Raises:
       FloatingPointError: the loss is not finite; names the step. The checkpoint stays as it was.
+      KeyboardInterrupt: it was to stop; the checkpoint is of this moment.
     """
     num_faces = stage.data[0].shape[0]
     steps_per_epoch = num_faces // stage.faces_per_step
@@ -90,21 +94,20 @@ def fit(
     )
     with bar:
         while state.step < num_steps:
-            try:
-                next_state, losses = jax.block_until_ready(run_chunk(state, data, key))
-                _check_finite(stage.name, int(state.step), losses, saved_step)
-                state = next_state
-                due = time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS
-            except KeyboardInterrupt:
-                checkpoints.save(stage.name, int(state.step), state)
-                raise
-            if due or state.step == num_steps:
+            start = int(state.step)
+            state, losses = jax.block_until_ready(run_chunk(state, data, key))
+            _check_finite(stage.name, start, losses, saved_step)
+            stop = interrupted()
+            due = time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS
+            if due or stop or state.step == num_steps:
                 saved_at, saved_step = time.monotonic(), int(state.step)
                 checkpoints.save(stage.name, saved_step, state)
             loss = float(jnp.mean(losses))
             writer.add_scalar(f"{stage.name}/loss", loss, int(state.step))
             bar.set_postfix(loss=f"{loss:.2e}", refresh=False)
             bar.update(chunk_size)
+            if stop:
+                raise KeyboardInterrupt
     return jax.device_get(state.variables)
 
 

@@ -1,5 +1,6 @@
 """A whole training run: faces, the autoencoder, the dissimilarity network, the weights file."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -16,6 +17,7 @@ from deepmds_jax.geometry import standardize
 from deepmds_jax.reconstruct import Config, Params, init_params
 from deepmds_jax.training.checkpoints import Checkpoints
 from deepmds_jax.training.fit import fit
+from deepmds_jax.training.interrupt import deferred_interrupt
 from deepmds_jax.training.stages import autoencoder_stage, dissimilarity_stage
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -66,6 +68,7 @@ def train(
     Raises:
       ValueError: `workdir` holds another run.
       FloatingPointError: a loss is not finite.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the run stopped where it can go on.
     """
     workdir = pathlib.Path(workdir)
     devices = devices or jax.local_devices()
@@ -78,22 +81,20 @@ def train(
 
     writer = require("tensorboardX", extra="train").SummaryWriter(str(workdir / "tensorboard"))
     checkpoints = Checkpoints(workdir, describe(run, spec), params.reference)
-    options = {
-        "learning_rate": run.learning_rate, "devices": devices, "checkpoints": checkpoints,
-        "writer": writer,
-    }
-    try:
+    closing = contextlib.closing
+    with deferred_interrupt() as interrupted, closing(writer), closing(checkpoints):
+        options = {
+            "learning_rate": run.learning_rate, "devices": devices, "checkpoints": checkpoints,
+            "writer": writer, "interrupted": interrupted,
+        }
         trained = fit(autoencoder_stage(faces), params.autoencoder, key=order_keys[0],
                       num_epochs=run.autoencoder_epochs, **options)
         params = dataclasses.replace(params, autoencoder=trained)
         trained = fit(dissimilarity_stage(faces, params), params.dissimilarity, key=order_keys[1],
                       num_epochs=run.dissimilarity_epochs, **options)
         params = dataclasses.replace(params, dissimilarity=trained)
-    finally:
-        checkpoints.close()
-        writer.close()
-    metadata = {name: str(value) for name, value in describe(run, spec).items()}
-    weights.save_params(workdir / WEIGHTS_FILE, params, metadata)
+        metadata = {name: str(value) for name, value in describe(run, spec).items()}
+        weights.save_params(workdir / WEIGHTS_FILE, params, metadata)
     return params
 
 

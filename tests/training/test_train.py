@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from deepmds_jax import load_params
 from deepmds_jax.data import specs, synthetic
 from deepmds_jax.reconstruct import Config
-from deepmds_jax.training import Run, checkpoints, fit, load_checkpoint, train
+from deepmds_jax.training import Run, checkpoints, load_checkpoint, train
 from deepmds_jax.weights import read_metadata
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -63,21 +63,29 @@ def test_curves_checkpoints_and_weights_are_written(finished):
     assert np.mean(np.sum(np.square(params.reference), axis=1)) == pytest.approx(1, rel=1e-5)
 
 
-@pytest.mark.parametrize("looks", [2, 31])  # in the first stage, in the second
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("looks", [2, 30])  # in the first stage, in the second
 def test_an_interrupted_run_ends_at_the_same_numbers(
-    finished, model, tmp_path, monkeypatch, looks
+    finished, model, tmp_path, monkeypatch, looks, number
 ):
-    seen = iter(range(looks))
+    seen = []
 
-    def interrupt(self, *args):
-        if next(seen, None) is None:
-            raise KeyboardInterrupt
+    def interrupt(self, tag, value, step):
+        seen.append((tag.split("/")[0], step))
+        if len(seen) == looks + 1:
+            signal.raise_signal(number)
 
+    before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
-        patch.setattr(fit, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
         with pytest.raises(KeyboardInterrupt):
             train(RUN, SPEC, model, tmp_path)
+    assert signal.getsignal(number) is before
+    assert len(seen) == looks + 2  # it stops after the next chunk, and keeps that one
+    stage, step = seen[-1]
+    manager = checkpoints._open(tmp_path / stage, create=False)
+    assert list(manager.all_steps()) == [step]
+    manager.close()
     assert not (tmp_path / "weights.safetensors").exists()
     assert_equal(train(RUN, SPEC, model, tmp_path), finished[1])
 
