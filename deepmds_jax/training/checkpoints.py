@@ -31,23 +31,20 @@ class Checkpoints:
         """The state of the last checkpoint, or `state` where there is none yet.
 
         Raises:
-          ValueError: the checkpoint is of another run; names what differs.
+          ValueError: the checkpoint is of another run (names what differs), or damaged.
         """
         manager = self._manager(stage)
         if manager.latest_step() is None:
             return state
-        target = {"state": state, "reference": self._reference}
-        found = manager.restore(manager.latest_step(), args=ocp.args.Composite(
-            run=ocp.args.JsonRestore()))["run"]
+        found = _read(manager, run=ocp.args.JsonRestore())["run"]
         differing = [k for k in self._run if found.get(k) != self._run[k]]
         if differing:
             name = differing[0]
             raise ValueError(f"workdir: {self._workdir} holds a run with {name}="
                              f"{found.get(name)}, this one has {name}={self._run[name]}; "
                              "choose another --workdir or the same flags")
-        restored = manager.restore(manager.latest_step(), args=ocp.args.Composite(
-            weights=ocp.args.StandardRestore(target)))
-        return restored["weights"]["state"]
+        target = {"state": state, "reference": self._reference}
+        return _read(manager, weights=ocp.args.StandardRestore(target))["weights"]["state"]
 
     def save(self, stage: str, step: int, state: Any) -> None:
         """Writes the state of a step, whole or not at all; the one before it is then dropped."""
@@ -73,20 +70,16 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]
       The parameters, and the description of the run.
 
     Raises:
-      ValueError: the folder holds no checkpoint of both networks.
+      ValueError: the folder holds no checkpoint of both networks, or a damaged one.
     """
     trees = {}
     for stage in ("autoencoder", "dissimilarity"):
         folder = pathlib.Path(workdir).absolute() / stage
-        step = None
-        if folder.is_dir():
-            manager = _open(folder, create=False)
-            step = manager.latest_step()
-        if step is None:
+        manager = _open(folder, create=False) if folder.is_dir() else None
+        if manager is None or manager.latest_step() is None:
             raise ValueError(f"{workdir}: no checkpoint of the {stage} network; "
                              "expected the --workdir of a bin/train run that trained both")
-        restored = manager.restore(step, args=ocp.args.Composite(
-            weights=ocp.args.StandardRestore(), run=ocp.args.JsonRestore()))
+        restored = _read(manager, weights=ocp.args.StandardRestore(), run=ocp.args.JsonRestore())
         manager.close()
         run, weights = restored["run"], restored["weights"]
         trees[stage] = jax.tree.map(jnp.asarray, weights["state"]["variables"])
@@ -97,3 +90,14 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]
 def _open(folder: pathlib.Path, create: bool) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=1, create=create)
     return ocp.CheckpointManager(folder, options=options, item_names=("weights", "run"))
+
+
+def _read(manager: ocp.CheckpointManager, **items: Any) -> Any:
+    """Some items of the latest checkpoint."""
+    step = manager.latest_step()
+    try:
+        return manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:  # Orbax raises many kinds on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{manager.directory}: the checkpoint of step {step} is damaged: "
+                         f"{reason}") from error

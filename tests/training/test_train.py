@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,15 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path, finished):
     (tmp_path / "autoencoder").symlink_to(finished[0] / "autoencoder")
     with pytest.raises(ValueError, match="no checkpoint of the dissimilarity network"):
         load_checkpoint(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    for file in (tmp_path / "run" / "autoencoder" / "300" / "weights").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:7])
+    with pytest.raises(ValueError, match=r"autoencoder: the checkpoint of step 300 is damaged"):
+        load_checkpoint(tmp_path / "run")
 
 
 def test_checkpoints_keep_one_step_each(finished):
