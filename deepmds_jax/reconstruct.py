@@ -26,7 +26,7 @@ class Config:
       y_up: whether the networks were trained with y up, as the authors' were.
 
     Raises:
-      ValueError: unknown topology, features or transform.
+      ValueError: unknown topology, features or transform; solver options not above 0.
     """
 
     topology: str
@@ -44,6 +44,10 @@ class Config:
         if self.transform not in TRANSFORMS:
             raise ValueError(f"transform: expected one of {list(TRANSFORMS)}, "
                              f"got {self.transform!r}")
+        for name in ("max_iters", "tolerance"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or value <= 0:
+                raise ValueError(f"{name}: expected a number above 0, got {value!r}")
 
 
 @flax.struct.dataclass

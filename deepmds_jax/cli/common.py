@@ -34,13 +34,19 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
                 logging.set_verbosity(logging.WARNING)  # Orbax tells every file it opens
             _select_accelerator()
             main(*([argv[1:]] if positional else []))
-        except KeyboardInterrupt:
-            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        except KeyboardInterrupt as reason:
+            print(f"\ninterrupted {reason}".rstrip(), file=sys.stderr)
             sys.exit(130)
         except (ValueError, ImportError, FloatingPointError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
 
+    # --help tells the flags of the program, not of the script that starts it.
+    program = sys.modules[main.__module__]
+    sys.modules["__main__"].__doc__ = program.__doc__
+    for module in (program.__name__, __name__):
+        for flag in flags.FLAGS.get_flags_for_module(module):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(guarded)
 
 

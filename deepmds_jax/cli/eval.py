@@ -38,7 +38,7 @@ _WEIGHTS = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string("dataset", "synthetic", f"Test faces: one of {specs.names()}.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Its files; default: data/DATASET.")
 _NUM_FACES = flags.DEFINE_integer("num_faces", None, "Test faces; default: the dataset's.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the test faces.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the test faces.", 0, 2**32 - 1)
 _OUT = flags.DEFINE_string("out", "results", "Folder for the JSON and CSV files.")
 
 
@@ -49,9 +49,9 @@ def main() -> None:
         reports.append(("params", parameter_rows(), {}))
     if _METRIC.value != "params":
         reports.append(_scores())
-    for name, rows, about in reports:
-        print(tables.to_text(rows))
-        print("wrote", *tables.write(_OUT.value, name, rows, about), end="\n\n")
+    for _, rows, _ in reports:
+        print(tables.to_text(rows), end="\n\n")
+    print("wrote", *(path for report in reports for path in tables.write(_OUT.value, *report)))
 
 
 def _scores() -> tuple[str, list[tables.Row], tables.Row]:

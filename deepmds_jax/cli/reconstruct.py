@@ -82,15 +82,16 @@ def _read(paths: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     if not paths:
         raise ValueError("expected landmark files or folders of them, got none; "
                          "try: bin/reconstruct examples --image=examples")
-    files = []
+    files, landmarks, left_out = [], {}, []
     for path in paths:
-        files += list_landmark_files(path) if os.path.isdir(path) else [pathlib.Path(path)]
-    landmarks, left_out = {}, []
+        try:
+            files += list_landmark_files(path) if os.path.isdir(path) else [pathlib.Path(path)]
+        except (ValueError, OSError) as error:
+            left_out.append(str(error))
     for file in files:
         try:
             for name, points in read_landmarks(file).items():
-                unique = name if name not in landmarks else f"{name} ({file.name})"
-                landmarks[unique] = points
+                landmarks[name if name not in landmarks else f"{name} ({file})"] = points
         except ValueError as error:
             left_out.append(str(error))
     return landmarks, left_out
@@ -128,9 +129,15 @@ def _lift(
     params: Params, landmarks: dict[str, np.ndarray], left_out: list[str]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Everything known of each face after reconstruction, by name."""
-    x2d = np.stack(list(landmarks.values())).astype(np.float32)
-    result = jax.jit(reconstruct_detailed)(params, x2d)
-    place = jax.jit(place_in_image)(result.points, x2d)
+    x2d = np.stack(list(landmarks.values()))
+    origin = x2d.mean(axis=1, keepdims=True)  # far from it, float32 has no digits for a face
+    near = (x2d - origin).astype(np.float32)
+    result = jax.jit(reconstruct_detailed)(params, near)
+    place = jax.device_get(jax.jit(place_in_image)(result.points, near))
+    place = place._replace(
+        points=place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
+        translation=place.translation + origin[:, 0],
+    )
     arrays = {
         "x2d": x2d,
         **result._asdict(),
@@ -166,7 +173,12 @@ def _find_photographs(names) -> dict[str, pathlib.Path]:
         return dict.fromkeys(names, path)
     files = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
     files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
-    return {name: file for file in files for name in names if name.startswith(file.stem)}
+    return {
+        name: file
+        for file in files
+        for name in names
+        if name.startswith(file.stem) and not name[len(file.stem) :][:1].isalnum()
+    }
 
 
 def _open_photographs(files: dict[str, pathlib.Path]) -> dict[str, np.ndarray]:
@@ -179,7 +191,7 @@ def _open_photographs(files: dict[str, pathlib.Path]) -> dict[str, np.ndarray]:
     for name, file in files.items():
         try:
             photographs[name] = np.asarray(transpose(image.open(file)).convert("RGB"))
-        except OSError as error:
+        except Exception as error:  # Pillow raises many kinds on damaged files
             raise ValueError(f"image: cannot read {file}: {error}") from error
     return photographs
 

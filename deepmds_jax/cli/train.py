@@ -27,7 +27,7 @@ _WORKDIR = flags.DEFINE_string(
 _FEATURES = flags.DEFINE_enum(
     "features", "paper", list(FEATURE_SIZES), "Pair features: eq. 6 of the paper, or its release's."
 )
-_SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Of everything that is random.")
+_SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Of everything that is random.", 0, 2**32 - 1)
 _NUM_TRAIN = flags.DEFINE_integer("num_train", None, "Faces; default: the dataset's.", 1)
 _AUTOENCODER_EPOCHS = flags.DEFINE_integer(
     "autoencoder_epochs", _DEFAULTS.autoencoder_epochs, "Passes over the faces, 16 a step.", 1

@@ -63,28 +63,26 @@ def _files(folder: str | os.PathLike, topology: str) -> list[pathlib.Path]:
 def _read(path: pathlib.Path, num_inputs: int, num_outputs: int) -> dict[str, Any]:
     """Flax variables dense1, norm1, ... in the order of the layers of a Keras 2 weights file."""
     h5py = require("h5py", extra="files")
+    params, batch_stats, num_dense = {}, {}, 0
     try:
         with h5py.File(path, "r") as file:
             names = [n.decode() if isinstance(n, bytes) else n for n in file.attrs["layer_names"]]
-            layers = [
-                {key.split(":")[0]: jnp.asarray(value[:]) for key, value in file[n][n].items()}
-                for n in names
-                if n in file[n]
-            ]
+            for layer in (file[n][n] for n in names if n in file[n]):
+                arrays = {key.split(":")[0]: jnp.asarray(value[:]) for key, value in layer.items()}
+                if "kernel" in arrays:
+                    num_dense += 1
+                    params[f"dense{num_dense}"] = {k: arrays[k] for k in ("kernel", "bias")}
+                elif "gamma" in arrays:
+                    name = f"norm{num_dense}"
+                    params[name] = {"scale": arrays["gamma"], "bias": arrays["beta"]}
+                    batch_stats[name] = {
+                        "mean": arrays["moving_mean"], "var": arrays["moving_variance"]
+                    }
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; it is one of the authors' released weights "
                          "(github.com/s2kamyab/DeepMDS)") from error
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a whole Keras HDF5 weights file: {error}") from error
-    params, batch_stats, num_dense = {}, {}, 0
-    for layer in layers:
-        if "kernel" in layer:
-            num_dense += 1
-            params[f"dense{num_dense}"] = {"kernel": layer["kernel"], "bias": layer["bias"]}
-        elif "gamma" in layer:
-            name = f"norm{num_dense}"
-            params[name] = {"scale": layer["gamma"], "bias": layer["beta"]}
-            batch_stats[name] = {"mean": layer["moving_mean"], "var": layer["moving_variance"]}
     kernels = [layer["kernel"].shape for layer in params.values() if "kernel" in layer]
     if not kernels or (kernels[0][0], kernels[-1][1]) != (num_inputs, num_outputs):
         found = f"{kernels[0][0]} to {kernels[-1][1]}" if kernels else "none"

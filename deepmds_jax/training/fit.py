@@ -107,7 +107,7 @@ def fit(
             bar.set_postfix(loss=f"{loss:.2e}", refresh=False)
             bar.update(chunk_size)
             if stop:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(f"at step {saved_step}; the same command goes on from here")
     return jax.device_get(state.variables)
 
 

@@ -81,6 +81,9 @@ def load_params(path: str | os.PathLike) -> Params:
         wrong = sorted(dict(found.items() ^ expected.items()))[0]
         raise ValueError(f"{path}: {wrong} of topology {config.topology} is expected as "
                          f"{expected.get(wrong)}, found as {found.get(wrong)}")
+    broken = [k for k, v in tensors.items() if v.dtype != np.float32 or not np.isfinite(v).all()]
+    if broken:
+        raise ValueError(f"{path}: {broken[0]} is expected as finite float32 numbers")
     tree = traverse_util.unflatten_dict(
         {k: jnp.asarray(v) for k, v in tensors.items()}, sep="/"
     )

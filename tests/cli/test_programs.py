@@ -72,6 +72,28 @@ def test_reconstruct_goes_on_past_bad_files_and_names_them(tmp_path):
         assert {row["face"] for row in csv.DictReader(file)} == {"good"}
 
 
+def test_faces_of_one_name_and_far_from_the_origin_are_all_lifted(tmp_path):
+    face = np.array(json.loads((EXAMPLES / "hopper.json").read_text())["landmarks"])
+    for i, folder in enumerate("abc"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "face.npy", face + 1e9 * i)
+    succeed("reconstruct", "a", "b", "c", "--out=o.npz", cwd=tmp_path)
+    found = np.load(tmp_path / "o.npz")
+    assert len(set(found["names"])) == 3
+    np.testing.assert_allclose(found["points"][1:], found["points"][[0, 0]], atol=1e-2)
+    near, far = found["image_points"][[0, 2]]
+    np.testing.assert_allclose(far[:, :2] - 2e9, near[:, :2], atol=0.5)
+
+
+@pytest.mark.parametrize("verb", ["train", "eval", "reconstruct", "convert"])
+def test_help_tells_the_flags_of_the_program(tmp_path, verb):
+    text = call(verb, "--help", cwd=tmp_path).stdout
+    assert f"bin/{verb} --" in text or f"bin/{verb} examples" in text
+    assert "--accelerator" in text
+    assert {"train": "--workdir", "eval": "--metric", "reconstruct": "--image",
+            "convert": "--released"}[verb] in text
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ((EXAMPLES / "hopper.json", "--out=faces.stl"), "faces.stl"),
     ((EXAMPLES / "hopper.json", "--picture=faces.gif"), "faces.gif"),

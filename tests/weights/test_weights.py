@@ -56,6 +56,7 @@ def test_file_of_another_program_is_named(tmp_path):
     ({"topology": "ibug68"}, "of topology ibug68 is expected as"),
     ({"topology": "hand21"}, "'hand21'"),
     ({"depth": 3}, "depth"),
+    ({"max_iters": "many"}, "'many'"),
 ])
 def test_metadata_that_do_not_fit_are_named(saved, entry, message):
     path, params = saved
@@ -64,6 +65,13 @@ def test_metadata_that_do_not_fit_are_named(saved, entry, message):
     metadata = {"format": "deepmds_jax", "config": json.dumps(config)}
     safetensors.numpy.save_file(tensors, path, metadata)
     with pytest.raises(ValueError, match=message):
+        load_params(path)
+
+
+def test_weights_that_are_not_finite_are_named(saved):
+    path, params = saved
+    save_params(path, dataclasses.replace(params, reference=params.reference * np.nan), {})
+    with pytest.raises(ValueError, match="reference is expected as finite"):
         load_params(path)
 
 
