@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax import mds, topologies
 from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize
@@ -139,6 +140,7 @@ def _networks_frame(config: Config, frontal: jax.Array) -> jax.Array:
     return jnp.stack([frontal[..., 0], 1 - frontal[..., 1]], axis=-1)
 
 
+@jax.default_matmul_precision("highest")
 def reconstruct_detailed(params: Params, x2d: jax.Array) -> Reconstruction:
     """Like `reconstruct`, with the intermediate results and the solver's report."""
     _check(params, x2d)
@@ -193,10 +195,11 @@ def _check(params: Params, x2d: jax.Array) -> None:
                          f"{params.config.topology}, got {jnp.shape(x2d)}")
     if isinstance(x2d, jax.core.Tracer):
         return
-    bad = ~jnp.all(jnp.isfinite(x2d), axis=(-2, -1))
-    if jnp.any(bad):
-        raise ValueError(f"x2d: {jnp.sum(bad)} of {bad.size} faces have landmarks that are not "
+    x2d = np.asarray(x2d)  # a constant inside jit is looked at too, so not with jnp
+    bad = ~np.all(np.isfinite(x2d), axis=(-2, -1))
+    if np.any(bad):
+        raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} faces have landmarks that are not "
                          "finite numbers")
-    flat = jnp.all(jnp.max(x2d, axis=-2) == jnp.min(x2d, axis=-2), axis=-1)
-    if jnp.any(flat):
-        raise ValueError(f"x2d: in {jnp.sum(flat)} of {flat.size} faces all landmarks are equal")
+    flat = np.all(np.max(x2d, axis=-2) == np.min(x2d, axis=-2), axis=-1)
+    if np.any(flat):
+        raise ValueError(f"x2d: in {np.sum(flat)} of {flat.size} faces all landmarks are equal")

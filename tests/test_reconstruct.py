@@ -49,6 +49,12 @@ def test_any_batch_shape_jit_and_vmap_agree(params, faces):
     np.testing.assert_allclose(single, whole[0], atol=atol)
 
 
+def test_landmarks_may_be_a_constant_of_the_jitted_function(params, faces):
+    x2d = np.asarray(faces.x2d[0])
+    lifted = jax.jit(lambda p: dm.reconstruct(p, x2d))(params)
+    np.testing.assert_allclose(lifted, dm.reconstruct(params, x2d), atol=5e-3)
+
+
 def test_place_and_size_in_the_image_do_not_matter(params, faces):
     near = dm.reconstruct(params, faces.x2d)
     far = dm.reconstruct(params, 3 * faces.x2d + jnp.array([640.0, 360.0]))

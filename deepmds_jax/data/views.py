@@ -66,9 +66,12 @@ def sample_faces(
     shares = jnp.array([group.share for group in views])
     group = jax.random.categorical(group_key, jnp.log(shares), shape=(num_faces,))
 
+    dtype = points.dtype
+
     def draw(angle_key, name):
         keys = jax.random.split(angle_key, len(views))
-        drawn = [_draw(k, getattr(v, name), num_faces) for k, v in zip(keys, views, strict=True)]
+        pairs = zip(keys, views, strict=True)
+        drawn = [_draw(k, getattr(view, name), num_faces, dtype) for k, view in pairs]
         return jnp.take_along_axis(jnp.stack(drawn), group[None], axis=0)[0]
 
     names = ("yaw", "pitch", "roll", "field_of_view")
@@ -76,7 +79,7 @@ def sample_faces(
     return Faces(project(points, rotation_from_angles(*angles[:3]), angles[3]), points)
 
 
-def _draw(key: jax.Array, angles: Uniform | Choice, num: int) -> jax.Array:
+def _draw(key: jax.Array, angles: Uniform | Choice, num: int, dtype: jnp.dtype) -> jax.Array:
     if isinstance(angles, Uniform):
-        return jax.random.uniform(key, (num,), minval=angles.low, maxval=angles.high)
-    return jax.random.choice(key, jnp.array(angles.angles, jnp.float32), (num,))
+        return jax.random.uniform(key, (num,), dtype, angles.low, angles.high)
+    return jax.random.choice(key, jnp.array(angles.angles, dtype), (num,))

@@ -40,16 +40,17 @@ def angles_from_rotation(rotation: jax.Array) -> tuple[jax.Array, jax.Array, jax
     return jnp.rad2deg(yaw), jnp.rad2deg(pitch), jnp.rad2deg(roll)
 
 
+@jax.default_matmul_precision("highest")
 def project(points: jax.Array, rotation: jax.Array, field_of_view: jax.Array) -> jax.Array:
     """Central projection of a turned head onto the plane through its centroid.
 
-    The camera looks at the centroid from the distance at which the sphere around the centroid
-    that holds all points fills the field of view; 0 degrees is orthography.
+    The camera looks at the centroid from the distance at which a disc through it, as wide as the
+    farthest point is away, fills the field of view; 0 degrees is orthography.
 
     Args:
       points: (..., N, 3) head-frame landmarks, any unit.
       rotation: (..., 3, 3) from `rotation_from_angles`.
-      field_of_view: (...) degrees, in [0, 90].
+      field_of_view: (...) degrees, from 0 to below 90: there the camera is among the points.
 
     Returns:
       (..., N, 2) image points in the unit of `points`, origin where the centroid is seen.

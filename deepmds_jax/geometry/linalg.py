@@ -9,15 +9,16 @@ import itertools
 import jax
 import jax.numpy as jnp
 
+_NUM_SWEEPS = 10  # convergence is quadratic: fewer reach rounding
 
-def svd(a: jax.Array, num_sweeps: int = 10) -> tuple[jax.Array, jax.Array, jax.Array]:
+@jax.jit
+def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Thin singular value decomposition by one-sided Jacobi rotations.
 
     Meant for two to four columns: every pair of them is written out in the compiled code.
 
     Args:
       a: (..., m, k) float, k small.
-      num_sweeps: sweeps over all pairs of columns. Convergence is quadratic; 10 reach rounding.
 
     Returns:
       `u` (..., m, k), `s` (..., k) descending and `v` (..., k, k) with
@@ -49,7 +50,7 @@ def svd(a: jax.Array, num_sweeps: int = 10) -> tuple[jax.Array, jax.Array, jax.A
             c[i], c[j] = cos * (c[i] - tan * c[j]), cos * (c[j] + tan * c[i])
         return jnp.stack(c, axis=-1), None
 
-    columns, _ = jax.lax.scan(sweep, columns, length=num_sweeps)
+    columns, _ = jax.lax.scan(sweep, columns, length=_NUM_SWEEPS)
     us, v = columns[..., :num_rows, :], columns[..., num_rows:, :]
     square = jnp.sum(us * us, axis=-2)
     order = jnp.argsort(-square, axis=-1)

@@ -56,9 +56,18 @@ def place_in_image(points: jax.Array, x2d: jax.Array) -> Placement:
     Source: ten Berge (1977), Psychometrika 42:267 (Procrustes with an unknown column); Gower &
     Dijksterhuis (2004), Procrustes Problems, section 5 (projection Procrustes).
     """
-    if points.ndim < 2 or points.shape[-1] != 3 or x2d.shape[-2:] != (points.shape[-2], 2):
+    shapes = jnp.shape(points), jnp.shape(x2d)
+    if shapes[0][-1:] != (3,) or len(shapes[0]) < 2 or shapes[1][-2:] != (shapes[0][-2], 2):
         raise ValueError("points, x2d: expected (..., N, 3) and (..., N, 2), "
-                         f"got {points.shape} and {x2d.shape}")
+                         f"got {shapes[0]} and {shapes[1]}")
+    return _place(jnp.asarray(points), jnp.asarray(x2d))
+
+
+@jax.jit
+@jax.default_matmul_precision("highest")
+def _place(points: jax.Array, x2d: jax.Array) -> Placement:
+    batch = jnp.broadcast_shapes(points.shape[:-2], x2d.shape[:-2])
+    points, x2d = (jnp.broadcast_to(x, batch + x.shape[-2:]) for x in (points, x2d))
     shape, image = centre(points), centre(x2d)
     covariance = jnp.swapaxes(shape, -1, -2) @ shape
     variance = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]

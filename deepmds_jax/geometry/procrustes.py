@@ -22,6 +22,7 @@ class Similarity(NamedTuple):
     scale: jax.Array
     translation: jax.Array
 
+    @jax.default_matmul_precision("highest")
     def __call__(self, points: jax.Array) -> jax.Array:
         """Maps (..., N, d) points."""
         scale = self.scale[..., None, None]
@@ -76,6 +77,7 @@ def _orthogonal_to(u: jax.Array) -> jax.Array:
     return other / jnp.sqrt(jnp.sum(other * other, axis=-1, keepdims=True))
 
 
+@jax.default_matmul_precision("highest")
 def procrustes(
     source: jax.Array, target: jax.Array, *, reflection: bool = False, scaling: bool = True
 ) -> Similarity:

@@ -58,7 +58,7 @@ def fit(
       key: order of the faces: a permutation of all of them per epoch.
       num_epochs: passes over the faces.
       learning_rate: Adam's.
-      devices: the minibatch is sharded over as many of them as divide its size.
+      devices: the minibatch is sharded over all of them.
       checkpoints: where the state is kept.
       writer: `tensorboardX.SummaryWriter`, for the loss curve.
       interrupted: whether to stop; looked at after each chunk.
@@ -77,8 +77,7 @@ def fit(
                          f"got {num_faces}")
     num_steps = num_epochs * steps_per_epoch
     chunk_size = max(c for c in range(1, _MAX_CHUNK + 1) if steps_per_epoch % c == 0)
-    num_shards = max(n for n in range(1, len(devices) + 1) if stage.minibatch_size % n == 0)
-    mesh = Mesh(np.array(devices[:num_shards]), ("batch",))
+    mesh = Mesh(np.array(devices), ("batch",))
     replicated = NamedSharding(mesh, P())
 
     optimizer = optax.adam(learning_rate)
@@ -89,7 +88,7 @@ def fit(
 
     saved_at, saved_step = time.monotonic(), int(state.step)
     bar = tqdm.tqdm(
-        total=num_steps, initial=saved_step, desc=f"{stage.name} on {num_shards} device(s)",
+        total=num_steps, initial=saved_step, desc=f"{stage.name} on {len(devices)} device(s)",
         unit="step", mininterval=0.5,
     )
     with bar:

@@ -26,7 +26,6 @@ class Stage:
       data: pytree of arrays with one row per training face.
       minibatch: from some rows of `data` to inputs (B, ...) and targets (B, ...) of the network.
       faces_per_step: rows per minibatch.
-      minibatch_size: B.
     """
 
     name: str
@@ -34,14 +33,13 @@ class Stage:
     data: tuple[jax.Array, jax.Array]
     minibatch: Callable[[tuple[jax.Array, jax.Array]], tuple[jax.Array, jax.Array]]
     faces_per_step: int
-    minibatch_size: int
 
 
 def autoencoder_stage(faces: Faces, faces_per_step: int = 16) -> Stage:
     """Any view -> x and y of the 3D landmarks, min-max scaled jointly over x, y and z (eq. 7)."""
     data = (min_max(centre(faces.x2d)), min_max(faces.points)[..., :2])
     network = Autoencoder(faces.x2d.shape[-2])
-    return Stage("autoencoder", network, data, lambda rows: rows, faces_per_step, faces_per_step)
+    return Stage("autoencoder", network, data, lambda rows: rows, faces_per_step)
 
 
 def dissimilarity_stage(faces: Faces, params: Params) -> Stage:
@@ -50,7 +48,6 @@ def dissimilarity_stage(faces: Faces, params: Params) -> Stage:
     A minibatch is all N x N ordered pairs of one face, the better of the paper's two schemes
     (Fig. 6); their 2D positions are the trained autoencoder's output.
     """
-    num_landmarks = faces.points.shape[-2]
     frontal = jax.jit(frontalize)(params, faces.x2d)
 
     def minibatch(rows):
@@ -59,4 +56,4 @@ def dissimilarity_stage(faces: Faces, params: Params) -> Stage:
         return features.reshape(-1, features.shape[-1]), distances(points).reshape(-1)
 
     data = (frontal, min_max(faces.points))
-    return Stage("dissimilarity", DissimilarityNetwork(), data, minibatch, 1, num_landmarks**2)
+    return Stage("dissimilarity", DissimilarityNetwork(), data, minibatch, 1)

@@ -56,6 +56,15 @@ def test_the_pose_is_proper_and_batches_do_not_mix(shape):
         np.testing.assert_allclose(batch.points[i], alone.points, atol=1e-2)
 
 
+def test_one_shape_in_many_images(shape):
+    x2d = np.random.default_rng(3).normal(size=(4, 40, 2)).astype(np.float32)
+    placed = place_in_image(shape, x2d)
+    assert placed.points.shape == (4, 40, 3)
+    np.testing.assert_allclose(placed.points[2], place_in_image(shape, x2d[2]).points, atol=1e-4)
+    many = place_in_image(np.tile(shape, (3, 1, 1)), x2d[0])
+    np.testing.assert_allclose(many.points[1], place_in_image(shape, x2d[0]).points, atol=1e-4)
+
+
 def test_wrong_shapes_raise(shape):
     with pytest.raises(ValueError, match=r"\(39, 2\)"):
         place_in_image(shape, np.ones((39, 2), np.float32))

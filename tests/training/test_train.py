@@ -180,7 +180,7 @@ def test_four_devices_give_the_losses_of_one(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "autoencoder on 4 device(s)" in done.stderr  # 16 faces
-    assert "dissimilarity on 3 device(s)" in done.stderr  # 51 * 51 pairs
+    assert "dissimilarity on 4 device(s)" in done.stderr  # 51 * 51 pairs, not divisible
     one, four = np.array(json.loads(done.stdout.splitlines()[-1]))
     assert len(one) == 3  # 10 + 10 steps of the first stage, 160 of the second
     # Sums in another order: rounding at first, which Adam's normalised steps then amplify.
