@@ -17,10 +17,12 @@ def test_every_spec_reads_and_names_known_topologies():
             topologies.get(topology)
 
 
-def test_the_papers_views():
-    perspective, turned, frontal = specs.load_spec("bfm").views
+@pytest.mark.parametrize("name", ["bfm", "ict", "ict_expression", "synthetic"])
+def test_the_papers_views(name):
+    perspective, turned, frontal = specs.load_spec(name).views
     assert (perspective.share, turned.share, frontal.share) == (0.3, 0.3, 0.4)
     assert perspective.yaw == Uniform(-45, 45)
+    assert perspective.pitch == Uniform(-30, 0)  # the camera is above, so the face looks down
     assert perspective.field_of_view == Uniform(0, 5)
     assert turned.yaw == Choice((-45, 0, 45))
     assert frontal.yaw == Choice((0,))

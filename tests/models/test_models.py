@@ -6,6 +6,7 @@ import pytest
 from deepmds_jax import load_released, load_released_zhao
 from deepmds_jax.models import Autoencoder, DissimilarityNetwork, ZhaoNetwork, pair_features
 from deepmds_jax.models.zhao import zhao_normalize
+from deepmds_jax.reconstruct import dissimilarities
 
 
 def sizes(network, example):
@@ -64,6 +65,10 @@ def test_released_networks_agree_with_keras(shared, topology):
     features = pair_features(jnp.asarray(oracle["frontal"]), "release")
     distances = DissimilarityNetwork().apply(params.dissimilarity, features)
     np.testing.assert_allclose(distances, oracle["dissimilarity_raw"], atol=1e-5)
+    # Within reconstruct, y points down: the features must still be those of y up.
+    raw = np.abs(oracle["dissimilarity_raw"]) * (1 - np.eye(num_landmarks))
+    down = np.stack([oracle["frontal"][..., 0], 1 - oracle["frontal"][..., 1]], axis=-1)
+    np.testing.assert_allclose(dissimilarities(params, jnp.asarray(down)), raw, atol=1e-5)
     zhao = load_released_zhao(folder, topology)
     np.testing.assert_allclose(zhao_normalize(oracle["x2d"]), oracle["zhao_input"], atol=1e-5)
     depth = ZhaoNetwork(num_landmarks).apply(zhao, oracle["zhao_input"])
