@@ -62,8 +62,7 @@ def _scores() -> tuple[str, list[tables.Row], tables.Row]:
     model = specs.load_model(spec, topology, folder)
     num_faces = _NUM_FACES.value or spec.num_test
     key = jax.random.fold_in(jax.random.key(_TEST_STREAM), _SEED.value)
-    draw = jax.jit(sample_faces, static_argnames=("views", "num_faces", "expression"))
-    faces = draw(key, model, spec.views, num_faces, spec.expression)
+    faces = sample_faces(key, model, spec.views, num_faces, spec.expression)
     methods = {
         "Deep-MDS": deep_mds(params),
         "mean shape": mean_shape(model.mean),

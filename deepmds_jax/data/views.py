@@ -1,5 +1,6 @@
 """Views: the random poses and projections that turn 3D landmarks into 2D ones."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ class Faces(NamedTuple):
     points: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames=("views", "num_faces", "expression"))
 def sample_faces(
     key: jax.Array,
     model: MorphableModel,
@@ -59,7 +61,8 @@ def sample_faces(
 ) -> Faces:
     """Draws faces from a morphable model and one view of each.
 
-    Pure; jit with `views`, `num_faces` and `expression` static. The same key gives the same faces.
+    Pure and compiled, once per `views`, `num_faces` and `expression`. The same key gives the same
+    faces.
     """
     shape_key, group_key, *angle_keys = jax.random.split(key, 6)
     points = sample_shapes(model, shape_key, num_faces, expression=expression)

@@ -4,10 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from deepmds_jax.geometry import centre
+
 
 def zhao_normalize(x2d: jax.Array) -> jax.Array:
     """Centres (..., N, 2) landmarks and divides them by (std of x + std of y)."""
-    centred = x2d - jnp.mean(x2d, axis=-2, keepdims=True)
+    centred = centre(x2d)
     return centred / jnp.sum(jnp.std(centred, axis=-2), axis=-1)[..., None, None]
 
 

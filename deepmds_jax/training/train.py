@@ -76,8 +76,7 @@ def train(
     params = dataclasses.replace(
         init_params(run.config, init_key), reference=standardize(model.mean)
     )
-    draw = jax.jit(sample_faces, static_argnames=("views", "num_faces", "expression"))
-    faces = draw(faces_key, model, spec.views, run.num_train, spec.expression)
+    faces = sample_faces(faces_key, model, spec.views, run.num_train, spec.expression)
 
     writer = require("tensorboardX", extra="train").SummaryWriter(str(workdir / "tensorboard"))
     checkpoints = Checkpoints(workdir, describe(run, spec), params.reference)
