@@ -1,5 +1,6 @@
-"""Procrustes analysis of configurations in two or three dimensions."""
+"""Procrustes analysis: the orthogonal map, and the similarity, that fit two configurations."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -32,68 +33,110 @@ class Similarity(NamedTuple):
 def nearest_orthogonal(m: jax.Array, *, reflection: bool) -> jax.Array:
     """The orthogonal matrix Q that maximises trace(Q.T @ m).
 
+    Differentiable, also where singular values coincide. Where Q is not unique (rank below d - 1,
+    or a reflection forbidden between two equal singular values), the part of the derivative that
+    is not defined is zero.
+
     Args:
-      m: (..., d, d) float, d = 2 or 3. May be singular: a missing direction is completed to a
-        proper rotation.
+      m: (..., d, d) float. May be singular: missing directions are completed, to a proper
+        rotation if d is 2 or 3.
       reflection: whether det Q = -1 is allowed; it is then taken where det m < 0 beyond rounding.
+        Must be allowed unless d is 2 or 3.
+
+    Raises:
+      ValueError: m is not square, or a reflection is forbidden with d other than 2 and 3.
 
     Source: Kabsch (1976), Acta Cryst. A32:922; Umeyama (1991), IEEE PAMI 13(4):376, eq. 40-43.
     """
-    if m.shape[-2:] == (2, 2):
-        # Rotations and reflections of the plane are complex numbers: compare their gains.
-        proper = jnp.stack([m[..., 0, 0] + m[..., 1, 1], m[..., 1, 0] - m[..., 0, 1]], axis=-1)
-        mirror = jnp.stack([m[..., 0, 0] - m[..., 1, 1], m[..., 1, 0] + m[..., 0, 1]], axis=-1)
-        norm = [jnp.sum(x * x, axis=-1) for x in (proper, mirror)]
-        flips = reflection & (norm[1] > norm[0])
-        square = jnp.where(flips, norm[1], norm[0])
-        turn = jnp.where(flips[..., None], mirror, proper)
-        turn = turn / jnp.sqrt(jnp.where(square > 0, square, 1))[..., None]
-        turn = jnp.where((square > 0)[..., None], turn, jnp.array([1, 0], m.dtype))
-        cos, sin = turn[..., 0], turn[..., 1]
-        sign = jnp.where(flips, -1, 1)
-        rows = [jnp.stack([cos, -sign * sin], axis=-1), jnp.stack([sin, sign * cos], axis=-1)]
-        return jnp.stack(rows, axis=-2)
-    if m.shape[-2:] != (3, 3):
-        raise ValueError(f"m: expected (..., 2, 2) or (..., 3, 3), got {m.shape}")
+    if m.ndim < 2 or m.shape[-1] != m.shape[-2]:
+        raise ValueError(f"m: expected (..., d, d), got {m.shape}")
+    if not reflection and m.shape[-1] not in (2, 3):
+        raise ValueError(f"m: expected (..., 2, 2) or (..., 3, 3) without reflection, "
+                         f"got {m.shape}")
+    return _nearest_orthogonal(m, reflection)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+@jax.default_matmul_precision("highest")
+def _nearest_orthogonal(m, reflection):
     u, s, v = linalg.svd(m)
-    rounding = 8 * jnp.finfo(m.dtype).eps * s[..., 0]
-    v1 = v[..., 0]
-    u1 = jnp.where(s[..., :1] > 0, u[..., 0], v1)
-    u2 = jnp.where((s[..., 1] > rounding)[..., None], u[..., 1], _orthogonal_to(u1))
-    # The third pair by cross products: the rotation is proper without looking at determinants.
-    u3, v2 = jnp.cross(u1, u2), v[..., 1]
-    v3 = jnp.cross(v1, v2)
-    if reflection:
-        determinant = jnp.sum(u3 * u[..., 2], -1) * jnp.sum(v3 * v[..., 2], -1) * s[..., 2]
-        u3 = jnp.where((determinant < -rounding)[..., None], -u3, u3)
-    pairs = ((u1, v1), (u2, v2), (u3, v3))
-    return sum(a[..., :, None] * b[..., None, :] for a, b in pairs)
+    rounding = 8 * jnp.finfo(m.dtype).eps * s[..., :1]
+    present = s > rounding
+    u = _complete(u, present)
+    if m.shape[-1] in (2, 3):
+        improper = _determinant(u) * _determinant(v) < 0
+        turns = improper & ~present[..., -1] if reflection else improper
+        u = jnp.concatenate([u[..., :-1], jnp.where(turns[..., None, None], -1, 1) * u[..., -1:]],
+                            axis=-1)
+    return jnp.sum(u[..., :, None, :] * v[..., None, :, :], axis=-1)
 
 
-def _orthogonal_to(u: jax.Array) -> jax.Array:
-    """A unit vector orthogonal to each unit vector (..., 3)."""
-    axis = jax.nn.one_hot(jnp.argmin(jnp.abs(u), axis=-1), 3, dtype=u.dtype)
-    other = jnp.cross(u, axis)
-    return other / jnp.sqrt(jnp.sum(other * other, axis=-1, keepdims=True))
+@_nearest_orthogonal.defjvp
+@jax.default_matmul_precision("highest")
+def _differentiate(reflection, primals, tangents):
+    # With m = Q P, P symmetric: dQ = Q Omega, Omega antisymmetric. Then the antisymmetric part of
+    # Q.T dm = Omega P + dP is one linear equation for Omega, and smooth in P.
+    (m,), (dm,) = primals, tangents
+    q = _nearest_orthogonal(m, reflection)
+    p = q.mT @ m
+    p = (p + p.mT) / 2
+    change = q.mT @ dm
+    omega = jax.lax.custom_linear_solve(
+        lambda omega: omega @ p + p @ omega,
+        change - change.mT,
+        lambda _, right: _solve_lyapunov(p, right),
+        symmetric=True,
+    )
+    # Antisymmetric it is, but for the reverse mode this must be said: only antisymmetric cotangents
+    # may reach the equation, which for symmetric ones is singular where m is.
+    return q, q @ (omega - omega.mT) / 2
+
+
+def _solve_lyapunov(p, right):
+    """Omega with Omega P + P Omega = right; zero between eigenvectors of opposite eigenvalues."""
+    _, _, v = linalg.svd(p)
+    eigenvalues = jnp.sum(v * (p @ v), axis=-2)
+    total = eigenvalues[..., :, None] + eigenvalues[..., None, :]
+    largest = jnp.max(jnp.abs(eigenvalues), axis=-1)[..., None, None]
+    defined = jnp.abs(total) > 8 * jnp.finfo(p.dtype).eps * largest
+    turned = v.mT @ right @ v
+    return v @ jnp.where(defined, turned / jnp.where(defined, total, 1), 0) @ v.mT
+
+
+def _complete(u, present):
+    """Orthonormal columns: those of (..., d, d) that are present, ones orthogonal to all before."""
+    d = u.shape[-1]
+    columns = []
+    for j in range(d):
+        covered = sum((c * c for c in columns), jnp.zeros(d, u.dtype))
+        axis = jax.nn.one_hot(jnp.argmin(covered, axis=-1), d, dtype=u.dtype)
+        other = axis - sum(jnp.sum(c * axis, axis=-1, keepdims=True) * c for c in columns)
+        other = other / jnp.sqrt(jnp.sum(other * other, axis=-1, keepdims=True))
+        columns.append(jnp.where(present[..., j, None], u[..., j], other))
+    return jnp.stack(columns, axis=-1)
+
+
+def _determinant(m):
+    """That of a matrix of two or three columns."""
+    if m.shape[-1] == 2:
+        return m[..., 0, 0] * m[..., 1, 1] - m[..., 0, 1] * m[..., 1, 0]
+    return jnp.sum(jnp.cross(m[..., 0], m[..., 1]) * m[..., 2], axis=-1)
 
 
 @jax.default_matmul_precision("highest")
-def procrustes(
-    source: jax.Array, target: jax.Array, *, reflection: bool = False, scaling: bool = True
-) -> Similarity:
+def procrustes(source: jax.Array, target: jax.Array, *, reflection: bool = False) -> Similarity:
     """The similarity that brings `source` closest to `target` in least squares.
 
     Args:
-      source: (..., N, d) float, d = 2 or 3.
+      source: (..., N, d) float.
       target: (..., N, d) float in any unit; leading axes broadcast.
-      reflection: whether `source` may be mirrored.
-      scaling: whether it may be scaled; else the scale is 1.
+      reflection: whether `source` may be mirrored. It must be unless d is 2 or 3.
 
     Returns:
       A `Similarity` to call on `source`. All source points equal gives NaN.
 
     Raises:
-      ValueError: shapes that do not match, or d other than 2 and 3.
+      ValueError: shapes that do not match, or a reflection is forbidden with d other than 2 and 3.
 
     Source: Umeyama (1991); Gower & Dijksterhuis (2004), Procrustes Problems, chapter 4.
     """
@@ -103,9 +146,6 @@ def procrustes(
     a, b = centre(source), centre(target)
     m = jnp.swapaxes(a, -1, -2) @ b
     rotation = nearest_orthogonal(m, reflection=reflection)
-    if scaling:
-        scale = jnp.sum(m * rotation, axis=(-2, -1)) / jnp.sum(a * a, axis=(-2, -1))
-    else:
-        scale = jnp.ones(m.shape[:-2], m.dtype)
+    scale = jnp.sum(m * rotation, axis=(-2, -1)) / jnp.sum(a * a, axis=(-2, -1))
     moved = scale[..., None] * (jnp.mean(source, axis=-2, keepdims=True) @ rotation)[..., 0, :]
     return Similarity(rotation, scale, jnp.mean(target, axis=-2) - moved)

@@ -2,7 +2,8 @@
 
 from deepmds_jax.mds.classical import classical
 from deepmds_jax.mds.isotonic import isotonic_regression
-from deepmds_jax.mds.smacof import MDSResult, Status, smacof
+from deepmds_jax.mds.smacof import smacof
+from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.stress import distances, normalized_stress, raw_stress, stress
 
 __all__ = [

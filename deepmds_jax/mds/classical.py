@@ -4,9 +4,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
-from deepmds_jax.mds.inputs import check_dissimilarities, symmetrize
+from deepmds_jax.mds.inputs import check_shapes, explain, is_valid, symmetrize
 
 
 def classical(dissimilarities: jax.Array, num_dims: int = 3) -> jax.Array:
@@ -30,15 +31,20 @@ def classical(dissimilarities: jax.Array, num_dims: int = 3) -> jax.Array:
     Source: Torgerson (1952), "Multidimensional scaling: I. Theory and method", Psychometrika 17;
     Borg & Groenen (2005), Modern Multidimensional Scaling, section 12.1.
     """
-    dissimilarities = check_dissimilarities(dissimilarities, num_dims)
-    return _classical(dissimilarities, num_dims)
+    given = dissimilarities
+    dissimilarities, _ = check_shapes(dissimilarities, None, num_dims)
+    points, valid = _classical(dissimilarities, num_dims)
+    if not isinstance(valid, jax.core.Tracer) and not np.all(valid):
+        explain(given, None)
+    return points
 
 
 @partial(jax.jit, static_argnames="num_dims")
 def _classical(dissimilarities, num_dims):
-    @partial(jnp.vectorize, signature="(n,n)->(n,k)")
+    @partial(jnp.vectorize, signature="(n,n)->(n,k),()")
     def solve(dissimilarities):
-        return torgerson(symmetrize(dissimilarities), num_dims)
+        points = torgerson(symmetrize(dissimilarities), num_dims)
+        return points, is_valid(dissimilarities) | ~jnp.all(jnp.isfinite(points))
 
     return solve(dissimilarities)
 

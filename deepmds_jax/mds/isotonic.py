@@ -2,17 +2,22 @@
 
 A *block* is a run of consecutive values that share one fitted value, their weighted mean. Both
 algorithms below pool neighbouring blocks until the means no longer decrease, and both are exact;
-one is fast where scalar code is fast, the other where it is not.
+one is fast where scalar code is fast, the other where it is not. A block is a row of numbers that
+add up when blocks are pooled: weighted sum, weight, and number of values (which is the weight
+where there are no others).
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from deepmds_jax.mds.inputs import as_float
+from deepmds_jax.mds.ordering import take
 
+_GROUP = 4  # values pooled by formula
 _CHUNK = 16  # values written at a time when blocks are written out
 
 
@@ -20,74 +25,102 @@ def isotonic_regression(y: jax.Array, weights: jax.Array | None = None) -> jax.A
     """Weighted least-squares fit of a non-decreasing sequence along the last axis.
 
     Linear time per sequence on CPU, where a batch runs one sequence after the other; on other
-    devices a batch runs together, in rounds that each take logarithmic depth. No reverse-mode
-    gradients.
+    devices a batch runs together, in rounds that each take logarithmic depth. Differentiable in
+    forward and reverse mode, by `y` and by `weights`: every block moves as its mean does.
 
     Args:
       y: (..., m) float; integers become the default float.
       weights: positive, same shape as `y`; all 1 by default.
 
     Returns:
-      (..., m) of the dtype of `y`. A sequence that holds a NaN comes out all NaN.
+      (..., m) of the dtype of `y`. A sequence that holds a NaN or an infinity comes out all NaN.
 
     Raises:
       ValueError: `y` has no values, or `weights` another shape or, outside jit, a value not > 0.
 
     Source: Barlow, Bartholomew, Bremner & Brunk (1972), Statistical Inference under Order
-    Restrictions, section 1.2 (pool adjacent violators).
+    Restrictions, section 1.2 (pool adjacent violators; min-max formula).
     """
     y = as_float(y)
     if y.ndim == 0 or y.shape[-1] == 0:
         raise ValueError(f"y: expected shape (..., m) with m at least 1, got {y.shape}")
     if weights is not None:
+        if np.shape(weights) != y.shape:
+            raise ValueError(
+                f"weights: expected the shape of y, {y.shape}, got {np.shape(weights)}"
+            )
+        if not isinstance(weights, jax.core.Tracer) and not np.all(np.asarray(weights) > 0):
+            raise ValueError(f"weights: expected all > 0, got {np.min(weights)}")
         weights = jnp.asarray(weights, y.dtype)
-        if weights.shape != y.shape:
-            raise ValueError(f"weights: expected the shape of y, {y.shape}, got {weights.shape}")
-        if not isinstance(weights, jax.core.Tracer) and not jnp.all(weights > 0):
-            raise ValueError(f"weights: expected all > 0, got {jnp.min(weights)}")
     return _regress(y, weights)
 
 
 @jax.jit
 def _regress(y, weights):
-    # One row per value: (weighted) sum, weight, ..., length. Rows of a block add up to its own.
-    ones = jnp.ones_like(y)
-    columns = (y, ones) if weights is None else (y * weights, weights, ones)
-    rows = jnp.stack(columns, axis=-1)
-
-    @partial(jnp.vectorize, signature="(m,c)->(m)")
-    def pool(rows):
-        return lax.platform_dependent(
-            rows, cpu=jax.custom_batching.sequential_vmap(_pool_with_stack), default=_pool_in_rounds
-        )
-
     finite = jnp.isfinite(jnp.sum(y, axis=-1, keepdims=True))
-    return jnp.where(finite, pool(rows), jnp.nan)
+    if weights is None:
+        fit = jnp.vectorize(pool_adjacent_violators, signature="(m)->(m)")(y)
+    else:
+        fit = jnp.vectorize(pool_adjacent_violators, signature="(m),(m)->(m)")(y, weights)
+    return jnp.where(finite, fit, jnp.nan)
 
 
-def _pool_with_stack(rows: jax.Array) -> jax.Array:
-    """Pools values from left to right: each step merges the last two blocks or starts a new one.
+@jax.custom_jvp
+def pool_adjacent_violators(y: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """`isotonic_regression` of one sequence, which may end in infinities: (m,) -> (m,)."""
+    return lax.platform_dependent(
+        y, weights, cpu=jax.custom_batching.sequential_vmap(_pool_with_stack),
+        default=_pool_in_rounds,
+    )
+
+
+@pool_adjacent_violators.defjvp
+def _(primals, tangents):
+    (y, weights), (y_dot, weights_dot) = primals, tangents
+    fit = pool_adjacent_violators(y, weights)
+    if weights is None:
+        change, weights = y_dot, jnp.ones_like(y)
+    else:
+        residual = jnp.where(jnp.isfinite(y), y - fit, 0)
+        change = weights * y_dot + weights_dot * residual
+    starts = jnp.append(True, fit[1:] != fit[:-1])
+    sums, total = block_sums(starts, change), block_sums(starts, weights)
+    return fit, sums / total
+
+
+def block_sums(starts: jax.Array, values: jax.Array) -> jax.Array:
+    """Sum of the values of each block, at each of its places: (m,) bool, (m,) -> (m,)."""
+    block = jnp.cumsum(starts, dtype=jnp.int32) - 1
+    sums = jax.ops.segment_sum(values, block, values.shape[0], indices_are_sorted=True,
+                               mode="promise_in_bounds")
+    return take(sums, block)
+
+
+def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Pools blocks from left to right: each step merges the last two or starts a new one.
 
     With selects for branches, and the stack read only after it is written, XLA keeps the stack in
     place and a step costs about 10 ns; any read before the write would copy the stack every step.
     """
-    num_values, num_columns = rows.shape
-    below_all = jnp.where(jnp.arange(num_columns) == 0, -jnp.inf, 1).astype(rows.dtype)
+    num_values = y.shape[0]
+    rows = _pool_groups(y, weights)
+    below_all = jnp.where(jnp.arange(rows.shape[1]) == 0, -jnp.inf, 1).astype(y.dtype)
 
     def step(state):
-        next_row, depth, block, stack = state
+        place, depth, block, stack = state
         stack = _write(stack, block, depth)
         previous = _read(stack, depth - 1)
         violates = previous[0] * block[1] > block[0] * previous[1]  # compares the means
+        row = _read(rows, place)
         return (
-            jnp.where(violates, next_row, next_row + 1),
+            jnp.where(violates, place, place + row[-1].astype(jnp.int32)),
             jnp.where(violates, depth - 1, depth + 1),
-            jnp.where(violates, previous + block, _read(rows, next_row)),
+            jnp.where(violates, previous + block, row),
             stack,
         )
 
-    stack = jnp.broadcast_to(below_all, (num_values + 2, num_columns))
-    state = (jnp.int32(1), jnp.int32(1), rows[0], stack)
+    stack = jnp.broadcast_to(below_all, (rows.shape[0] + 1, rows.shape[1]))
+    state = (rows[0, -1].astype(jnp.int32), jnp.int32(1), rows[0], stack)
     *_, stack = lax.while_loop(lambda state: state[0] <= num_values, step, state)
     means, lengths = stack[:, 0] / stack[:, 1], stack[:, -1].astype(jnp.int32)
 
@@ -103,19 +136,67 @@ def _pool_with_stack(rows: jax.Array) -> jax.Array:
             fit,
         )
 
-    state = (jnp.int32(0), jnp.int32(1), lengths[1], jnp.zeros(num_values + _CHUNK, rows.dtype))
+    state = (jnp.int32(0), jnp.int32(1), lengths[1], jnp.zeros(num_values + _CHUNK, y.dtype))
     *_, fit = lax.while_loop(lambda state: state[0] < num_values, spread, state)
     return fit[:num_values]
 
 
-def _pool_in_rounds(rows: jax.Array) -> jax.Array:
+def _pool_groups(y: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Rows at the starts of the blocks that pooling leaves within every four neighbours.
+
+    Half of all merges happen there, for many groups at once, by the min-max formula: value i is
+    the largest over a <= i of the smallest over b >= i of the means of a..b. After the last value
+    come rows of infinity, at least one, which nothing merges with.
+    """
+    num_groups = y.shape[0] // _GROUP + 1
+    padding = (0, num_groups * _GROUP - y.shape[0])
+
+    def grouped(x, rest):
+        x = jnp.pad(x, padding, constant_values=rest)
+        return list(jnp.unstack(x.reshape(-1, _GROUP), axis=1))
+
+    ones = [jnp.ones(num_groups, y.dtype)] * _GROUP
+    if weights is None:
+        fit = _min_max(grouped(y, jnp.inf), ones)
+        columns = [_pooled(fit, ones)]
+    else:
+        weight = grouped(weights, 1)
+        fit = _min_max(grouped(y * weights, jnp.inf), weight)
+        columns = [_pooled(fit, weight), _pooled(fit, ones)]
+    fit, *columns = (jnp.stack(x, axis=1).ravel() for x in (fit, *columns))
+    return jnp.stack([fit * columns[0], *columns], axis=1)
+
+
+def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]:
+    """The fit of every place of a group from weighted values and weights."""
+    places = range(len(value))
+    smallest = {}  # [start, i]: mean of start..end, the smallest over end >= i
+    for start in places:
+        for end in reversed(places[start:]):
+            mean = sum(value[start:end + 1]) / sum(weight[start:end + 1])
+            above = smallest.get((start, end + 1), mean)
+            smallest[start, end] = jnp.minimum(mean, above)
+    return [reduce(jnp.maximum, (smallest[start, i] for start in places[:i + 1])) for i in places]
+
+
+def _pooled(fit: list[jax.Array], x: list[jax.Array]) -> list[jax.Array]:
+    """Sums of x over the places from each to the last of equal fit."""
+    sums = [x[-1]]
+    for i in reversed(range(len(x) - 1)):
+        sums.insert(0, x[i] + jnp.where(fit[i] == fit[i + 1], sums[0], 0))
+    return sums
+
+
+def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Pools every run of neighbouring blocks with decreasing means at once, until none is left."""
+    num_values = y.shape[0]
+    weights = jnp.ones_like(y) if weights is None else weights
+    rows = jnp.stack([y * weights, weights], axis=1)
 
     def means_of(starts):
         sums, _ = lax.associative_scan(_segmented_add, (rows, starts))
-        indices = jnp.arange(rows.shape[0])
-        ends = jnp.where(jnp.append(starts[1:], True), indices, rows.shape[0])
-        totals = sums[lax.cummin(ends, reverse=True)]
+        ends = jnp.where(jnp.append(starts[1:], True), jnp.arange(num_values), num_values)
+        totals = take(sums, lax.cummin(ends, reverse=True))
         return totals[:, 0] / totals[:, 1]
 
     def violations(means):
@@ -126,8 +207,7 @@ def _pool_in_rounds(rows: jax.Array) -> jax.Array:
         starts = starts & ~violations(means)
         return starts, means_of(starts)
 
-    starts = jnp.ones(rows.shape[0], bool)
-    state = (starts, rows[:, 0] / rows[:, 1])
+    state = (jnp.ones(num_values, bool), y)
     return lax.while_loop(lambda state: jnp.any(violations(state[1])), merge, state)[1]
 
 

@@ -1,48 +1,19 @@
 """SMACOF: multidimensional scaling by majorizing stress."""
 
-import enum
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
+from tqdm import tqdm
 
-from deepmds_jax.mds.classical import torgerson
-from deepmds_jax.mds.inputs import as_float, check_dissimilarities, symmetrize
-from deepmds_jax.mds.stress import distances, stress
-from deepmds_jax.mds.transforms import TRANSFORMS
+from deepmds_jax.mds import solver
+from deepmds_jax.mds.cores import map_on_cores
+from deepmds_jax.mds.inputs import as_float, check_shapes, explain
+from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status
+from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
-
-class Status(enum.IntEnum):
-    """How a problem ended."""
-
-    CONVERGED = 0
-    STEP_LIMIT = 1
-    NON_FINITE = 2
-
-
-class MDSResult(NamedTuple):
-    """What `smacof` returns; (...) are the leading axes of the dissimilarities.
-
-    Attributes:
-      embedding: (..., n, k) centred points.
-      stress: (...) Kruskal's stress-1 of the embedding with these disparities.
-      disparities: (..., n, n) optimally transformed dissimilarities, with a zero diagonal.
-      num_iters: (...) int32 Guttman transforms done.
-      status: (...) int32 `Status`.
-    """
-
-    embedding: jax.Array
-    stress: jax.Array
-    disparities: jax.Array
-    num_iters: jax.Array
-    status: jax.Array
-
-    @property
-    def converged(self) -> jax.Array:
-        """(...) bool: the tolerance was met."""
-        return self.status == Status.CONVERGED
+_ROUND = 10  # iterations between two looks at the progress
 
 
 def smacof(
@@ -50,145 +21,148 @@ def smacof(
     num_dims: int = 3,
     *,
     transform: str = "ordinal",
+    ties: str = "primary",
+    weights: jax.Array | None = None,
     init: jax.Array | None = None,
+    key: jax.Array | None = None,
+    num_starts: int = 1,
+    acceleration: str = "anderson",
     max_iters: int = 3000,
-    tolerance: float = 3e-4,
+    tolerance: float = 1e-4,
+    progress: bool = False,
 ) -> MDSResult:
     """Finds points whose distances fit the transformed dissimilarities, by least stress-1.
 
     Every problem of a batch runs and stops on its own: alone or in company it takes the same
-    iterations to the same coordinates. No reverse-mode gradients: the loops do not have them.
+    iterations to the same coordinates. Embedding, stress and disparities are differentiable in
+    forward and reverse mode by dissimilarities and weights, through the equation that they solve
+    and not through the iterations; rotations of the embedding, which are arbitrary, have no part
+    in it. The derivatives are as exact as the solution, see `tolerance`.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
-        integers become the default float.
+        integers become the default float. NaN is a missing value.
       num_dims: k, from 1 to n - 1.
-      transform: "ordinal" fits distances in the order of the dissimilarities, where ties may be
-        broken (Kruskal's non-metric scaling, primary approach to ties); "ratio" fits distances
-        proportional to them.
-      init: (..., n, k) configuration to start from, of any size; classical scaling by default.
-      max_iters: most Guttman transforms per problem.
-      tolerance: a problem has converged when the gradient of stress-1, at a configuration of
-        norm 1, has a norm below this, or when a step moves such a configuration by less than 8
-        roundings of the dtype. With the default, stress-1 ends about 1e-5 of itself above the
-        minimum in hard cases and 1e-6 in others, in float32 as in float64.
+      transform: "ordinal" fits distances in the order of the dissimilarities (Kruskal's non-metric
+        scaling); "interval" fits distances linear in them; "ratio" fits distances proportional to
+        them.
+      ties: of equal dissimilarities, for "ordinal": "primary" lets their disparities differ,
+        "secondary" keeps them equal.
+      weights: (..., n, n) or (n, n) float, symmetric and not negative, of the squared errors; 0 is
+        a missing pair. All 1 by default.
+      init: (..., n, k) configuration to start from, of any size; classical scaling by default, with
+        shortest paths for missing values.
+      key: for random starts in place of `init`; all problems of a batch get the same.
+      num_starts: how many random starts; the result of least stress is kept.
+      acceleration: "anderson" extrapolates from the last steps, never to higher stress; "none" is
+        textbook SMACOF.
+      max_iters: most iterations per problem and start.
+      tolerance: a problem has converged when the gradient of stress-1 (preconditioned by V^+, at a
+        configuration of norm 1) has a norm below this and the last step lowered stress by less
+        than this share of itself; or when a Guttman transform moves such a configuration by less
+        than 8 roundings of the dtype. The default ends about 1e-6 of itself above a well-defined
+        minimum, in float32 as in float64.
+      progress: shows a progress bar with the stress, for one large problem outside jit.
 
     Returns:
       An `MDSResult` in the dtype of the dissimilarities. The embedding is unique up to rotation
       and reflection; its scale minimises raw stress ("ratio"), or makes the root mean square of
-      the distances 1 ("ordinal"). A problem that holds a value that is not finite, or inside jit
-      has only zeros, ends as `NON_FINITE` with NaN for embedding, stress and disparities.
+      all distances 1. A problem with infinities ends as `NON_FINITE`. Inside jit, where nothing can
+      be raised, one that is negative, asymmetric or all zero ends as `INVALID`, and one with points
+      that no observed pairs join as `DISCONNECTED`. All three have NaN for embedding, stress and
+      disparities.
 
     Raises:
-      ValueError: wrong shapes or transform; and, outside jit, negative, asymmetric or all-zero
-        dissimilarities.
+      ValueError: wrong shapes or options; and, outside jit, dissimilarities or weights that are
+        negative or asymmetric, only zeros, or points that no observed pairs join.
 
     Source: de Leeuw & Mair (2009), "Multidimensional scaling using majorization: SMACOF in R",
     J. Statistical Software 31(3); Borg & Groenen (2005), Modern Multidimensional Scaling,
-    chapters 8 and 9; Kruskal (1964), Psychometrika 29.
+    chapters 8 and 9; Kruskal (1964), Psychometrika 29. docs/mds.md explains all parts.
     """
-    dissimilarities = check_dissimilarities(dissimilarities, num_dims)
+    given = dissimilarities, weights
+    dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
     *batch, n, _ = dissimilarities.shape
-    if transform not in TRANSFORMS:
-        raise ValueError(f"transform: expected one of {list(TRANSFORMS)}, got {transform!r}")
-    if init is not None:
+    for name, value, known in (("transform", transform, TRANSFORMS), ("ties", ties, TIES),
+                               ("acceleration", acceleration, ACCELERATIONS)):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
+    _check_positive("num_starts", num_starts, 1)
+    _check_positive("max_iters", max_iters, 0)
+    if not isinstance(tolerance, jax.core.Tracer) and not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance: expected a number from 0 on, got {tolerance}")
+    if key is not None:
+        if init is not None:
+            raise ValueError("key: expected none with init, got both")
+        shape = (num_starts, n, num_dims)
+        init = jax.random.normal(key, shape, dissimilarities.dtype)
+        init = jnp.broadcast_to(init, (*batch, *shape))
+    elif num_starts > 1:
+        raise ValueError(f"key: expected one for {num_starts} random starts, got none")
+    elif init is not None:
         init = as_float(init).astype(dissimilarities.dtype)
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
-    return _smacof(dissimilarities, init, max_iters, tolerance, num_dims, transform)
+        init = init[..., None, :, :]
+    options = Options(num_dims, transform, ties, acceleration)
 
+    def solve(dissimilarities, weights, init):
+        return _smacof(options, dissimilarities, weights, init, max_iters, tolerance)
 
-@partial(jax.jit, static_argnames=("num_dims", "transform"))
-def _smacof(dissimilarities, init, max_iters, tolerance, num_dims, transform):
-    single = partial(_solve, num_dims=num_dims, transform=transform)
-
-    def solve(*problem):
-        # On CPU a batch is a loop over problems: each iterates no longer than it needs.
-        return lax.platform_dependent(
-            *problem, cpu=jax.custom_batching.sequential_vmap(single), default=single
+    if progress:
+        if batch or num_starts > 1 or isinstance(dissimilarities, jax.core.Tracer):
+            raise ValueError(f"progress: expected one problem and one start outside jit, got "
+                             f"{num_starts} starts of {dissimilarities.aval}")
+        explain(*given)
+        start = None if init is None else init[0]
+        return _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
+    if batch:
+        flat = jax.tree.map(
+            lambda x: x.reshape(-1, *x.shape[len(batch):]), (dissimilarities, weights, init)
         )
-
-    for _ in dissimilarities.shape[:-2]:
-        solve = jax.vmap(solve, in_axes=(0, 0, None, None))
-    return solve(dissimilarities, init, max_iters, tolerance)
-
-
-class _State(NamedTuple):
-    """A configuration, centred and of norm 1, and what belongs to it."""
-
-    embedding: jax.Array
-    distances: jax.Array
-    disparities: jax.Array
-    stress: jax.Array
-    movement: jax.Array  # norm of the last change of the embedding
-    num_iters: jax.Array
-    prepared: Any  # what the transform keeps
-
-
-def _solve(dissimilarities, init, max_iters, tolerance, *, num_dims, transform):
-    """One problem, (n, n) and (n, k) or None, to its `MDSResult`."""
-    n, dtype = dissimilarities.shape[0], dissimilarities.dtype
-    dissimilarities = symmetrize(dissimilarities)
-    prepare, fit = TRANSFORMS[transform]
-
-    def evaluate(embedding, movement, num_iters, prepared):
-        d = distances(embedding)
-        dhat, prepared = fit(prepared, d)
-        return _State(embedding, d, dhat, stress(dhat, d), movement, num_iters, prepared)
-
-    def step(state):
-        # The textbook rescales the disparities before this transform. To rescale the embedding
-        # after it is the same: it is linear in the disparities and blind to the embedding's size.
-        embedding = guttman_transform(state.embedding, state.disparities, state.distances)
-        embedding = _center_and_scale(embedding)
-        movement = jnp.sqrt(jnp.sum((embedding - state.embedding) ** 2))
-        return evaluate(embedding, movement, state.num_iters + 1, state.prepared)
-
-    def moves(state):
-        # movement / stress = norm of the gradient / (1 - stress^2), to first order.
-        rounding = 8 * jnp.finfo(dtype).eps
-        return state.movement > jnp.maximum(tolerance * state.stress, rounding)
-
-    start = _center_and_scale(torgerson(dissimilarities, num_dims) if init is None else init)
-    infinity = jnp.asarray(jnp.inf, dtype)
-    state = evaluate(start, infinity, jnp.int32(0), prepare(dissimilarities))
-    state = lax.while_loop(lambda s: moves(s) & (s.num_iters < max_iters), step, state)
-
-    square = jnp.sum(state.distances**2)
-    if transform == "ratio":
-        scale = jnp.sum(dissimilarities * state.distances) / square
+        result = map_on_cores(solve, *flat)
+        result = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
     else:
-        scale = jnp.sqrt(n * (n - 1) / square)
-    finite = jnp.isfinite(state.stress)
-    status = jnp.where(moves(state), Status.STEP_LIMIT, Status.CONVERGED)
-    return MDSResult(
-        embedding=jnp.where(finite, scale * state.embedding, jnp.nan),
-        stress=jnp.where(finite, state.stress, jnp.nan),
-        disparities=jnp.where(finite, scale * state.disparities, jnp.nan),
-        num_iters=state.num_iters,
-        status=jnp.where(finite, status, Status.NON_FINITE).astype(jnp.int32),
-    )
+        result = solve(dissimilarities, weights, init)
+    is_traced = isinstance(result.status, jax.core.Tracer)
+    if not is_traced and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
+        explain(*given)
+    return result
 
 
-def guttman_transform(
-    embedding: jax.Array, disparities: jax.Array, distances: jax.Array
-) -> jax.Array:
-    """B(X) X / n, which minimises the majorizer of raw stress at X (all weights 1).
-
-    Args:
-      embedding: X, (n, k), centred.
-      disparities: (n, n).
-      distances: (n, n), those of X; coincident points count as B = 0.
-
-    Source: Guttman (1968), "A general nonmetric technique for finding the smallest coordinate
-    space for a configuration of points", Psychometrika 33; Borg & Groenen (2005), section 8.6.
-    """
-    apart = distances > 0
-    ratios = jnp.where(apart, disparities / jnp.where(apart, distances, 1), 0)
-    pulled = jnp.matmul(ratios, embedding, precision=lax.Precision.HIGHEST)
-    return (jnp.sum(ratios, axis=1, keepdims=True) * embedding - pulled) / embedding.shape[0]
+def _check_positive(name, value, least):
+    if isinstance(value, jax.core.Tracer):
+        return
+    if value != int(value) or value < least:
+        raise ValueError(f"{name}: expected an integer from {least} on, got {value}")
 
 
-def _center_and_scale(points: jax.Array) -> jax.Array:
-    points = points - jnp.mean(points, axis=0, keepdims=True)
-    return points / jnp.sqrt(jnp.sum(points**2))
+@partial(jax.jit, static_argnames="options")
+def _smacof(options, dissimilarities, weights, init, max_iters, tolerance):
+    solve = partial(solver.solve, options)
+    if dissimilarities.ndim == 3:
+        solve = jax.vmap(solve, in_axes=(0, 0, 0, None, None))
+    return solve(dissimilarities, weights, init, max_iters, tolerance)
+
+
+def _with_progress(options, dissimilarities, weights, start, max_iters, tolerance):
+    problem, state = _begin(options, dissimilarities, weights, start)
+    with tqdm(desc="SMACOF", unit=" iterations") as bar:
+        while state.num_iters < max_iters and not solver.is_done(state, tolerance):
+            limit = jnp.minimum(state.num_iters + _ROUND, max_iters)
+            state = _run(options, problem, state, limit, tolerance)
+            bar.update(int(state.num_iters) - bar.n)
+            bar.set_postfix(stress=f"{state.stress:.6f}")
+    return _end(options, problem, state, tolerance)
+
+
+@partial(jax.jit, static_argnames="options")
+def _begin(options, dissimilarities, weights, start):
+    problem, prepared = solver.prepare(options, dissimilarities, weights)
+    if start is None:
+        start = solver.classical_start(options, problem)
+    return problem, solver.begin(start, prepared)
+
+
+_run = jax.jit(solver.run, static_argnames="options", donate_argnames="state")
+_end = jax.jit(solver.end, static_argnames="options")

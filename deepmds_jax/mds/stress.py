@@ -1,6 +1,8 @@
 """Distances of a configuration and how badly they fit the disparities.
 
-Matrices are symmetric with a zero diagonal; every sum runs over the pairs i < j.
+Matrices are symmetric with a zero diagonal, and every sum runs over the pairs i < j. A measure
+takes `weights`, (..., n, n) and not negative, all 1 by default: a pair of weight 0 is missing, and
+its disparity may be NaN. All measures have finite derivatives, at a perfect fit too.
 """
 
 import jax
@@ -19,38 +21,110 @@ def distances(points: jax.Array) -> jax.Array:
     # One matrix per coordinate, not a sum over a last axis: on CPU 10 times as fast.
     coordinates = jnp.unstack(points, axis=-1)
     square = sum((x[..., :, None] - x[..., None, :]) ** 2 for x in coordinates)
-    apart = square > 0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
+    return _root(square)
 
 
-def raw_stress(disparities: jax.Array, distances: jax.Array) -> jax.Array:
-    """Sum of (disparity - distance)^2 over all pairs: (..., n, n), (..., n, n) -> (...).
-
-    Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 8.1.
-    """
-    return jnp.sum((disparities - distances) ** 2, axis=(-2, -1)) / 2
-
-
-def normalized_stress(disparities: jax.Array, distances: jax.Array) -> jax.Array:
-    """Raw stress over the sum of squared disparities: (..., n, n), (..., n, n) -> (...).
-
-    Source: Borg & Groenen (2005), section 11.1.
-    """
-    return raw_stress(disparities, distances) / (jnp.sum(disparities**2, axis=(-2, -1)) / 2)
-
-
-def stress(disparities: jax.Array, distances: jax.Array) -> jax.Array:
-    """Kruskal's stress-1, sqrt(raw stress / sum of squared distances).
+def raw_stress(
+    disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Weighted sum of (disparity - distance)^2 over all pairs.
 
     Args:
       disparities: (..., n, n).
       distances: (..., n, n), of the configuration.
+      weights: (..., n, n), 0 = missing; all 1 by default.
 
     Returns:
       (...), 0 for a perfect fit.
 
+    Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 8.1.
+    """
+    return _sum_of_squares(disparities - distances, weights)
+
+
+def normalized_stress(
+    disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Raw stress over the weighted sum of squared disparities.
+
+    Arguments and result are those of `raw_stress`.
+
+    Source: Borg & Groenen (2005), section 11.1.
+    """
+    return raw_stress(disparities, distances, weights) / _sum_of_squares(disparities, weights)
+
+
+def stress(
+    disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Kruskal's stress-1, sqrt(raw stress / sum of w d^2).
+
+    Arguments and result are those of `raw_stress`. A perfect fit has gradient zero.
+
     Source: Kruskal (1964), "Multidimensional scaling by optimizing goodness of fit to a nonmetric
     hypothesis", Psychometrika 29.
     """
-    square = raw_stress(disparities, distances) / (jnp.sum(distances**2, axis=(-2, -1)) / 2)
-    return jnp.sqrt(square)
+    square = _sum_of_squares(distances, weights)
+    return _root(raw_stress(disparities, distances, weights) / square)
+
+
+def stress_2(
+    disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Kruskal's stress-2, sqrt(raw stress / sum of w (d - mean d)^2), the mean weighted as well.
+
+    Arguments and result are those of `raw_stress`. A perfect fit has gradient zero; a
+    configuration with all distances equal has no stress-2 (NaN or infinite).
+
+    Source: Kruskal & Carroll (1969), "Geometrical models and badness-of-fit functions", in
+    Multivariate Analysis II; Borg & Groenen (2005), chapter 11.
+    """
+    pairs = ~jnp.eye(distances.shape[-1], dtype=bool)
+    counted = jnp.where(pairs, 1.0 if weights is None else weights, 0.0)
+    d = _known(distances, counted)
+    mean = jnp.sum(counted * d, axis=(-2, -1)) / jnp.sum(counted, axis=(-2, -1))
+    spread = _sum_of_squares(d - mean[..., None, None], counted)
+    return _root(raw_stress(disparities, distances, weights) / spread)
+
+
+def stress_per_point(
+    disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Each point's share of the misfit: its weighted squared residuals over those of all points.
+
+    Args:
+      disparities: (..., n, n).
+      distances: (..., n, n), of the configuration.
+      weights: (..., n, n), 0 = missing; all 1 by default.
+
+    Returns:
+      (..., n) fractions that add up to 1, of equal size where the fit is perfect. The R package
+      smacof prints 100 times these (`spp`).
+
+    Source: Mair, Groenen & de Leeuw (2022), "More on multidimensional scaling and unfolding in R:
+    smacof version 2", J. Statistical Software 102(10).
+    """
+    per_point = jnp.sum(_weighted_squares(disparities - distances, weights), axis=-1)
+    total = jnp.sum(per_point, axis=-1, keepdims=True)
+    perfect = total == 0
+    return jnp.where(perfect, 1 / per_point.shape[-1], per_point / jnp.where(perfect, 1, total))
+
+
+def _sum_of_squares(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    return jnp.sum(_weighted_squares(values, weights), axis=(-2, -1)) / 2
+
+
+def _weighted_squares(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    return values**2 if weights is None else weights * _known(values, weights) ** 2
+
+
+def _known(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """The values with 0 for those that are missing, for they may be NaN."""
+    # A finite value of weight 0 stays: the derivative with respect to its weight is its square.
+    return jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
+
+
+def _root(square: jax.Array) -> jax.Array:
+    """The square root, with derivative zero at zero."""
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))

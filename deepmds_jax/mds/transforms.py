@@ -1,96 +1,149 @@
-"""Optimal transforms: the disparities that fit the distances of a configuration best."""
+"""Optimal transforms: the disparities that fit the distances of a configuration best.
+
+All matrices are (n, n) and symmetric with a zero diagonal; weights are 0 where a dissimilarity is
+missing, and so are the disparities there.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from deepmds_jax.mds.isotonic import isotonic_regression
+from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
+from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, take
+
+TRANSFORMS = ("ratio", "interval", "ordinal")
+TIES = ("primary", "secondary")
 
 
 class Transform(NamedTuple):
-    """How disparities follow from dissimilarities; both (n, n) with a zero diagonal.
+    """How disparities follow from dissimilarities and weights.
 
     Attributes:
-      prepare: dissimilarities -> prepared, a pytree computed once per problem.
+      prepare: (dissimilarities, weights, weighted) -> prepared, a pytree computed once per
+        problem. The dissimilarities are at most 1; unless `weighted`, all weights are 0 or 1.
       fit: (prepared, distances) -> (disparities, prepared). The disparities are the least-squares
-        ones for these distances; the prepared form may change for the sake of the next fit.
+        ones for these distances, and differentiable; the prepared form may change for the sake of
+        the next fit.
     """
 
-    prepare: Callable[[jax.Array], Any]
+    prepare: Callable[[jax.Array, jax.Array, bool], Any]
     fit: Callable[[Any, jax.Array], tuple[jax.Array, Any]]
 
 
-def fit_ratio(dissimilarities: jax.Array, distances: jax.Array) -> tuple[jax.Array, jax.Array]:
+def get_transform(name: str, ties: str) -> Transform:
+    """The transform called `name`, one of `TRANSFORMS`; `ties` is one of `TIES`."""
+    if name == "ordinal":
+        return Transform(_rank_pairs, partial(_fit_monotone, ties=ties))
+    fit = {"ratio": _fit_ratio, "interval": _fit_interval}[name]
+    return Transform(lambda dissimilarities, weights, _: (dissimilarities, weights), fit)
+
+
+def _fit_ratio(problem, distances):
     """Disparities proportional to the dissimilarities."""
-    slope = jnp.sum(dissimilarities * distances) / jnp.sum(dissimilarities**2)
-    return slope * dissimilarities, dissimilarities
+    dissimilarities, weights = problem
+    weighted = weights * dissimilarities
+    slope = jnp.sum(weighted * distances) / jnp.sum(weighted * dissimilarities)
+    return slope * dissimilarities, problem
+
+
+def _fit_interval(problem, distances):
+    """Disparities linear in the dissimilarities with a slope >= 0; they may be negative."""
+    dissimilarities, weights = problem
+    total = jnp.sum(weights)
+    mean = jnp.sum(weights * dissimilarities) / total
+    mean_distance = jnp.sum(weights * distances) / total
+    deviation = weights * (dissimilarities - mean)
+    square = jnp.sum(deviation * (dissimilarities - mean))
+    slope = jnp.sum(deviation * (distances - mean_distance)) / jnp.where(square > 0, square, 1)
+    disparities = mean_distance + jnp.maximum(slope, 0) * (dissimilarities - mean)
+    return jnp.where(weights > 0, disparities, 0), problem
 
 
 class Ranking(NamedTuple):
     """The m = n (n - 1) / 2 pairs of points, in the order of their dissimilarities.
 
     Attributes:
-      dissimilarities: (m,) non-decreasing.
-      pairs: (m,) int32, i * n + j for the pair of points i < j.
+      pairs: (m,) int32, i * n + j for the pair of points i, j. Missing pairs come last.
       ranks: (n, n) int32, the place of each pair in this order; arbitrary on the diagonal.
+      ties: (m,) int32, equal for tied dissimilarities and rising in this order.
+      tied: whether there are ties at all.
+      observed: (m,) bool, not missing.
     """
 
-    dissimilarities: jax.Array
     pairs: jax.Array
     ranks: jax.Array
+    ties: jax.Array
+    tied: jax.Array
+    observed: jax.Array
 
 
-def rank_pairs(dissimilarities: jax.Array) -> Ranking:
-    """Sorts the pairs of an (n, n) matrix of dissimilarities."""
+def _rank_pairs(dissimilarities, weights, weighted):
     n = dissimilarities.shape[0]
-    rows, columns = np.triu_indices(n, 1)
-    pairs = jnp.asarray(rows * n + columns, jnp.int32)
-    values, pairs = lax.sort((dissimilarities[rows, columns], pairs), num_keys=1)
-    return Ranking(values, pairs, _ranks(pairs, n))
+    codes = pair_codes(n)
+    values = jnp.where(weights.ravel() > 0, dissimilarities.ravel(), jnp.inf)
+    values = lax.stop_gradient(take(values, codes))
+    order = argsort(values)
+    values, pairs = take(values, order), take(codes, order)
+    observed = jnp.isfinite(values)
+    distinct = values[1:] > values[:-1]
+    ties = jnp.cumsum(jnp.append(True, distinct), dtype=jnp.int32)
+    ranks = take(inverse(order), pair_places(n))
+    tied = jnp.any(~distinct & observed[1:])
+    return Ranking(pairs, ranks, ties, tied, observed), weights if weighted else None
 
 
-def fit_monotone(ranking: Ranking, distances: jax.Array) -> tuple[jax.Array, Ranking]:
+def _fit_monotone(prepared, distances, ties):
     """Disparities that do not decrease where the dissimilarities increase.
 
-    Tied dissimilarities may get different disparities (Kruskal's primary approach to ties): within
-    a tie the pairs are in the order of their distances, sorted again when that order has changed.
+    Tied dissimilarities may get different disparities, in the order of their distances (Kruskal's
+    primary approach to ties), or get one, fitted to their mean distance (secondary approach).
 
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, sections 9.2 and 9.4.
     """
-
-    def has_unsorted_tie(state):
-        ranking, distances = state
-        ties = ranking.dissimilarities[1:] == ranking.dissimilarities[:-1]
-        return jnp.any(ties & (distances[1:] < distances[:-1]))
-
-    def sort_ties(state):
-        ranking, sorted_distances = state
-        _, sorted_distances, pairs = lax.sort(
-            (ranking.dissimilarities, sorted_distances, ranking.pairs), num_keys=2
+    ranking, weights = prepared
+    if ties == "primary":
+        # A loop that runs once or not at all: under vmap a `cond` would always sort.
+        state = ranking, ranking.tied
+        ranking, _ = lax.while_loop(
+            lambda state: state[1],
+            lambda state: (_sort_ties(state[0], lax.stop_gradient(distances)), False),
+            state,
         )
-        ranking = ranking._replace(pairs=pairs, ranks=_ranks(pairs, distances.shape[0]))
-        return ranking, sorted_distances
-
-    # A loop that runs once or not at all: under vmap a `cond` would always sort.
-    state = ranking, distances.ravel()[ranking.pairs]
-    ranking, sorted_distances = lax.while_loop(has_unsorted_tie, sort_ties, state)
-    disparities = isotonic_regression(sorted_distances)[ranking.ranks]
-    return jnp.where(jnp.eye(*distances.shape, dtype=bool), 0, disparities), ranking
-
-
-def _ranks(pairs: jax.Array, n: int) -> jax.Array:
-    """The inverse of an order of pairs, by a sort rather than a scatter."""
-    _, ranks = lax.sort((pairs, jnp.arange(len(pairs), dtype=jnp.int32)), num_keys=1)
-    condensed = np.zeros((n, n), np.int32)
-    condensed[np.triu_indices(n, 1)] = np.arange(len(pairs))
-    return ranks[condensed + condensed.T]
+    y = take(distances.ravel(), ranking.pairs)
+    if weights is None:
+        w = None
+    else:
+        w = jnp.where(ranking.observed, take(weights.ravel(), ranking.pairs), 1)
+    if ties == "secondary":
+        starts = jnp.append(True, ranking.ties[1:] > ranking.ties[:-1])
+        ones = jnp.ones_like(y) if w is None else w
+        y = block_sums(starts, ones * y) / block_sums(starts, ones)
+    # Missing pairs come last; nothing is pooled with infinity.
+    fit = pool_adjacent_violators(jnp.where(ranking.observed, y, jnp.inf), w)
+    disparities = take(jnp.where(ranking.observed, fit, 0), ranking.ranks)
+    disparities = jnp.where(jnp.eye(*distances.shape, dtype=bool), 0, disparities)
+    return disparities, (ranking, weights)
 
 
-TRANSFORMS = {
-    "ordinal": Transform(rank_pairs, fit_monotone),
-    "ratio": Transform(lambda dissimilarities: dissimilarities, fit_ratio),
-}
+def _sort_ties(ranking, distances):
+    """The same ranking, but tied pairs in the order of their distances."""
+
+    def is_unsorted(state):
+        ranking, y = state
+        return jnp.any((ranking.ties[1:] == ranking.ties[:-1]) & (y[1:] < y[:-1]))
+
+    def sort(state):
+        ranking, y = state
+        order = argsort(y, ranking.ties)
+        ranking = ranking._replace(
+            pairs=take(ranking.pairs, order),
+            ranks=take(inverse(order), ranking.ranks),
+        )
+        return ranking, take(y, order)
+
+    state = ranking, take(distances.ravel(), ranking.pairs)
+    return lax.while_loop(is_unsorted, sort, state)[0]

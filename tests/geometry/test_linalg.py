@@ -5,7 +5,9 @@ import pytest
 from deepmds_jax.geometry import linalg
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (50, 3), (4, 7, 2), (2, 68, 4)])
+@pytest.mark.parametrize(
+    "shape", [(3, 3), (50, 3), (4, 7, 2), (2, 68, 4), (6, 1), (3, 9, 5), (20, 12)]
+)
 def test_svd_agrees_with_lapack(shape):
     a = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     u, s, v = jax.jit(linalg.svd)(a)
@@ -31,3 +33,35 @@ def test_svd_neither_over_nor_underflows_in_float32(scale):
     a = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
     _, s, _ = linalg.svd(a * np.float32(scale))
     np.testing.assert_allclose(s / scale, np.linalg.svd(a, compute_uv=False), rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_columns", [2, 3, 4, 7, 16])
+@pytest.mark.parametrize("kind", ["graded", "close", "deficient"])
+def test_svd_reaches_rounding_in_float64(num_columns, kind):
+    """Few sweeps: the hard spectra are those far apart, and those close together."""
+    rng = np.random.default_rng(num_columns)
+    k = num_columns
+    u, v = (np.linalg.qr(rng.normal(size=(20, k, k)))[0] for _ in range(2))
+    expected = {
+        "graded": np.sort(10.0 ** rng.uniform(-7, 0, size=(20, k))),
+        "close": np.sort(1 + 1e-6 * rng.normal(size=(20, k))),
+        "deficient": np.tile(np.arange(k) // (k / 2), (20, 1)),
+    }[kind][:, ::-1]
+    with jax.enable_x64(True):
+        a = (u * expected[:, None, :]) @ v.mT
+        u, s, v = linalg.svd(a)
+        np.testing.assert_allclose(s, expected, atol=1e-14)
+        np.testing.assert_allclose((u * s[:, None, :]) @ v.mT, a, atol=1e-14)
+        independent = u[..., : (k + 1) // 2] if kind == "deficient" else u
+        eye = np.eye(independent.shape[-1])
+        np.testing.assert_allclose(independent.mT @ independent, np.tile(eye, (20, 1, 1)),
+                                   atol=3e-15)
+
+
+def test_a_sweep_keeps_the_seats_and_reports_the_cosine():
+    columns = np.array([[3.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0]], np.float32)
+    swept, cosine = linalg.jacobi_sweep(columns)
+    np.testing.assert_array_equal(swept, columns)
+    assert cosine == 0
+    _, cosine = linalg.jacobi_sweep(np.array([[1.0, 3], [0, 4]], np.float32))
+    assert cosine == pytest.approx(0.6)

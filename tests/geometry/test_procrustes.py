@@ -65,13 +65,89 @@ def test_collapsed_plane_is_not_mirrored():
     np.testing.assert_allclose(nearest_orthogonal(m, reflection=True), np.eye(3), atol=1e-6)
 
 
-def test_without_scaling_the_scale_is_one():
-    points = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
-    fit = procrustes(points, 3 * points, scaling=False)
-    assert float(fit.scale) == 1
+@pytest.mark.parametrize("dim", [1, 4, 5, 10])
+def test_any_number_of_dimensions_agrees_with_lapack(dim):
+    m = np.random.default_rng(dim).normal(size=(3, 4, dim, dim)).astype(np.float32)
+    u, _, vt = np.linalg.svd(m.astype(np.float64))
+    found = nearest_orthogonal(m, reflection=True)
+    np.testing.assert_allclose(found, u @ vt, atol=2e-4 if dim > 4 else 2e-5)
+    np.testing.assert_allclose(found @ found.mT, np.broadcast_to(np.eye(dim), m.shape), atol=2e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 4, 7])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_deficient_matrices_of_any_size_are_completed(dim, rank):
+    rng = np.random.default_rng(rank)
+    m = (rng.normal(size=(dim, rank)) @ rng.normal(size=(rank, dim))).astype(np.float32)
+    q = nearest_orthogonal(m, reflection=True)
+    np.testing.assert_allclose(q @ q.T, np.eye(dim), atol=3e-6)
+    gain = np.linalg.svd(m, compute_uv=False).sum()
+    np.testing.assert_allclose(np.sum(q * m), gain, rtol=1e-5, atol=1e-6)
+
+
+def with_singular_values(values, sign, seed=5):
+    """A matrix with these singular values and a determinant of this sign."""
+    rng = np.random.default_rng(seed)
+    u, v = (np.linalg.qr(rng.normal(size=2 * [len(values)]))[0] for _ in range(2))
+    u[:, -1] *= sign * np.linalg.det(u) * np.linalg.det(v)
+    return u @ np.diag(values) @ v.T
+
+
+SMOOTH = {  # singular values, sign of the determinant, reflection; all with one nearest matrix
+    "generic": ([3.0, 1.7, 0.4], 1, True),
+    "mirrored": ([3.0, 1.7, 0.4], -1, True),
+    "turned": ([3.0, 1.7, 0.4], -1, False),
+    "nearly equal": ([2.0, 2.0 + 1e-9, 2.0 - 1e-9], 1, True),
+    "nearly equal, turned": ([2.0 + 1e-9, 2.0, 0.5], -1, False),
+    "equal": ([1.0, 1.0, 1.0], 1, False),
+    "flat": ([2.0, 1.0, 0.0], 1, False),
+    "plane": ([2.0, 1.0], 1, True),
+    "plane, turned": ([2.0, 1.0], -1, False),
+    "four dimensions": ([2.0, 2.0, 1.0, 0.3], -1, True),
+    "six dimensions": ([2.0, 2.0, 1.0, 0.7, 0.3, 0.2], 1, True),
+}
+
+
+@pytest.mark.parametrize("case", SMOOTH)
+def test_derivatives_agree_with_finite_differences(case):
+    values, sign, reflection = SMOOTH[case]
+    with jax.enable_x64(True):
+        m = with_singular_values(values, sign)
+        rng = np.random.default_rng(0)
+        tangent, cotangent = rng.normal(size=(2, *m.shape))
+
+        def project(m):
+            return jax.numpy.sum(cotangent * nearest_orthogonal(m, reflection=reflection))
+
+        def by_differences(f, step):
+            return (f(m + step * tangent) - f(m - step * tangent)) / (2 * step)
+
+        _, forward = jax.jvp(project, (m,), (tangent,))
+        reverse = np.sum(jax.jit(jax.grad(project))(m) * tangent)
+        np.testing.assert_allclose([forward, reverse], by_differences(project, 1e-5), rtol=1e-7)
+        _, second = jax.jvp(jax.grad(project), (m,), (tangent,))
+        np.testing.assert_allclose(second, by_differences(jax.grad(project), 1e-5), rtol=1e-6,
+                                   atol=1e-8)
+
+
+@pytest.mark.parametrize("reflection", [False, True])
+@pytest.mark.parametrize("values", [[0.0, 0, 0], [1.0, 0, 0], [1.0, 1, 0], [1.0, 1, -1]])
+def test_derivatives_are_finite_at_deficient_matrices(values, reflection):
+    m = np.diag(values).astype(np.float32)
+
+    def project(m):
+        return jax.numpy.sum(nearest_orthogonal(m, reflection=reflection) ** 3)
+
+    assert np.isfinite(jax.grad(project)(m)).all()
+    assert np.isfinite(jax.jacfwd(project)(m)).all()
 
 
 @pytest.mark.parametrize("shapes", [((5, 3), (6, 3)), ((5, 3), (5, 2)), ((5, 4), (5, 4))])
 def test_wrong_shapes_raise(shapes):
     with pytest.raises(ValueError, match="expected"):
         procrustes(*(np.ones(s, np.float32) for s in shapes))
+
+
+def test_only_square_matrices_have_a_nearest_orthogonal_one():
+    with pytest.raises(ValueError, match=r"m: expected \(..., d, d\), got \(3, 2\)"):
+        nearest_orthogonal(np.ones((3, 2), np.float32), reflection=True)

@@ -1,0 +1,80 @@
+"""Anderson acceleration of a fixed-point iteration, with a window of orthogonal directions.
+
+A fixed-point map x -> x + f(x) is followed along points x_0, x_1, ... Where f were linear, the
+change of f along one step would tell how much of f every other step along it takes away. The
+*window* keeps the last few changes of f, made orthonormal to each other as they come (so that no
+least-squares problem has to be solved), and beside each the change of x + f(x) that goes with it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+_SIZE = 3  # for a symmetric Jacobian more hardly help: they would be orthogonal anyway
+
+
+class Window(NamedTuple):
+    """Directions, the latest first; unused ones are zero.
+
+    Attributes:
+      residuals: (size, ...) orthonormal changes of f.
+      images: (size, ...) the changes of x + f(x) that go with them.
+    """
+
+    residuals: jax.Array
+    images: jax.Array
+
+
+def empty_window(point: jax.Array) -> Window:
+    """A window without directions, for points of this shape and dtype."""
+    zeros = jnp.zeros((_SIZE, *point.shape), point.dtype)
+    return Window(zeros, zeros)
+
+
+def extend(window: Window, change: jax.Array, residual_change: jax.Array) -> Window:
+    """Adds the direction of one step, or forgets all where it met no positive curvature.
+
+    Args:
+      window: so far.
+      change: of x along the step.
+      residual_change: of f along the step. Where f is minus a preconditioned gradient its
+        product with `change` is negative unless the objective curves downward there, and then
+        a root of f would be a saddle point.
+    """
+    residual, image = residual_change, change + residual_change
+    along = _products(window.residuals, residual)
+    residual = residual - _combine(along, window.residuals)
+    image = image - _combine(along, window.images)
+    norm = jnp.sqrt(jnp.sum(residual**2))
+    scale = 1 / jnp.where(norm > 0, norm, 1)
+    keeps = (jnp.sum(change * residual_change) < 0) & (norm > 0)
+
+    def push(new, old):
+        return jnp.where(keeps, jnp.concatenate([scale * new[None], old[:-1]]), 0)
+
+    return Window(push(residual, window.residuals), push(image, window.images))
+
+
+def extrapolate(window: Window, image: jax.Array, residual: jax.Array) -> jax.Array:
+    """The next point, from x + f(x) and f(x) at the last one.
+
+    Source: Anderson (1965), "Iterative procedures for nonlinear integral equations", J. ACM 12;
+    with orthogonal directions as in He, Tang, Zhao, Saad & Xi (2024), "NLTGCR: a class of nonlinear
+    acceleration procedures based on conjugate residuals", SIAM J. Matrix Anal. Appl. 45.
+    """
+    return image - _combine(_products(window.residuals, residual), window.images)
+
+
+def is_empty(window: Window) -> jax.Array:
+    """Whether there is no direction."""
+    return jnp.all(window.residuals[0] == 0)
+
+
+def _products(directions, vector):
+    return jnp.sum(directions * vector[None], axis=tuple(range(1, directions.ndim)))
+
+
+def _combine(coefficients, directions):
+    shape = (-1,) + (1,) * (directions.ndim - 1)
+    return jnp.sum(coefficients.reshape(shape) * directions, axis=0)

@@ -1,0 +1,238 @@
+"""Multidimensional scaling as a scikit-learn estimator."""
+
+import warnings
+from numbers import Integral
+
+import jax
+import numpy as np
+from scipy.spatial.distance import cdist
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.smacof import smacof
+from deepmds_jax.mds.solver import Status
+
+_OPTIONS = {
+    "kind": ("ratio", "interval", "ordinal"),
+    "ties": ("primary", "secondary"),
+    "init": ("classical_mds", "random"),
+    "dissimilarity": ("euclidean", "precomputed"),
+}
+
+
+class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """`smacof` and `place` behind scikit-learn's interface.
+
+    Unlike `sklearn.manifold.MDS` it places new points (`transform`), knows interval scaling, takes
+    NaN for missing dissimilarities, and reports stress-1 always. Results are in the dtype of the
+    input, but float64 input is computed in float32 unless `jax_enable_x64` is on.
+
+    Args:
+      n_components: dimensions of the embedding, from 1 to n_samples - 1.
+      kind: how distances are to follow the dissimilarities. "ratio": proportional; "interval":
+        linear; "ordinal": in the same order.
+      ties: of equal dissimilarities in ordinal scaling. "primary": their disparities may differ;
+        "secondary": they are equal.
+      n_init: number of random starts, of which the best is kept; ignored for "classical_mds".
+      init: start of the iteration, "classical_mds" or "random".
+      max_iter: most iterations per start.
+      tol: tolerance of `smacof`.
+      random_state: int, RandomState instance or None; for init="random".
+      dissimilarity: "euclidean": X is (n_samples, n_features), and its Euclidean distances are the
+        dissimilarities; "precomputed": X is (n_samples, n_samples) dissimilarities, symmetric, NaN
+        where missing.
+
+    Attributes:
+      embedding_: (n_samples, n_components) centred points. Their scale is that of the
+        dissimilarities for kind="ratio", and makes the root mean square of all distances 1
+        otherwise.
+      stress_: Kruskal's stress-1.
+      n_iter_: iterations of the start that was kept.
+      dissimilarity_matrix_: (n_samples, n_samples).
+      disparities_: (n_samples, n_samples), 0 on the diagonal and where missing.
+      n_features_in_: columns of X.
+      feature_names_in_: their names, where X had any.
+    """
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        kind="ratio",
+        ties="primary",
+        n_init=1,
+        init="classical_mds",
+        max_iter=3000,
+        tol=1e-4,
+        random_state=None,
+        dissimilarity="euclidean",
+    ):
+        self.n_components = n_components
+        self.kind = kind
+        self.ties = ties
+        self.n_init = n_init
+        self.init = init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.dissimilarity = dissimilarity
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self._is_precomputed
+        tags.input_tags.positive_only = self._is_precomputed
+        tags.input_tags.allow_nan = self._is_precomputed
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _is_precomputed(self):
+        return self.dissimilarity == "precomputed"
+
+    @property
+    def _n_features_out(self):
+        return self.embedding_.shape[1]
+
+    def fit(self, X, y=None):
+        """Embeds the samples.
+
+        Args:
+          X: (n_samples, n_features), or (n_samples, n_samples) if precomputed.
+          y: ignored.
+
+        Returns:
+          The estimator.
+
+        Raises:
+          ValueError: bad options; and dissimilarities that are not square, asymmetric, negative,
+            only zeros, disconnected by missing ones, or too large for the dtype.
+        """
+        X = self._validate(X, reset=True, ensure_min_samples=2)
+        self._check_options(len(X))
+        if self._is_precomputed:
+            if X.shape[0] != X.shape[1]:
+                raise ValueError(f"X: expected a square matrix if precomputed, got {X.shape}")
+            self.dissimilarity_matrix_ = X
+        else:
+            self._fit_X = X
+            self.dissimilarity_matrix_ = self._dissimilarities(X)
+        start = {}
+        if self.init == "random":
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            start = {"key": jax.random.key(seed), "num_starts": self.n_init}
+        result = smacof(
+            self.dissimilarity_matrix_,
+            self.n_components,
+            transform=self.kind,
+            ties=self.ties,
+            max_iters=self.max_iter,
+            tolerance=self.tol,
+            **start,
+        )
+        if result.status == Status.NON_FINITE:
+            largest = np.nanmax(self.dissimilarity_matrix_)
+            raise ValueError(
+                f"X: expected dissimilarities in the range of {result.embedding.dtype}, "
+                f"got up to {largest:g}"
+            )
+        if result.status == Status.STEP_LIMIT:
+            warnings.warn(
+                f"max_iter={self.max_iter} reached before the tolerance tol={self.tol:g}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.embedding_ = np.array(result.embedding, X.dtype)
+        self.disparities_ = np.array(result.disparities, X.dtype)
+        self.stress_ = float(result.stress)
+        self.n_iter_ = int(result.num_iters)
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Embeds the samples, see `fit`, and returns `embedding_`."""
+        return self.fit(X).embedding_
+
+    def transform(self, X):
+        """Places new points among the fitted ones, which stay, see `place`.
+
+        The disparities of a new point follow its dissimilarities in the line (ratio, interval) or
+        the Shepard diagram (ordinal) of the fit, which is interpolated, and continued in proportion
+        beyond the fitted dissimilarities. A point whose dissimilarity to a fitted one is 0 is
+        placed on it, so that the samples of the fit are given their places in `embedding_`.
+
+        Args:
+          X: (m, n_features), or (m, n_samples) dissimilarities to the samples of the fit, NaN where
+            missing, if precomputed.
+
+        Returns:
+          (m, n_components).
+
+        Raises:
+          ValueError: wrong shape, negative dissimilarities, or a point without any.
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        dissimilarities = self._dissimilarities(X)
+        unknown = np.isnan(dissimilarities).all(axis=1)
+        if unknown.any():
+            raise ValueError(f"X: expected some dissimilarity in each row, got none in row "
+                             f"{np.argmax(unknown)}")
+        embedding = self.embedding_
+        # Disparities of 0 are for dissimilarities of 0; others may come close, not below.
+        least = 1e-6 * np.ptp(embedding)
+        disparities = np.maximum(self._disparities(dissimilarities), least)
+        disparities = np.where(dissimilarities == 0, 0, disparities)
+        return np.array(place(embedding, disparities), X.dtype)
+
+    def _validate(self, X, **options):
+        finite = "allow-nan" if self._is_precomputed else True
+        dtype = [np.float64, np.float32]
+        X = validate_data(self, X, dtype=dtype, ensure_all_finite=finite, **options)
+        if self._is_precomputed and np.any(X < 0):
+            # The words in parentheses are what scikit-learn's checks look for.
+            raise ValueError(
+                f"X: expected none < 0, got {np.nanmin(X):g} (Negative values in data)"
+            )
+        return X
+
+    def _check_options(self, num_samples):
+        for name, values in _OPTIONS.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}: expected one of {list(values)}, got {getattr(self, name)!r}"
+                )
+        for name, least in (("n_components", 1), ("n_init", 1), ("max_iter", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < least:
+                raise ValueError(f"{name}: expected an integer from {least} on, got {value!r}")
+        if self.n_components >= num_samples:
+            raise ValueError(
+                f"n_components: expected less than n_samples = {num_samples}, "
+                f"got {self.n_components}"
+            )
+
+    def _dissimilarities(self, X):
+        """(m, n) from new samples to those of the fit."""
+        # Not scikit-learn's euclidean_distances: that subtracts squares, and loses close points.
+        return X if self._is_precomputed else cdist(X, self._fit_X).astype(X.dtype)
+
+    def _disparities(self, dissimilarities):
+        """The transform of the fit at other dissimilarities, in the unit of the embedding.
+
+        Stress-1 is least where the disparities are a share 1 - stress^2 too small for the
+        configuration: without that share each fitted point is where its disparities want it.
+        """
+        observed = np.triu(~np.isnan(self.dissimilarity_matrix_), 1)
+        knots, ties, counts = np.unique(
+            self.dissimilarity_matrix_[observed], return_inverse=True, return_counts=True
+        )
+        disparities = self.disparities_[observed] / (1 - self.stress_**2)
+        disparities = np.bincount(ties, disparities) / counts
+        if self.kind == "interval" and len(knots) > 1:
+            slope = (disparities[-1] - disparities[0]) / (knots[-1] - knots[0])
+            return disparities[0] + slope * (dissimilarities - knots[0])
+        beyond = dissimilarities > knots[-1]
+        inside = np.interp(dissimilarities, np.r_[0, knots], np.r_[0, disparities])
+        return np.where(beyond, disparities[-1] * dissimilarities / knots[-1], inside)

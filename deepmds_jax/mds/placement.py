@@ -1,0 +1,174 @@
+"""New points in a configuration that stays as it is."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepmds_jax.mds.inputs import as_float
+
+_BATCH_SIZE = 256  # new points at once: bounds the memory, and the wait for the slowest of them
+_LEAST_CURVATURE = 1e-4
+_matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+def place(
+    points: jax.Array,
+    disparities: jax.Array,
+    weights: jax.Array | None = None,
+    *,
+    max_iters: int = 100,
+    tolerance: float = 1e-5,
+) -> jax.Array:
+    """Places each new point x where sum_j w_j (disparity_j - |x - points_j|)^2 is least.
+
+    New points do not see one another. A point with a disparity of exactly 0 is placed on the
+    fitted point it belongs to (the first, if there are several), whatever its other disparities.
+
+    Every point is started at three places and the best end is kept. They share all coordinates
+    but the one along the axis in which the fitted points spread least: there the squared
+    disparities ask for a coordinate, and for a height of either sign above the fitted points. For
+    disparities without error one of the three is the solution. With errors the end is now and then
+    a local minimum a little higher than the lowest, in one dimension also one much higher.
+
+    Args:
+      points: (n, k) float, the fixed configuration.
+      disparities: (..., n) float, not negative, in the unit of the points; NaN is missing.
+      weights: broadcast against the disparities, not negative; 0 is missing. All 1 by default.
+      max_iters: most steps per start; five are usual.
+      tolerance: a point has converged when Newton's step is shorter than this times the largest
+        coordinate, counted from the centroid, or disparity; or promises less than the rounding of
+        the sum of squares.
+
+    Returns:
+      (..., k) in the dtype and the frame of the points. A new point with nothing known about it,
+      or with a value that is not finite, comes out NaN, and the others unharmed.
+
+    Raises:
+      ValueError: wrong shapes; and, outside jit, negative disparities or weights.
+
+    Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 8.6 (the majorization,
+    here of one point); Gower (1968), "Adding a point to vector diagrams in multivariate
+    analysis", Biometrika 55 (the linear equations of the start); Trosset & Priebe (2008), "The
+    out-of-sample problem for classical multidimensional scaling", Computational Statistics & Data
+    Analysis 52.
+    """
+    for name, array in (("disparities", disparities), ("weights", weights)):
+        # In NumPy: constants inside jit are looked at too.
+        if not (array is None or isinstance(array, jax.core.Tracer)) and np.any(
+            np.less(array, 0)
+        ):
+            raise ValueError(f"{name}: expected none < 0, got {np.nanmin(array):g}")
+    points = as_float(points)
+    disparities = jnp.asarray(disparities, points.dtype)
+    weights = jnp.asarray(1 if weights is None else weights, points.dtype)
+    if points.ndim != 2:
+        raise ValueError(f"points: expected shape (n, k), got {points.shape}")
+    if disparities.shape[-1:] != points.shape[:1]:
+        raise ValueError(
+            f"disparities: expected shape (..., {len(points)}), got {disparities.shape}"
+        )
+    try:
+        weights = jnp.broadcast_to(weights, disparities.shape)
+    except ValueError:
+        raise ValueError(
+            f"weights: expected to broadcast to {disparities.shape}, got {weights.shape}"
+        ) from None
+    return _place(points, disparities, weights, max_iters, tolerance)
+
+
+@jax.jit
+def _place(points, disparities, weights, max_iters, tolerance):
+    centroid = jnp.mean(points, axis=0)
+    centered = points - centroid
+
+    def solve(problem):
+        disparities, weights = problem
+        known = (weights > 0) & ~jnp.isnan(disparities)
+        disparities = jnp.where(known, disparities, 0)
+        weights = jnp.where(known, weights, 0)
+        on_point = known & (disparities == 0)
+
+        # A unit that keeps the squares in range, and makes the tolerance relative.
+        unit = jnp.maximum(jnp.max(jnp.abs(centered)), jnp.max(disparities))
+        problem = centered / unit, disparities / unit, weights / jnp.sum(weights)
+        minimize = partial(_minimize, *problem, max_iters=max_iters, tolerance=tolerance)
+        ends, losses = jax.vmap(minimize)(_starts(*problem))
+        best = centroid + unit * ends[jnp.argmin(losses)]
+        return jnp.where(jnp.any(on_point), points[jnp.argmax(on_point)], best)
+
+    problems = disparities.reshape(-1, len(points)), weights.reshape(-1, len(points))
+    placed = lax.map(solve, problems, batch_size=_BATCH_SIZE)
+    return placed.reshape(*disparities.shape[:-1], points.shape[1])
+
+
+def _starts(points, disparities, weights):
+    """(3, k): solutions of the linear equations that differences of squared disparities give."""
+    # (disparity^2 - distance^2)^2 / disparity^2 is 4 (disparity - distance)^2 to first order.
+    weights = weights / jnp.maximum(disparities, 1e-3 * jnp.max(disparities)) ** 2
+    weights = weights / jnp.sum(weights)
+    center = jnp.sum(weights[:, None] * points, axis=0)
+    points = points - center
+    variances, axes = jnp.linalg.eigh(_matmul(points.T, weights[:, None] * points))
+    points = _matmul(points, axes)
+    excess = jnp.sum(points**2, axis=1) - disparities**2
+    excess = excess - jnp.sum(weights * excess)
+    moments = jnp.sum((weights * excess)[:, None] * points, axis=0) / 2
+    spread = variances > 16 * jnp.finfo(points.dtype).eps * variances[-1]
+    solution = jnp.where(spread, moments / jnp.where(spread, variances, 1), 0)
+
+    # The variance along the first axis is the least: its coordinate is the least certain.
+    foot = solution.at[0].set(0)
+    square = jnp.sum(weights * (disparities**2 - jnp.sum((points - foot) ** 2, axis=1)))
+    height = jnp.sqrt(jnp.maximum(square, 0))
+    first = jnp.stack([solution[0], height, -height])
+    starts = jnp.concatenate([first[:, None], jnp.tile(foot[1:], (3, 1))], axis=1)
+    return center + _matmul(starts, axes.T)
+
+
+def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
+    """From a start, (k,), to a minimum and its loss; the weights sum to 1.
+
+    The loss is majorized by a paraboloid of curvature 1 in every direction, and itself never bends
+    up more. Where steps to the true curvatures' minimum succeed they are taken; after a step that
+    would not lead down the curvatures get a floor, which is 1, that of the majorizer, at last.
+    """
+    columns = points.T  # on CPU sums over a short last axis are slow
+    mean = jnp.sum(weights * columns, axis=1)
+    rounding = 8 * jnp.finfo(points.dtype).eps
+
+    def evaluate(x):
+        offsets = x[:, None] - columns
+        distances = jnp.sqrt(jnp.sum(offsets**2, axis=0))
+        return jnp.sum(weights * (disparities - distances) ** 2), x, offsets, distances
+
+    def step(state):
+        current, floor, _, num_iters = state
+        loss, x, offsets, distances = current
+        apart = distances > 0
+        safe = jnp.where(apart, distances, 1)
+        ratios = jnp.where(apart, weights * disparities / safe, 0)
+        directions = offsets / safe
+        values, axes = jnp.linalg.eigh(_matmul(ratios * directions, directions.T))
+        # Half the gradient and half the Hessian, along the Hessian's axes.
+        slopes = _matmul(x - mean - jnp.sum(ratios * offsets, axis=1), axes)
+        curvatures = jnp.clip(jnp.abs(1 - jnp.sum(ratios) + values), _LEAST_CURVATURE, 1)
+        newton = slopes / curvatures
+        converged = (jnp.max(jnp.abs(newton)) <= tolerance) | (
+            jnp.sum(slopes * newton) <= rounding * loss
+        )
+        new = evaluate(x - _matmul(axes, slopes / jnp.maximum(curvatures, floor)))
+        accept = (new[0] < loss) | converged
+        current = jax.tree.map(partial(jnp.where, accept), new, current)
+        floor = jnp.clip(jnp.where(accept, floor / 4, floor * 4), _LEAST_CURVATURE, 1)
+        return current, floor, converged, num_iters + 1
+
+    def moves(state):
+        (loss, *_), _, converged, num_iters = state
+        return jnp.isfinite(loss) & ~converged & (num_iters < max_iters)
+
+    state = evaluate(start), jnp.asarray(0.1, points.dtype), jnp.asarray(False), jnp.int32(0)
+    (loss, end, *_), *_ = lax.while_loop(moves, step, state)
+    return end, loss

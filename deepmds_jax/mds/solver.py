@@ -1,0 +1,281 @@
+"""The iterations of SMACOF for one problem, and their derivative."""
+
+import enum
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepmds_jax.mds import acceleration as anderson
+from deepmds_jax.mds.classical import torgerson
+from deepmds_jax.mds.guttman import Laplacian, guttman_step, product, ratio
+from deepmds_jax.mds.implicit import implicit_change
+from deepmds_jax.mds.inputs import complete, is_connected, is_valid, symmetrize
+from deepmds_jax.mds.stress import distances
+from deepmds_jax.mds.transforms import get_transform
+
+ACCELERATIONS = ("anderson", "none")
+_RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
+
+
+class Status(enum.IntEnum):
+    """How a problem ended."""
+
+    CONVERGED = 0
+    STEP_LIMIT = 1
+    NON_FINITE = 2
+    DISCONNECTED = 3  # no chain of observed pairs joins some points
+    INVALID = 4  # negative, asymmetric or all zero
+
+
+class MDSResult(NamedTuple):
+    """What `smacof` returns; (...) are the leading axes of the dissimilarities.
+
+    Attributes:
+      embedding: (..., n, k) centred points.
+      stress: (...) Kruskal's stress-1 of the embedding with these disparities.
+      disparities: (..., n, n) optimally transformed dissimilarities, zero on the diagonal and where
+        a dissimilarity is missing.
+      num_iters: (...) int32 configurations tried, a Guttman transform each.
+      status: (...) int32 `Status`.
+    """
+
+    embedding: jax.Array
+    stress: jax.Array
+    disparities: jax.Array
+    num_iters: jax.Array
+    status: jax.Array
+
+    @property
+    def converged(self) -> jax.Array:
+        """(...) bool: the tolerance was met."""
+        return self.status == Status.CONVERGED
+
+
+class Options(NamedTuple):
+    """The static part of `smacof`'s arguments."""
+
+    num_dims: int
+    transform: str
+    ties: str
+    acceleration: str
+
+
+class Problem(NamedTuple):
+    """One problem, ready for iterations.
+
+    Attributes:
+      is_valid: () whether dissimilarities and weights were as they should be.
+      unit: () largest dissimilarity.
+      dissimilarities: (n, n) in that unit, 0 where missing.
+      laplacian: of the weights, which are 0 where missing.
+    """
+
+    is_valid: jax.Array
+    unit: jax.Array
+    dissimilarities: jax.Array
+    laplacian: Laplacian
+
+
+class State(NamedTuple):
+    """A configuration, centred and of norm 1, and what led to it and leads on."""
+
+    embedding: jax.Array
+    step: jax.Array  # to its Guttman transform, itself brought to norm 1
+    stress: jax.Array
+    decrease: jax.Array  # of stress, from the configuration before
+    window: anderson.Window
+    candidate: jax.Array  # the configuration to try next
+    is_plain: jax.Array  # whether that is the Guttman transform
+    num_iters: jax.Array
+    prepared: Any  # what the transform keeps
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def solve(options, dissimilarities, weights, init, max_iters, tolerance):
+    """One problem: (n, n), (n, n) or None, (starts, n, k) or None, to its `MDSResult`."""
+    minimize = partial(_minimize, options)
+    # On CPU a batch is a loop over problems: each iterates no longer than it needs.
+    return lax.platform_dependent(
+        dissimilarities, weights, init, max_iters, tolerance,
+        cpu=jax.custom_batching.sequential_vmap(minimize), default=minimize,
+    )
+
+
+def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
+    problem, prepared = prepare(options, dissimilarities, weights)
+    if init is None:
+        init = classical_start(options, problem)[None]
+
+    def descend(start):
+        return run(options, problem, begin(start, prepared), max_iters, tolerance)
+
+    ends = lax.map(lambda start: descend(start)._replace(prepared=None), init)
+    best = jnp.argmin(jnp.where(jnp.isnan(ends.stress), jnp.inf, ends.stress))
+    state = jax.tree.map(lambda x: x[best], ends)
+    return end(options, problem, state._replace(prepared=prepared), tolerance)
+
+
+def prepare(options, dissimilarities, weights):
+    """The `Problem`, and what the transform prepares for it."""
+    valid = is_valid(dissimilarities)
+    dissimilarities = symmetrize(dissimilarities)
+    weighted = weights is not None
+    if weighted:
+        valid &= is_valid(weights) & jnp.all(jnp.isfinite(weights))
+    weights = symmetrize(weights if weighted else jnp.ones_like(dissimilarities))
+    missing = jnp.isnan(dissimilarities) | (weights == 0)
+    weights = jnp.where(missing, 0, weights)
+    dissimilarities = jnp.where(missing, 0, dissimilarities)
+    unit = lax.stop_gradient(jnp.max(dissimilarities))
+    dissimilarities = dissimilarities / jnp.where(unit > 0, unit, 1)
+    transform = get_transform(options.transform, options.ties)
+    prepared = transform.prepare(dissimilarities, weights, weighted)
+    return Problem(valid, unit, dissimilarities, Laplacian.of(weights)), prepared
+
+
+def classical_start(options, problem):
+    """Classical scaling, with shortest paths for missing values: (n, k)."""
+    paths = complete(problem.dissimilarities, problem.laplacian.weights)
+    return torgerson(paths, options.num_dims)
+
+
+def begin(start, prepared):
+    """The state before the first iteration, from any (n, k) configuration."""
+    start = _center_and_scale(start)
+    infinity = jnp.asarray(jnp.inf, start.dtype)
+    return State(
+        embedding=start, step=jnp.full_like(start, jnp.inf), stress=infinity, decrease=infinity,
+        window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
+        num_iters=jnp.int32(-1), prepared=prepared,
+    )
+
+
+def run(options, problem, state, max_iters, tolerance):
+    """Iterations until the state has converged or counts `max_iters`."""
+    return lax.while_loop(
+        lambda s: ~is_done(s, tolerance) & (s.num_iters < max_iters),
+        partial(_iterate, options, problem), state,
+    )
+
+
+def is_done(state, tolerance):
+    """Whether no more iterations are of use."""
+    return has_converged(state, tolerance) | jnp.isnan(state.stress)
+
+
+def has_converged(state, tolerance):
+    """Whether gradient and decrease are small against stress, or the step is rounding."""
+    # movement / stress = norm of the gradient / (1 - stress^2), to first order.
+    movement = jnp.sqrt(jnp.sum(state.step**2))
+    is_still = movement <= 8 * jnp.finfo(movement.dtype).eps
+    small = tolerance * state.stress
+    return is_still | ((movement < small) & (state.decrease <= small))
+
+
+def _iterate(options, problem, state):
+    """Tries the candidate, and takes it unless it raises stress; then proposes the next one."""
+    x = state.candidate
+    transform = get_transform(options.transform, options.ties)
+    d = distances(x)
+    disparities, prepared = transform.fit(state.prepared, d)
+    stress = _stress(problem.laplacian.weights, disparities, d)
+    # The textbook rescales the disparities before the Guttman transform. To rescale the embedding
+    # after it is the same: it is linear in the disparities and blind to the embedding's size.
+    image = x + guttman_step(x, d, disparities, problem.laplacian,
+                             may_be_negative=options.transform == "interval")
+    step = _center_and_scale(image) - x
+    if options.acceleration == "none":
+        window, candidate, is_plain = state.window, x + step, True
+    else:
+        window = anderson.extend(state.window, x - state.embedding, step - state.step)
+        over = jnp.where(anderson.is_empty(window), _RELAXATION - 1, 0)
+        candidate, is_plain = anderson.extrapolate(window, x + step, step) + over * step, False
+    # Stress cannot rise at a Guttman transform, but for rounding.
+    accepted = state.is_plain | (stress <= (1 + 8 * jnp.finfo(x.dtype).eps) * state.stress)
+    forward = State(
+        embedding=x, step=step, stress=stress, decrease=state.stress - stress, window=window,
+        candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
+        num_iters=state.num_iters, prepared=None,
+    )
+    back = state._replace(
+        window=jax.tree.map(jnp.zeros_like, state.window),
+        candidate=_center_and_scale(state.embedding + state.step), is_plain=jnp.asarray(True),
+        prepared=None,
+    )
+    state = jax.tree.map(partial(jnp.where, accepted), forward, back)
+    return state._replace(num_iters=state.num_iters + 1, prepared=prepared)
+
+
+def end(options, problem, state, tolerance):
+    """The `MDSResult` of a last state."""
+    status = jnp.where(has_converged(state, tolerance), Status.CONVERGED, Status.STEP_LIMIT)
+    status = jnp.where(jnp.isfinite(state.stress), status, Status.NON_FINITE)
+    status = jnp.where(is_connected(problem.laplacian.weights), status, Status.DISCONNECTED)
+    status = jnp.where(problem.is_valid, status, Status.INVALID)
+    solved = (status == Status.CONVERGED) | (status == Status.STEP_LIMIT)
+    found = _finish(options, problem, state.prepared, state.embedding)
+    found = (jnp.where(solved, x, jnp.nan) for x in found)
+    return MDSResult(*found, state.num_iters, status.astype(jnp.int32))
+
+
+def _finish(options, problem, prepared, embedding):
+    """Embedding, stress and disparities in their final scale, differentiable by all."""
+    d = distances(embedding)
+    disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
+    stress = _stress(problem.laplacian.weights, disparities, d)
+    if options.transform == "ratio":
+        weighted = problem.laplacian.weights * d
+        scale = problem.unit * _dot(weighted, problem.dissimilarities) / _dot(weighted, d)
+    else:
+        scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squares of all distances sum to n
+    return scale * embedding, stress, scale * disparities
+
+
+def _stress(weights, disparities, distances):
+    error = disparities - distances
+    square = _dot(weights * error, error) / _dot(weights * distances, distances)
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), square)
+
+
+def _dot(a, b):
+    return jnp.vdot(a, b, precision=lax.Precision.HIGHEST)
+
+
+def _center_and_scale(points: jax.Array) -> jax.Array:
+    points = points - jnp.mean(points, axis=0, keepdims=True)
+    return points / jnp.sqrt(jnp.sum(points**2))
+
+
+@solve.defjvp
+def _(options, primals, tangents):
+    """The implicit function theorem where the gradient of squared stress vanishes."""
+    inputs, changes = primals[:2], tangents[:2]
+    result = solve(options, *primals)
+    embedding = _center_and_scale(result.embedding)
+
+    def gradient(embedding, *inputs):
+        """Half of that of stress-1 squared; the disparities are optimal and add nothing."""
+        problem, prepared = prepare(options, *inputs)
+        weights = problem.laplacian.weights
+        d = distances(embedding)
+        disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
+        pull = product(weights * (1 - ratio(disparities, d)), embedding)
+        square = _dot(weights * d, d)
+        squared_stress = _dot(weights * (disparities - d), disparities - d) / square
+        return (pull - squared_stress * product(weights, embedding)) / square
+
+    _, change = jax.jvp(partial(gradient, embedding), inputs, changes)
+    embedding_change = implicit_change(lambda x: gradient(x, *inputs), embedding, change)
+
+    def finish(embedding, *inputs):
+        return _finish(options, *prepare(options, *inputs), embedding)
+
+    _, changes = jax.jvp(finish, (embedding, *inputs), (embedding_change, *changes))
+    counts = (np.zeros(x.shape, jax.dtypes.float0) for x in (result.num_iters, result.status))
+    return result, MDSResult(*changes, *counts)

@@ -1,0 +1,207 @@
+import pickle
+
+import jax
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from deepmds_jax import mds
+
+pytest.importorskip("sklearn")
+
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from deepmds_jax.mds.estimator import MDS
+
+KINDS = pytest.mark.parametrize("kind", ["ratio", "interval", "ordinal"])
+
+
+class PrecomputedMDS(MDS):
+    metric = "precomputed"  # under this name scikit-learn's checks know that X is distances
+
+
+@parametrize_with_checks([MDS(), PrecomputedMDS(dissimilarity="precomputed")])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def samples(seed, n=12, num_features=4):
+    return np.random.default_rng(seed).standard_normal((n, num_features))
+
+
+def euclidean(a, b):
+    """The distances by their definition."""
+    return np.sqrt(np.sum((a[:, None] - b) ** 2, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ties"),
+    [("ratio", "primary"), ("interval", "primary"), ("ordinal", "primary"),
+     ("ordinal", "secondary")],
+)
+def test_fit_is_smacof(kind, ties):
+    dissimilarities = np.ceil(4 * euclidean(samples(0), samples(0)))  # has ties
+    fitted = MDS(3, kind=kind, ties=ties, tol=1e-3, dissimilarity="precomputed")
+    fitted.fit(dissimilarities)
+    expected = mds.smacof(dissimilarities, 3, transform=kind, ties=ties, tolerance=1e-3)
+    np.testing.assert_array_equal(fitted.embedding_, expected.embedding)
+    np.testing.assert_array_equal(fitted.disparities_, expected.disparities)
+    np.testing.assert_array_equal(fitted.dissimilarity_matrix_, dissimilarities)
+    assert fitted.stress_ == expected.stress
+    assert fitted.n_iter_ == expected.num_iters
+    assert fitted.n_features_in_ == 12
+
+
+def test_distances_of_close_points_far_from_zero():
+    points = 1e4 + 1e-4 * samples(0, n=8, num_features=2)
+    fitted = MDS().fit(points)
+    distances = euclidean(points, points)
+    np.testing.assert_allclose(fitted.dissimilarity_matrix_, distances, rtol=1e-12)
+    assert fitted.stress_ < 1e-5
+    np.testing.assert_allclose(
+        euclidean(fitted.embedding_, fitted.embedding_), distances, atol=1e-9
+    )
+
+
+def test_random_starts():
+    first, second, third = (
+        MDS(1, init="random", n_init=20, random_state=seed).fit(samples(1)) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.embedding_, second.embedding_)
+    assert np.abs(first.embedding_ - third.embedding_).max() > 1e-3
+    single = MDS(1, init="random", random_state=0).fit(samples(1))
+    assert first.stress_ < single.stress_
+
+
+def to_fitted_frame(fitted, points):
+    """The rotation, reflection and shift from the space of the samples to the embedding."""
+    u, _, v = np.linalg.svd((points - points.mean(0)).T @ fitted.embedding_)
+    return lambda new: (new - points.mean(0)) @ u @ v
+
+
+@pytest.mark.parametrize("num_dims", [1, 2, 3])
+@pytest.mark.parametrize("dissimilarity", ["euclidean", "precomputed"])
+def test_new_points_land_where_they_are(num_dims, dissimilarity):
+    points, new = samples(2, 15, num_dims), 2 * samples(3, 6, num_dims)
+    if dissimilarity == "euclidean":
+        fitted = MDS(num_dims).fit(points)
+        placed = fitted.transform(new)
+    else:
+        fitted = MDS(num_dims, dissimilarity="precomputed").fit(euclidean(points, points))
+        distances = euclidean(new, points)
+        distances[:, ::4] = np.nan
+        placed = fitted.transform(distances)
+    np.testing.assert_allclose(placed, to_fitted_frame(fitted, points)(new), atol=1e-4)
+
+
+@KINDS
+def test_every_fitted_point_is_where_its_disparities_want_it(kind):
+    # What SMACOF has minimised over all points, `place` minimises over each: the transform is
+    # right if, without its zero dissimilarity to itself, a point comes back to its place.
+    distances = euclidean(samples(4), samples(4))
+    fitted = MDS(kind=kind, dissimilarity="precomputed", tol=1e-6).fit(distances)
+    assert fitted.stress_ > 0.04
+    others = np.where(np.eye(12, dtype=bool), np.nan, distances)
+    size = np.abs(fitted.embedding_).max()
+    np.testing.assert_allclose(fitted.transform(others), fitted.embedding_, atol=3e-3 * size)
+
+
+@pytest.mark.parametrize(("kind", "warp"), [
+    ("interval", lambda distances: 3 + 2 * distances),
+    ("ordinal", lambda distances: distances**3),
+])
+def test_new_points_of_warped_distances(kind, warp):
+    points, new = samples(5, 40, 2), samples(6, 8, 2)
+    dissimilarities = np.where(np.eye(40), 0, warp(euclidean(points, points)))
+    fitted = MDS(kind=kind, dissimilarity="precomputed").fit(dissimilarities)
+    placed = fitted.transform(warp(euclidean(new, points)))
+    scale = np.sqrt(np.mean(euclidean(points, points)[np.triu_indices(40, 1)] ** 2))
+    expected = to_fitted_frame(fitted, points)(new) / scale
+    tolerance = {"interval": 1e-3, "ordinal": 0.05}[kind]  # in units of the mean distance
+    assert np.sqrt(np.mean((placed - expected) ** 2)) < tolerance
+
+
+@KINDS
+def test_far_points_are_placed_far(kind):
+    points = samples(7, num_features=2)
+    fitted = MDS(kind=kind).fit(points)
+    far = np.array([[10.0, 0], [100, 0], [1000, 0]])
+    distances = np.linalg.norm(fitted.transform(far), axis=1)
+    np.testing.assert_allclose(distances[1:] / distances[:-1], 10, rtol=0.3)
+
+
+def test_missing_dissimilarities():
+    points = samples(8, 15, 2)
+    distances = euclidean(points, points)
+    distances[[0, 3, 5], [7, 1, 12]] = distances[[7, 1, 12], [0, 3, 5]] = np.nan
+    fitted = MDS(dissimilarity="precomputed", tol=1e-6).fit(distances)
+    expected = to_fitted_frame(fitted, points)(points)
+    np.testing.assert_allclose(fitted.embedding_, expected, atol=1e-3)
+    np.testing.assert_allclose(fitted.transform(distances), fitted.embedding_, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("x64", [False, True])
+def test_dtype_and_precision(dtype, x64):
+    points = samples(9, num_features=2).astype(dtype)
+    with jax.enable_x64(x64):
+        fitted = MDS(tol=1e-12).fit(points)
+        placed = fitted.transform(points + dtype(1))
+    assert fitted.embedding_.dtype == placed.dtype == dtype
+    double = x64 and dtype == np.float64
+    error = np.abs(cdist(fitted.embedding_, fitted.embedding_) - cdist(points, points)).max()
+    assert error < (1e-12 if double else 1e-5)
+
+
+def test_warns_at_the_step_limit():
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 reached"):
+        fitted = MDS(max_iter=2, tol=1e-6).fit(samples(10))
+    assert fitted.n_iter_ == 2
+
+
+def test_names_and_pickle():
+    fitted = MDS(3).fit(samples(11))
+    assert list(fitted.get_feature_names_out()) == ["mds0", "mds1", "mds2"]
+    again = pickle.loads(pickle.dumps(fitted))
+    new = samples(12, 3)
+    np.testing.assert_array_equal(again.transform(new), fitted.transform(new))
+
+
+PRECOMPUTED = {"dissimilarity": "precomputed"}
+
+
+@pytest.mark.parametrize(
+    ("options", "x", "message"),
+    [
+        ({"kind": "metric"}, samples(0), r"kind: expected one of \['ratio', 'interval', 'ordinal"),
+        ({"ties": "none"}, samples(0), "ties: expected one of"),
+        ({"init": "pca"}, samples(0), "init: expected one of"),
+        ({"dissimilarity": "cosine"}, samples(0), "dissimilarity: expected one of"),
+        ({"n_components": 2.5}, samples(0), "n_components: expected an integer from 1 on"),
+        ({"n_components": 12}, samples(0), "n_components: expected less than n_samples = 12, got"),
+        ({"n_init": 0}, samples(0), "n_init: expected an integer from 1 on, got 0"),
+        (PRECOMPUTED, samples(0) ** 2, r"X: expected a square matrix if precomputed, got \(12, 4"),
+        (PRECOMPUTED, -np.ones((4, 4)), "X: expected none < 0, got -1"),
+        (PRECOMPUTED, np.arange(16.0).reshape(4, 4), "expected symmetric"),
+        (PRECOMPUTED, np.zeros((4, 4)), "only zeros"),
+        ({}, 1e300 * samples(0), "X: expected dissimilarities in the range of float32"),
+    ],
+)
+def test_bad_input(options, x, message):
+    with pytest.raises(ValueError, match=message):
+        MDS(**options).fit(x)
+
+
+def test_bad_new_points():
+    with pytest.raises(NotFittedError):
+        MDS().transform(samples(0))
+    points = samples(0)
+    fitted = MDS(**PRECOMPUTED).fit(euclidean(points, points))
+    with pytest.raises(ValueError, match="X has 4 features, but MDS is expecting 12"):
+        fitted.transform(points)
+    with pytest.raises(ValueError, match="X: expected none < 0, got -1"):
+        fitted.transform(-np.ones((1, 12)))
+    with pytest.raises(ValueError, match="X: expected some dissimilarity in each row, got none "
+                                         "in row 1"):
+        fitted.transform([[1.0] * 12, [np.nan] * 12])

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from deepmds_jax import mds
+
+# Three points on a line at 0, 1 and 3; the pairs are (0, 1), (0, 2) and (1, 2).
+EMBEDDING = np.array([[0.0], [1], [3]])
+DISPARITIES = np.array([[0.0, 1.5, 2.5], [1.5, 0, 2.5], [2.5, 2.5, 0]])
+
+
+def test_pairs_by_hand():
+    dissimilarities = np.array([[0.0, 9, 5], [9, 0, 5], [5, 5, 0]])
+    diagram = mds.shepard(dissimilarities, EMBEDDING, DISPARITIES)
+    np.testing.assert_array_equal(diagram.dissimilarities, [5, 5, 9])
+    np.testing.assert_array_equal(diagram.distances, [2, 3, 1])  # ties by distance
+    np.testing.assert_array_equal(diagram.disparities, [2.5, 2.5, 1.5])
+    assert diagram.stress == pytest.approx((0.75 / 14) ** 0.5)
+
+
+def test_missing_pairs_are_left_out():
+    dissimilarities = np.array([[0.0, 9, np.nan], [9, 0, 5], [np.nan, 5, 0]])
+    diagram = mds.shepard(dissimilarities, EMBEDDING, np.where(dissimilarities > 0, DISPARITIES, 0))
+    np.testing.assert_array_equal(diagram.distances, [2, 1])
+    weights = np.array([[0.0, 0, 4], [0, 0, 1], [4, 1, 0]])
+    diagram = mds.shepard(np.array([[0.0, 9, 6], [9, 0, 5], [6, 5, 0]]), EMBEDDING, DISPARITIES,
+                          weights)
+    np.testing.assert_array_equal(diagram.distances, [2, 3])
+    np.testing.assert_array_equal(diagram.weights, [1, 4])
+    assert diagram.stress == pytest.approx(((0.25 + 4 * 0.25) / (4 + 4 * 9)) ** 0.5)
+
+
+@pytest.mark.parametrize("name", ["eurodist", "iris"])
+def test_of_a_solution(load_oracle, name, x64):
+    dissimilarities = load_oracle(name).dissimilarities
+    result = mds.smacof(dissimilarities, 2, transform="ordinal")
+    diagram = mds.shepard(dissimilarities, result.embedding, result.disparities)
+    n = len(dissimilarities)
+    assert diagram.distances.shape == (n * (n - 1) // 2,)
+    assert (np.diff(diagram.dissimilarities) >= 0).all()
+    assert (np.diff(diagram.disparities) >= -1e-12).all()  # the line rises
+    assert diagram.stress == pytest.approx(float(result.stress), rel=1e-9)
+
+
+def test_picture():
+    pytest.importorskip("matplotlib")
+    dissimilarities = np.array([[0.0, 9, 6], [9, 0, 5], [6, 5, 0]])
+    diagram = mds.shepard(dissimilarities, EMBEDDING, DISPARITIES)
+    figure = mds.draw_shepard(diagram, unit="km")
+    (axes,) = figure.axes
+    (dots,), (line,) = axes.collections, axes.lines
+    np.testing.assert_array_equal(dots.get_offsets(), [[5, 2], [6, 3], [9, 1]])
+    np.testing.assert_array_equal(line.get_xydata(), [[5, 2.5], [6, 2.5], [9, 1.5]])
+    assert axes.get_xlabel() == "Dissimilarity (km)"
+    assert axes.get_ylabel() == "Distance (root mean square 2.16)"
+    assert axes.get_title("left") == "Stress-1: 0.2315   (3 pairs)"
+
+
+def test_wrong_shapes_raise():
+    with pytest.raises(ValueError, match=r"embedding: expected shape \(n, k\), got \(2, 3, 1\)"):
+        mds.shepard(DISPARITIES, np.zeros((2, 3, 1)), DISPARITIES)
+    with pytest.raises(ValueError, match=r"disparities: expected shape \(3, 3\), got \(4, 4\)"):
+        mds.shepard(DISPARITIES, EMBEDDING, np.zeros((4, 4)))

@@ -1,0 +1,88 @@
+"""The benchmark of scaling, at a size that only shows that it measures and writes."""
+
+import json
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def scaling(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import mds
+
+    return mds
+
+
+def test_scaling_is_timed_at_its_stress_and_reported(scaling, tmp_path):
+    case = scaling.Case("faces", 68, 3, (2,))
+    plan = scaling.Plan((case,), subset=1, budget_s=0.0, limit_s=60.0)
+    results = scaling.benchmark(plan)
+    paths = scaling.mds_report.write(tmp_path / "results", results)
+    assert [path.suffix for path in paths] == [".json", ".md", ".png"]
+
+    written = json.loads(paths[0].read_text())
+    assert written == results
+    kinds = {"ratio": 2 * ["scikit-learn"], "ordinal": 2 * ["scikit-learn"]}
+    for package, tools in (("vegan", 1), ("MASS", 2)):
+        if written["machine"]["versions"][package] is not None:
+            kinds["ordinal"] += tools * [package]
+    rows = written["rows"]
+    assert [(row["transform"], re.split(",|::", row["tool"])[0]) for row in rows] == [
+        (transform, tool) for transform, tools in kinds.items() for tool in [*tools, "deepmds_jax"]
+    ]
+    assert not written["skipped"]
+    for row in rows:
+        assert row["problems_per_s"] * row["ms_per_problem"] == pytest.approx(1e3)
+        exact = row["tool"] in ("deepmds_jax", "vegan::monoMDS") or "1e-9" in row["tool"]
+        assert abs(row["relative_excess"]) < (1e-5 if exact else 0.1)
+
+    page = paths[1].read_text()
+    assert page.count("| deepmds_jax |") == 2
+    assert ("R not installed" in page) == (shutil.which("Rscript") is None)
+    with Image.open(paths[2]) as picture:
+        assert min(picture.size) > 1000
+
+
+def test_work_that_would_take_too_long_is_left_out(scaling):
+    limit = scaling.Limit(10.0)
+    small, large = (scaling.Case("general", n, 2, (1,)) for n in (100, 400))
+    assert limit.allows(small, "tool", 1)
+    limit.note(small, "tool", 1, 0.5)  # 4 times the points: 0.5 * 4**2.5 = 16 s
+    assert limit.allows(large, "other tool", 1)
+    assert limit.allows(small, "tool", 20)
+    assert not limit.allows(large, "tool", 1)
+    assert limit.skipped == ["tool, general, 1 x 400 points"]
+
+
+def test_stress_is_that_of_the_best_disparities(scaling):
+    # Points 0, 1 and 3 on a line: distances 1, 3, 2 of the pairs 01, 02, 12.
+    points = np.array([[[0.0], [1.0], [3.0]]])
+    dissimilarities = np.array([[[0, 2, 6], [2, 0, 4], [6, 4, 0]]], np.float32)
+    for transform in ("ratio", "ordinal"):
+        assert scaling.stress_of(dissimilarities, points, transform) == pytest.approx(0)
+    # 01, 02, 12 = 1, 1, 2: ratio b = (1 + 3 + 4) / 6 leaves (1/3)^2 + (5/3)^2 + (2/3)^2 = 30 / 9;
+    # ordinal may put the tied 01 first and pools 3 and 2: 1 / 2.
+    dissimilarities = np.array([[[0, 1, 1], [1, 0, 2], [1, 2, 0]]], np.float32)
+    for transform, square in (("ratio", 30 / 9), ("ordinal", 1 / 2)):
+        found = scaling.stress_of(dissimilarities, points, transform)
+        assert found == pytest.approx(np.sqrt(square / 14))
+
+
+def test_problems_are_noisy_distances(scaling):
+    for data, n, noise in (("faces", 68, 0.03), ("general", 30, 0.1)):
+        case = scaling.Case(data, n, 3, (1,))
+        problems = scaling.draw_problems(case, 2)
+        assert problems.shape == (2, n, n) and problems.dtype == np.float32
+        np.testing.assert_array_equal(problems, problems.swapaxes(1, 2))
+        assert not problems[:, range(n), range(n)].any()
+        # In as many dimensions as the points had, what is left is about the noise.
+        points = scaling.mds.classical(problems, 3 if data == "faces" else 5)
+        left = scaling.stress_of(problems, np.asarray(points), "ratio")
+        assert ((left > 0.7 * noise) & (left < 1.3 * noise)).all(), left
