@@ -1,19 +1,50 @@
 """Multidimensional scaling in pure JAX, usable on its own."""
 
+from deepmds_jax.extras import require
+from deepmds_jax.mds.additive import additive_constant
 from deepmds_jax.mds.classical import classical
+from deepmds_jax.mds.comparison import Comparison, compare_configurations
 from deepmds_jax.mds.isotonic import isotonic_regression
+from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.shepard import ShepardDiagram, draw_shepard, shepard
 from deepmds_jax.mds.smacof import smacof
 from deepmds_jax.mds.solver import MDSResult, Status
-from deepmds_jax.mds.stress import distances, normalized_stress, raw_stress, stress
+from deepmds_jax.mds.stress import (
+    distances,
+    normalized_stress,
+    raw_stress,
+    stress,
+    stress_2,
+    stress_per_point,
+)
 
 __all__ = [
+    "MDS",
+    "Comparison",
     "MDSResult",
+    "ShepardDiagram",
     "Status",
+    "additive_constant",
     "classical",
+    "compare_configurations",
     "distances",
+    "draw_shepard",
     "isotonic_regression",
     "normalized_stress",
+    "place",
     "raw_stress",
+    "shepard",
     "smacof",
     "stress",
+    "stress_2",
+    "stress_per_point",
 ]
+
+
+def __getattr__(name: str):
+    if name != "MDS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("sklearn", "sklearn")
+    from deepmds_jax.mds.estimator import MDS
+
+    return MDS

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 _SIZE = 3  # for a symmetric Jacobian more hardly help: they would be orthogonal anyway
 
@@ -72,7 +73,7 @@ def is_empty(window: Window) -> jax.Array:
 
 
 def _products(directions, vector):
-    return jnp.sum(directions * vector[None], axis=tuple(range(1, directions.ndim)))
+    return jnp.tensordot(directions, vector, vector.ndim, precision=lax.Precision.HIGHEST)
 
 
 def _combine(coefficients, directions):

@@ -49,12 +49,15 @@ def _classical(dissimilarities, num_dims):
     return solve(dissimilarities)
 
 
-def torgerson(dissimilarities: jax.Array, num_dims: int) -> jax.Array:
-    """`classical` for one problem, symmetric with a zero diagonal: (n, n) -> (n, k)."""
+def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0) -> jax.Array:
+    """`classical` for one problem, symmetric with a zero diagonal: (n, n) -> (n, k).
+
+    `tolerance` is that of the eigenpairs.
+    """
     largest = jnp.max(dissimilarities)
     scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
     squares = (dissimilarities / scale) ** 2
     squares = squares - jnp.mean(squares, axis=0, keepdims=True)
     scalar_products = (squares - jnp.mean(squares, axis=1, keepdims=True)) / -2
-    values, vectors = leading_eigenpairs(scalar_products, num_dims)
+    values, vectors = leading_eigenpairs(scalar_products, num_dims, tolerance)
     return vectors * (scale * jnp.sqrt(jnp.maximum(values, 0)))[None, :]

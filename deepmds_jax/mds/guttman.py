@@ -36,8 +36,9 @@ class Laplacian(NamedTuple):
 
 def product(weights: jax.Array, points: jax.Array) -> jax.Array:
     """V times (n, k) points."""
-    pulled = jnp.matmul(weights, points, precision=lax.Precision.HIGHEST)
-    return jnp.sum(weights, axis=1, keepdims=True) * points - pulled
+    columns = jnp.concatenate([points, jnp.ones_like(points[:, :1])], axis=1)
+    image = jnp.matmul(weights, columns, precision=lax.Precision.HIGHEST)
+    return image[:, -1:] * points - image[:, :-1]
 
 
 def solve(laplacian: Laplacian, right: jax.Array) -> jax.Array:

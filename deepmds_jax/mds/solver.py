@@ -19,6 +19,7 @@ from deepmds_jax.mds.stress import distances
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
+_START_TOLERANCE = 1e-3  # of the eigenpairs: the iterations see to the rest
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
 
@@ -141,7 +142,7 @@ def prepare(options, dissimilarities, weights):
 def classical_start(options, problem):
     """Classical scaling, with shortest paths for missing values: (n, k)."""
     paths = complete(problem.dissimilarities, problem.laplacian.weights)
-    return torgerson(paths, options.num_dims)
+    return torgerson(paths, options.num_dims, _START_TOLERANCE)
 
 
 def begin(start, prepared):
@@ -188,7 +189,7 @@ def _iterate(options, problem, state):
     # after it is the same: it is linear in the disparities and blind to the embedding's size.
     image = x + guttman_step(x, d, disparities, problem.laplacian,
                              may_be_negative=options.transform == "interval")
-    step = _center_and_scale(image) - x
+    step = _scale(image) - x
     if options.acceleration == "none":
         window, candidate, is_plain = state.window, x + step, True
     else:
@@ -204,8 +205,7 @@ def _iterate(options, problem, state):
     )
     back = state._replace(
         window=jax.tree.map(jnp.zeros_like, state.window),
-        candidate=_center_and_scale(state.embedding + state.step), is_plain=jnp.asarray(True),
-        prepared=None,
+        candidate=state.embedding + state.step, is_plain=jnp.asarray(True), prepared=None,
     )
     state = jax.tree.map(partial(jnp.where, accepted), forward, back)
     return state._replace(num_iters=state.num_iters + 1, prepared=prepared)
@@ -248,7 +248,10 @@ def _dot(a, b):
 
 
 def _center_and_scale(points: jax.Array) -> jax.Array:
-    points = points - jnp.mean(points, axis=0, keepdims=True)
+    return _scale(points - jnp.mean(points, axis=0, keepdims=True))
+
+
+def _scale(points: jax.Array) -> jax.Array:
     return points / jnp.sqrt(jnp.sum(points**2))
 
 
