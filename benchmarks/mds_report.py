@@ -29,12 +29,12 @@ COLUMNS = {  # key of a row: heading, format
     "speedup_at_optimum": ("x fastest at optimum", "{:.3g}"),
     "mean_iterations": ("iterations", "{:.0f}"),
     "converged_share": ("converged", "{:.3g}"),
-    "compile_s": ("compile s", "{:.1f}"),
+    "first_call_s": ("first call s", "{:.1f}"),
 }
 COLORS = {"deepmds_jax": "#d1495b", "vegan": "#2e7d4f", "MASS": "#7a5195", "scikit": "#2f6db5"}
 ABOUT = """\
 A problem is one matrix of dissimilarities; its start, classical scaling, is in the time. Peers
-solve one problem after the other on one core. {ours} solves `batch` of them in one compiled call,
+solve one problem after the other on one core. {ours} solves `batch` of them in one call,
 in float32, on all of the device. Times are medians of repeated passes over the same problems,
 or one pass where it takes longer than a second.
 

@@ -166,8 +166,9 @@ def reconstruct_detailed(params: Params, x2d: jax.Array) -> Reconstruction:
 def reconstruct(params: Params, x2d: jax.Array) -> jax.Array:
     """Recovers the 3D shape of 2D face landmarks by Deep-MDS.
 
-    Pure; works under jit and vmap. Not yet under grad: the solver is a while loop, which JAX does
-    not differentiate in reverse. Calls nothing of `jnp.linalg`, so that it exports.
+    Pure; works under jit, vmap and grad. Calls nothing of `jnp.linalg`, so that it exports. With
+    the transform "ordinal" the points depend on the order of the estimated distances only, and
+    their derivative is zero; with "ratio" it is the solution's.
 
     Args:
       params: from `load_pretrained`, `load_params` or `load_released`.

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,3 +166,29 @@ def test_real_photographs_are_lifted_the_right_way_round(shared):
         assert (residual < 0.1 * width).all()  # they lie on the photograph
         assert (np.abs(placed.yaw) < 45).all()
         assert (points[:, 13, 2] < points[:, [0, 9], 2].mean(1)).all()  # nose tip before brows
+
+
+def test_gradient_by_the_landmarks(params, faces):
+    """Through both networks, MDS and the alignment; in float64, so that differences tell."""
+    with jax.enable_x64(True):
+        config = dataclasses.replace(params.config, transform="ratio", tolerance=1e-10)
+        wide = jax.tree.map(lambda x: jnp.asarray(x, float), dataclasses.replace(
+            params, config=config))
+        x2d = np.asarray(faces.x2d[0], float)
+        rng = np.random.default_rng(0)
+        weight, change = rng.standard_normal((51, 3)), rng.standard_normal((51, 2))
+
+        @jax.jit
+        def total(x2d):
+            return jnp.sum(dm.reconstruct(wide, x2d) * weight)
+
+        size = 1e-4 * np.std(x2d)
+        difference = (total(x2d + size * change) - total(x2d - size * change)) / (2 * size)
+        slope = jnp.sum(jax.jit(jax.grad(total))(x2d) * change)
+        np.testing.assert_allclose(slope, difference, rtol=1e-4)
+        assert abs(difference) > 1e-3
+
+
+def test_only_the_order_of_ordinal_dissimilarities_counts(params, faces):
+    gradient = jax.grad(lambda x2d: jnp.sum(dm.reconstruct(params, x2d)[..., 0] ** 2))
+    np.testing.assert_array_equal(gradient(faces.x2d[0]), 0)

@@ -21,16 +21,18 @@ class Window(NamedTuple):
     Attributes:
       residuals: (size, ...) orthonormal changes of f.
       images: (size, ...) the changes of x + f(x) that go with them.
+      is_empty: whether there is none.
     """
 
     residuals: jax.Array
     images: jax.Array
+    is_empty: jax.Array
 
 
 def empty_window(point: jax.Array) -> Window:
     """A window without directions, for points of this shape and dtype."""
     zeros = jnp.zeros((_SIZE, *point.shape), point.dtype)
-    return Window(zeros, zeros)
+    return Window(zeros, zeros, jnp.asarray(True))
 
 
 def extend(window: Window, change: jax.Array, residual_change: jax.Array) -> Window:
@@ -43,18 +45,17 @@ def extend(window: Window, change: jax.Array, residual_change: jax.Array) -> Win
         product with `change` is negative unless the objective curves downward there, and then
         a root of f would be a saddle point.
     """
-    residual, image = residual_change, change + residual_change
-    along = _products(window.residuals, residual)
-    residual = residual - _combine(along, window.residuals)
-    image = image - _combine(along, window.images)
-    norm = jnp.sqrt(jnp.sum(residual**2))
-    scale = 1 / jnp.where(norm > 0, norm, 1)
-    keeps = (jnp.sum(change * residual_change) < 0) & (norm > 0)
+    along = _products(window.residuals, residual_change)
+    residual = residual_change - _combine(along, window.residuals)
+    image = change + residual_change - _combine(along, window.images)
+    square = jnp.sum(residual**2)
+    keeps = (jnp.sum(change * residual_change) < 0) & (square > 0)
+    scale = lax.rsqrt(jnp.where(keeps, square, 1))
 
     def push(new, old):
         return jnp.where(keeps, jnp.concatenate([scale * new[None], old[:-1]]), 0)
 
-    return Window(push(residual, window.residuals), push(image, window.images))
+    return Window(push(residual, window.residuals), push(image, window.images), ~keeps)
 
 
 def extrapolate(window: Window, image: jax.Array, residual: jax.Array) -> jax.Array:
@@ -67,13 +68,8 @@ def extrapolate(window: Window, image: jax.Array, residual: jax.Array) -> jax.Ar
     return image - _combine(_products(window.residuals, residual), window.images)
 
 
-def is_empty(window: Window) -> jax.Array:
-    """Whether there is no direction."""
-    return jnp.all(window.residuals[0] == 0)
-
-
 def _products(directions, vector):
-    return jnp.tensordot(directions, vector, vector.ndim, precision=lax.Precision.HIGHEST)
+    return jnp.sum(directions * vector[None], axis=tuple(range(1, directions.ndim)))
 
 
 def _combine(coefficients, directions):

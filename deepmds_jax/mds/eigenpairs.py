@@ -38,7 +38,8 @@ def leading_eigenpairs(
     tolerance = max(tolerance, 32 * float(jnp.finfo(matrix.dtype).eps)) * jnp.sqrt(square_norm)
 
     def step(state):
-        columns, *_, num_iters = state
+        block, *_, num_iters = state
+        columns = _orthonormalize(block)
         image = jnp.matmul(matrix, columns, precision=lax.Precision.HIGHEST)
         quotients = jnp.sum(columns * image, axis=0)
         is_padding = jnp.sum(jnp.abs(columns), axis=0) == 0
@@ -50,17 +51,17 @@ def leading_eigenpairs(
         # keeps the columns independent where there are more of them than the rank.
         rest = square_norm - jnp.sum(jnp.maximum(quotients, 0) ** 2)
         shift = jnp.sqrt(jnp.maximum(rest, 1e-6 * square_norm))
-        return _orthonormalize(image + shift * columns), values, vectors, residual, num_iters + 1
+        return image + shift * columns, values, vectors, residual, num_iters + 1
 
     def iterates(state):
         *_, residual, num_iters = state
         return (residual > tolerance) & (num_iters < _MAX_ITERS)
 
-    start = jnp.asarray(_start_block(matrix.shape[0], num_pairs), matrix.dtype)
+    block = jnp.asarray(_start_block(matrix.shape[0], num_pairs), matrix.dtype)
     for _ in range(_POWERS):
-        start = jnp.matmul(matrix, start, precision=lax.Precision.HIGHEST)
-        start = start / jnp.maximum(jnp.max(jnp.abs(start)), jnp.finfo(start.dtype).tiny)
-    state = step((_orthonormalize(start), None, None, None, 0))
+        block = jnp.matmul(matrix, block, precision=lax.Precision.HIGHEST)
+        block = block / jnp.maximum(jnp.max(jnp.abs(block)), jnp.finfo(block.dtype).tiny)
+    state = step((block, None, None, None, 0))
     _, values, vectors, *_ = lax.while_loop(iterates, step, state)
     return values, vectors
 

@@ -66,7 +66,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_init=1,
         init="classical_mds",
         max_iter=3000,
-        tol=1e-4,
+        tol=2e-4,
         random_state=None,
         dissimilarity="euclidean",
     ):

@@ -29,8 +29,7 @@ class Laplacian(NamedTuple):
     @classmethod
     def of(cls, weights: jax.Array) -> "Laplacian":
         """V of these weights."""
-        n = weights.shape[0]
-        same = (weights == jnp.max(weights)) | jnp.eye(n, dtype=bool)
+        same = (weights == weights[0, -1]) | jnp.eye(*weights.shape, dtype=bool)
         return cls(weights, jnp.sum(weights, axis=1), jnp.all(same))
 
 

@@ -156,15 +156,14 @@ def _pool_groups(y: jax.Array, weights: jax.Array | None) -> jax.Array:
         return list(jnp.unstack(x.reshape(-1, _GROUP), axis=1))
 
     ones = [jnp.ones(num_groups, y.dtype)] * _GROUP
-    if weights is None:
-        fit = _min_max(grouped(y, jnp.inf), ones)
-        columns = [_pooled(fit, ones)]
-    else:
-        weight = grouped(weights, 1)
-        fit = _min_max(grouped(y * weights, jnp.inf), weight)
-        columns = [_pooled(fit, weight), _pooled(fit, ones)]
-    fit, *columns = (jnp.stack(x, axis=1).ravel() for x in (fit, *columns))
-    return jnp.stack([fit * columns[0], *columns], axis=1)
+    weight = ones if weights is None else grouped(weights, 1)
+    value = grouped(y if weights is None else y * weights, jnp.inf)
+    fit = jnp.zeros((num_groups, _GROUP), y.dtype)
+    for i, column in enumerate(_min_max(value, weight)):  # stacking would work out all for each
+        fit = lax.dynamic_update_slice(fit, column[:, None], (0, i))
+    pooled = fit[:, :-1] == fit[:, 1:]
+    columns = [_sums_ahead(pooled, x) for x in ([ones] if weights is None else [weight, ones])]
+    return jnp.stack([fit * columns[0], *columns], axis=2).reshape(-1, 1 + len(columns))
 
 
 def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]:
@@ -179,12 +178,12 @@ def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]
     return [reduce(jnp.maximum, (smallest[start, i] for start in places[:i + 1])) for i in places]
 
 
-def _pooled(fit: list[jax.Array], x: list[jax.Array]) -> list[jax.Array]:
-    """Sums of x over the places from each to the last of equal fit."""
+def _sums_ahead(pooled: jax.Array, x: list[jax.Array]) -> jax.Array:
+    """Sums of x over the places from each to the last that is pooled with it."""
     sums = [x[-1]]
     for i in reversed(range(len(x) - 1)):
-        sums.insert(0, x[i] + jnp.where(fit[i] == fit[i + 1], sums[0], 0))
-    return sums
+        sums.insert(0, x[i] + pooled[:, i] * sums[0])
+    return jnp.stack(sums, axis=1)
 
 
 def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:

@@ -28,7 +28,7 @@ def smacof(
     num_starts: int = 1,
     acceleration: str = "anderson",
     max_iters: int = 3000,
-    tolerance: float = 1e-4,
+    tolerance: float = 2e-4,
     progress: bool = False,
 ) -> MDSResult:
     """Finds points whose distances fit the transformed dissimilarities, by least stress-1.
@@ -37,7 +37,8 @@ def smacof(
     iterations to the same coordinates. Embedding, stress and disparities are differentiable in
     forward and reverse mode by dissimilarities and weights, through the equation that they solve
     and not through the iterations; rotations of the embedding, which are arbitrary, have no part
-    in it. The derivatives are as exact as the solution, see `tolerance`.
+    in it. The derivatives are as exact as the solution, see `tolerance`. With "ordinal" only the
+    order of the dissimilarities counts: the derivative by them is zero.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
@@ -57,11 +58,11 @@ def smacof(
       acceleration: "anderson" extrapolates from the last steps, never to higher stress; "none" is
         textbook SMACOF.
       max_iters: most iterations per problem and start.
-      tolerance: a problem has converged when the gradient of stress-1 (preconditioned by V^+, at a
-        configuration of norm 1) has a norm below this and the last step lowered stress by less
-        than this share of itself; or when a Guttman transform moves such a configuration by less
-        than 8 roundings of the dtype. The default ends about 1e-6 of itself above a well-defined
-        minimum, in float32 as in float64.
+      tolerance: a problem has converged when the gradient of stress-1 (at a configuration of norm
+        1; preconditioned by V^+ where weights differ) has a norm below this and the last step
+        lowered stress by less than this share of itself; or when a Guttman transform moves such a
+        configuration by less than 8 roundings of the dtype. The excess of stress over its minimum
+        goes with the square: the default leaves about 1e-6 of it, in float32 as in float64.
       progress: shows a progress bar with the stress, for one large problem outside jit.
 
     Returns:
@@ -158,9 +159,9 @@ def _with_progress(options, dissimilarities, weights, start, max_iters, toleranc
 
 @partial(jax.jit, static_argnames="options")
 def _begin(options, dissimilarities, weights, start):
-    problem, prepared = solver.prepare(options, dissimilarities, weights)
+    problem, dissimilarities, prepared = solver.prepare(options, dissimilarities, weights)
     if start is None:
-        start = solver.classical_start(options, problem)
+        start = solver.classical_start(options, problem, dissimilarities)
     return problem, solver.begin(start, prepared)
 
 

@@ -20,6 +20,7 @@ from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
 _START_TOLERANCE = 1e-3  # of the eigenpairs: the iterations see to the rest
+_MAX_WRITTEN = 512  # points, from which on a distance matrix is worth several threads
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
 
@@ -41,7 +42,7 @@ class MDSResult(NamedTuple):
       stress: (...) Kruskal's stress-1 of the embedding with these disparities.
       disparities: (..., n, n) optimally transformed dissimilarities, zero on the diagonal and where
         a dissimilarity is missing.
-      num_iters: (...) int32 configurations tried, a Guttman transform each.
+      num_iters: (...) int32 configurations tried after the start, a Guttman transform each.
       status: (...) int32 `Status`.
     """
 
@@ -72,13 +73,11 @@ class Problem(NamedTuple):
     Attributes:
       is_valid: () whether dissimilarities and weights were as they should be.
       unit: () largest dissimilarity.
-      dissimilarities: (n, n) in that unit, 0 where missing.
       laplacian: of the weights, which are 0 where missing.
     """
 
     is_valid: jax.Array
     unit: jax.Array
-    dissimilarities: jax.Array
     laplacian: Laplacian
 
 
@@ -94,6 +93,7 @@ class State(NamedTuple):
     is_plain: jax.Array  # whether that is the Guttman transform
     num_iters: jax.Array
     prepared: Any  # what the transform keeps
+    memory: jax.Array  # for the distances
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -108,21 +108,23 @@ def solve(options, dissimilarities, weights, init, max_iters, tolerance):
 
 
 def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
-    problem, prepared = prepare(options, dissimilarities, weights)
+    problem, dissimilarities, prepared = prepare(options, dissimilarities, weights)
     if init is None:
-        init = classical_start(options, problem)[None]
+        init = classical_start(options, problem, dissimilarities)[None]
 
     def descend(start):
         return run(options, problem, begin(start, prepared), max_iters, tolerance)
 
-    ends = lax.map(lambda start: descend(start)._replace(prepared=None), init)
+    ends = lax.map(lambda start: descend(start)._replace(prepared=None, memory=None), init)
     best = jnp.argmin(jnp.where(jnp.isnan(ends.stress), jnp.inf, ends.stress))
     state = jax.tree.map(lambda x: x[best], ends)
     return end(options, problem, state._replace(prepared=prepared), tolerance)
 
 
 def prepare(options, dissimilarities, weights):
-    """The `Problem`, and what the transform prepares for it."""
+    """The `Problem`, its dissimilarities in that unit and 0 where missing, and what the transform
+    prepares for them.
+    """
     valid = is_valid(dissimilarities)
     dissimilarities = symmetrize(dissimilarities)
     weighted = weights is not None
@@ -136,12 +138,12 @@ def prepare(options, dissimilarities, weights):
     dissimilarities = dissimilarities / jnp.where(unit > 0, unit, 1)
     transform = get_transform(options.transform, options.ties)
     prepared = transform.prepare(dissimilarities, weights, weighted)
-    return Problem(valid, unit, dissimilarities, Laplacian.of(weights)), prepared
+    return Problem(valid, unit, Laplacian.of(weights)), dissimilarities, prepared
 
 
-def classical_start(options, problem):
+def classical_start(options, problem, dissimilarities):
     """Classical scaling, with shortest paths for missing values: (n, k)."""
-    paths = complete(problem.dissimilarities, problem.laplacian.weights)
+    paths = complete(dissimilarities, problem.laplacian.weights)
     return torgerson(paths, options.num_dims, _START_TOLERANCE)
 
 
@@ -153,6 +155,7 @@ def begin(start, prepared):
         embedding=start, step=jnp.full_like(start, jnp.inf), stress=infinity, decrease=infinity,
         window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
         num_iters=jnp.int32(-1), prepared=prepared,
+        memory=_memory(start),
     )
 
 
@@ -182,7 +185,7 @@ def _iterate(options, problem, state):
     """Tries the candidate, and takes it unless it raises stress; then proposes the next one."""
     x = state.candidate
     transform = get_transform(options.transform, options.ties)
-    d = distances(x)
+    d, memory = _distances(x, state.memory)
     disparities, prepared = transform.fit(state.prepared, d)
     stress = _stress(problem.laplacian.weights, disparities, d)
     # The textbook rescales the disparities before the Guttman transform. To rescale the embedding
@@ -194,21 +197,41 @@ def _iterate(options, problem, state):
         window, candidate, is_plain = state.window, x + step, True
     else:
         window = anderson.extend(state.window, x - state.embedding, step - state.step)
-        over = jnp.where(anderson.is_empty(window), _RELAXATION - 1, 0)
+        over = jnp.where(window.is_empty, _RELAXATION - 1, 0)
         candidate, is_plain = anderson.extrapolate(window, x + step, step) + over * step, False
     # Stress cannot rise at a Guttman transform, but for rounding.
     accepted = state.is_plain | (stress <= (1 + 8 * jnp.finfo(x.dtype).eps) * state.stress)
     forward = State(
         embedding=x, step=step, stress=stress, decrease=state.stress - stress, window=window,
         candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
-        num_iters=state.num_iters, prepared=None,
+        num_iters=state.num_iters, prepared=None, memory=None,
     )
     back = state._replace(
-        window=jax.tree.map(jnp.zeros_like, state.window),
+        window=anderson.empty_window(state.embedding),
         candidate=state.embedding + state.step, is_plain=jnp.asarray(True), prepared=None,
+        memory=None,
     )
     state = jax.tree.map(partial(jnp.where, accepted), forward, back)
-    return state._replace(num_iters=state.num_iters + 1, prepared=prepared)
+    return state._replace(num_iters=state.num_iters + 1, prepared=prepared, memory=memory)
+
+
+def _memory(points):
+    num_points = points.shape[0]
+    shape = (num_points + 1, num_points) if num_points <= _MAX_WRITTEN else (0,)
+    return jnp.zeros(shape, points.dtype)
+
+
+def _distances(points, memory):
+    """Distances, and the array with a row more that they were written into.
+
+    On CPU, XLA deals the rows of so small a matrix out to threads, which takes longer than to
+    compute it, and in a batch every thread has a problem of its own. It does not where the rows
+    are written into a larger array.
+    """
+    if memory.ndim < 2:
+        return distances(points), memory
+    memory = lax.dynamic_update_slice(memory, distances(points), (0, 0))
+    return memory[:-1], memory
 
 
 def end(options, problem, state, tolerance):
@@ -229,8 +252,9 @@ def _finish(options, problem, prepared, embedding):
     disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
     stress = _stress(problem.laplacian.weights, disparities, d)
     if options.transform == "ratio":
+        dissimilarities, *_ = prepared
         weighted = problem.laplacian.weights * d
-        scale = problem.unit * _dot(weighted, problem.dissimilarities) / _dot(weighted, d)
+        scale = problem.unit * _dot(weighted, dissimilarities) / _dot(weighted, d)
     else:
         scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squares of all distances sum to n
     return scale * embedding, stress, scale * disparities
@@ -264,7 +288,7 @@ def _(options, primals, tangents):
 
     def gradient(embedding, *inputs):
         """Half of that of stress-1 squared; the disparities are optimal and add nothing."""
-        problem, prepared = prepare(options, *inputs)
+        problem, _, prepared = prepare(options, *inputs)
         weights = problem.laplacian.weights
         d = distances(embedding)
         disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
@@ -277,7 +301,8 @@ def _(options, primals, tangents):
     embedding_change = implicit_change(lambda x: gradient(x, *inputs), embedding, change)
 
     def finish(embedding, *inputs):
-        return _finish(options, *prepare(options, *inputs), embedding)
+        problem, _, prepared = prepare(options, *inputs)
+        return _finish(options, problem, prepared, embedding)
 
     _, changes = jax.jvp(finish, (embedding, *inputs), (embedding_change, *changes))
     counts = (np.zeros(x.shape, jax.dtypes.float0) for x in (result.num_iters, result.status))

@@ -17,6 +17,7 @@ from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, 
 
 TRANSFORMS = ("ratio", "interval", "ordinal")
 TIES = ("primary", "secondary")
+_MAX_SWAPS = 8  # rounds, before all pairs are sorted
 
 
 class Transform(NamedTuple):
@@ -38,16 +39,20 @@ def get_transform(name: str, ties: str) -> Transform:
     """The transform called `name`, one of `TRANSFORMS`; `ties` is one of `TIES`."""
     if name == "ordinal":
         return Transform(_rank_pairs, partial(_fit_monotone, ties=ties))
-    fit = {"ratio": _fit_ratio, "interval": _fit_interval}[name]
-    return Transform(lambda dissimilarities, weights, _: (dissimilarities, weights), fit)
+    if name == "ratio":
+        return Transform(_prepare_ratio, _fit_ratio)
+    return Transform(lambda dissimilarities, weights, _: (dissimilarities, weights), _fit_interval)
+
+
+def _prepare_ratio(dissimilarities, weights, _):
+    weighted = weights * dissimilarities
+    return dissimilarities, weighted, jnp.sum(weighted * dissimilarities)
 
 
 def _fit_ratio(problem, distances):
     """Disparities proportional to the dissimilarities."""
-    dissimilarities, weights = problem
-    weighted = weights * dissimilarities
-    slope = jnp.sum(weighted * distances) / jnp.sum(weighted * dissimilarities)
-    return slope * dissimilarities, problem
+    dissimilarities, weighted, square = problem
+    return jnp.sum(weighted * distances) / square * dissimilarities, problem
 
 
 def _fit_interval(problem, distances):
@@ -130,20 +135,58 @@ def _fit_monotone(prepared, distances, ties):
 
 
 def _sort_ties(ranking, distances):
-    """The same ranking, but tied pairs in the order of their distances."""
+    """The same ranking, but tied pairs in the order of their distances.
 
-    def is_unsorted(state):
-        ranking, y = state
+    From one iteration to the next few change places: swaps of neighbours set most of them right.
+    """
+    y = take(distances.ravel(), ranking.pairs)
+    places = jnp.arange(y.shape[0], dtype=jnp.int32)
+
+    def is_unsorted(y):
         return jnp.any((ranking.ties[1:] == ranking.ties[:-1]) & (y[1:] < y[:-1]))
 
-    def sort(state):
-        ranking, y = state
-        order = argsort(y, ranking.ties)
-        ranking = ranking._replace(
-            pairs=take(ranking.pairs, order),
-            ranks=take(inverse(order), ranking.ranks),
-        )
-        return ranking, take(y, order)
+    def swap(state):
+        y, order, count = state
+        for first in (0, 1):
+            y, order = _swap_neighbours(ranking.ties, y, order, first)
+        return y, order, count + 1
 
-    state = ranking, take(distances.ravel(), ranking.pairs)
-    return lax.while_loop(is_unsorted, sort, state)[0]
+    def sort(state):
+        y, order, count = state
+        again = argsort(y, ranking.ties)
+        return take(y, again), take(order, again), count
+
+    state = lax.while_loop(
+        lambda state: is_unsorted(state[0]) & (state[2] < _MAX_SWAPS), swap, (y, places, 0)
+    )
+    _, order, count = lax.while_loop(lambda state: is_unsorted(state[0]), sort, state)
+
+    def apply(state):
+        ranking, _ = state
+        ranking = ranking._replace(
+            pairs=take(ranking.pairs, order), ranks=take(inverse(order), ranking.ranks)
+        )
+        return ranking, False
+
+    return lax.while_loop(lambda state: state[1], apply, (ranking, count > 0))[0]
+
+
+def _swap_neighbours(ties, y, order, first):
+    """Swaps places first and first + 1, first + 2 and first + 3, ... if tied and not in order."""
+    m = y.shape[0]
+    end = first + (m - first) // 2 * 2
+
+    def halves(x):
+        return jnp.unstack(x[first:end].reshape(-1, 2), axis=1)
+
+    (left_tie, right_tie), (left, right) = halves(ties), halves(y)
+    swaps = (left_tie == right_tie) & (right < left)
+
+    def exchange(x):
+        left, right = halves(x)
+        pairs = jnp.stack(
+            [jnp.where(swaps, right, left), jnp.where(swaps, left, right)], axis=1
+        )
+        return jnp.concatenate([x[:first], pairs.ravel(), x[end:]])
+
+    return exchange(y), exchange(order)

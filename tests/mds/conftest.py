@@ -8,13 +8,13 @@ import pytest
 
 
 class Oracle:
-    """One file of shared/oracles/mds, see the README there."""
+    """One file of shared/oracles/mds, see the README there. Missing dissimilarities are NaN."""
 
     def __init__(self, path):
         content = json.loads(path.read_text())
         n = content["n"]
         upper = np.zeros((n, n))
-        upper[np.triu_indices(n, 1)] = content["dissimilarities"]
+        upper[np.triu_indices(n, 1)] = np.array(content["dissimilarities"], float)
         self.dissimilarities = upper + upper.T
         self.eigenvalues = np.array(content["cmdscale_eigenvalues"])
         self.runs = content["runs"]
@@ -22,13 +22,15 @@ class Oracle:
     def start(self, num_dims):
         return np.array(self.runs[str(num_dims)]["start"])
 
-    def optimum(self, num_dims, transform):
-        name = {"ratio": "ratio", "ordinal": "ordinal_primary"}[transform]
-        return self.runs[str(num_dims)]["optimum"][name]["stress1"]
+    def optimum(self, num_dims, transform, ties="primary"):
+        return self.runs[str(num_dims)]["optimum"][_key(transform, ties)]["stress1"]
 
-    def start_stress(self, num_dims, transform):
-        name = {"ratio": "ratio", "ordinal": "ordinal_primary"}[transform]
-        return self.runs[str(num_dims)]["start_stress1"][name]
+    def start_stress(self, num_dims, transform, ties="primary"):
+        return self.runs[str(num_dims)]["start_stress1"][_key(transform, ties)]
+
+
+def _key(transform, ties):
+    return f"ordinal_{ties}" if transform == "ordinal" else transform
 
 
 @pytest.fixture
@@ -38,6 +40,7 @@ def load_oracle(shared):
 
 @pytest.fixture(params=["eurodist", "varespec", "USArrests", "iris", "face_n00", "face_n03"])
 def oracle(request, load_oracle):
+    """The files without missing dissimilarities, unless a test names others."""
     return load_oracle(request.param)
 
 

@@ -1,0 +1,46 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import noisy_distances
+
+from deepmds_jax import mds
+from deepmds_jax.mds.cores import map_on_cores
+
+
+@jax.jit
+def solve(x, y):
+    y = 0 if y is None else y
+    return {"sum": jnp.sum(x, axis=1) + y, "square": x**2}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 33, 64, 70])
+@pytest.mark.parametrize("use_jit", [False, True])
+def test_equals_the_direct_call(size, use_jit, dtype):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((size, 5)), dtype)
+    for y in (None, jnp.arange(size, dtype=dtype)):
+        found = (jax.jit(lambda *a: map_on_cores(solve, *a)) if use_jit else
+                 lambda *a: map_on_cores(solve, *a))(x, y)
+        expected = solve(x, y)
+        for name in expected:
+            assert found[name].dtype == dtype
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+
+
+def test_an_error_comes_through():
+    def fail(x):
+        raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError, match="no luck"):
+        map_on_cores(fail, jnp.zeros((70, 2)))
+
+
+@pytest.mark.parametrize("transform", ["ordinal", "ratio"])
+def test_a_large_batch_is_solved_as_one_by_one(transform):
+    problems = np.stack([noisy_distances(seed, n=8) for seed in range(70)]).astype(np.float32)
+    together = mds.smacof(problems, 2, transform=transform)
+    assert len(set(together.num_iters.tolist())) > 10
+    for i, problem in enumerate(problems):
+        alone = mds.smacof(problem, 2, transform=transform)
+        for one, many in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, many[i])

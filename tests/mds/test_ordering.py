@@ -1,0 +1,49 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, take
+
+RNG = np.random.default_rng(0)
+VALUES = {
+    "random": RNG.exponential(size=300),
+    "tied": RNG.integers(0, 5, 300).astype(float),
+    "infinite": np.where(RNG.random(300) < 0.2, np.inf, RNG.random(300)),
+    "near": 1 + np.finfo(np.float32).eps * RNG.integers(0, 50, 300),  # roundings apart
+    "wide": 10.0 ** RNG.uniform(-30, 30, 300),
+    "zeros": np.where(RNG.random(300) < 0.5, 0.0, np.where(RNG.random(300) < 0.5, -0.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_agrees_with_numpy(name, dtype):
+    values = VALUES[name].astype(dtype)
+    order = jax.jit(argsort)(values)
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(order, np.argsort(values, kind="stable"))
+    groups = RNG.integers(0, 7, 300).astype(np.int32)
+    groups[:2] = 300, 0
+    expected = np.lexsort([values, groups])  # stable; the last key comes first
+    np.testing.assert_array_equal(jax.jit(argsort)(values, groups), expected)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 257])
+def test_lengths(length):
+    values = jnp.asarray(RNG.random(length), jnp.float32)
+    order = argsort(values)
+    np.testing.assert_array_equal(order, np.argsort(values, kind="stable"))
+    np.testing.assert_array_equal(take(inverse(order), order), np.arange(length))
+    np.testing.assert_array_equal(take(take(values, order), inverse(order)), values)
+
+
+@pytest.mark.parametrize("num_points", range(2, 10))
+def test_pairs(num_points):
+    codes = np.asarray(pair_codes(num_points))
+    i, j = np.divmod(codes, num_points)
+    pairs = {(min(p), max(p)) for p in zip(i.tolist(), j.tolist(), strict=True)}
+    assert pairs == set(zip(*(x.tolist() for x in np.triu_indices(num_points, 1)), strict=True))
+    assert len(codes) == len(pairs)
+    places = np.asarray(pair_places(num_points))
+    np.testing.assert_array_equal(places[i, j], np.arange(len(codes)))
+    np.testing.assert_array_equal(places[j, i], np.arange(len(codes)))
