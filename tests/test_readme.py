@@ -16,7 +16,7 @@ def test_python_blocks_run(monkeypatch):
         exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["x3d"].shape == (68, 3)
     assert namespace["placed"].points.shape == (68, 3)
-    assert namespace["result"].embedding.shape == (32, 20, 2)
+    assert namespace["result"].embedding.shape == (512, 20, 2)
 
 
 def test_files_and_programs_exist():

@@ -57,7 +57,8 @@ def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0)
     largest = jnp.max(dissimilarities)
     scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
     squares = (dissimilarities / scale) ** 2
-    squares = squares - jnp.mean(squares, axis=0, keepdims=True)
-    scalar_products = (squares - jnp.mean(squares, axis=1, keepdims=True)) / -2
+    means = jnp.mean(squares, axis=1)
+    centred = squares - (means[:, None] + means[None, :]) + jnp.mean(means)
+    scalar_products = centred / -2
     values, vectors = leading_eigenpairs(scalar_products, num_dims, tolerance)
     return vectors * (scale * jnp.sqrt(jnp.maximum(values, 0)))[None, :]

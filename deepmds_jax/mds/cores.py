@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import jax.numpy as jnp
 
-_CHUNK = 32  # problems; every large batch is made of chunks of this size, compiled once
+_CHUNK = 64  # problems; every large batch is made of chunks of this size, compiled once
 
 
 def map_on_cores(solve: Callable, *batch: jax.Array | None) -> jax.Array:

@@ -7,7 +7,6 @@ from jax import lax
 
 from deepmds_jax.geometry.linalg import jacobi_sweep
 
-_OVERSAMPLING = 2  # columns beside the wanted ones, which then converge faster
 _POWERS = 3  # of the matrix, that a random block is multiplied by to begin with
 _MAX_ITERS = 500
 
@@ -67,8 +66,10 @@ def leading_eigenpairs(
 
 
 def _start_block(size: int, num_pairs: int) -> np.ndarray:
-    """Fixed random orthonormal columns, then columns of zeros up to an even number."""
-    num_columns = min(size, num_pairs + _OVERSAMPLING)
+    """Fixed random orthonormal columns: one or two beside the wanted ones, which then converge
+    faster, and an even number; a column of zeros where the matrix is too small for that.
+    """
+    num_columns = min(size, num_pairs + 2 - num_pairs % 2)
     columns, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((size, num_columns)))
     return np.pad(columns, ((0, 0), (0, num_columns % 2)))
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_TOLERANCE = 1e-5  # of conjugate gradients, of which every iterate lowers the majorizer
-_MAX_ITERS = 200
+_MAX_ITERS = 200  # of conjugate gradients, of which every iterate lowers the majorizer
+_CLOSE = 1e-6  # distance below which the pull of a negative disparity grows no more
 
 
 class Laplacian(NamedTuple):
@@ -42,12 +42,13 @@ def product(weights: jax.Array, points: jax.Array) -> jax.Array:
 
 def solve(laplacian: Laplacian, right: jax.Array) -> jax.Array:
     """V^+ times (n, k), by conjugate gradients unless V^+ is a number; centred up to rounding."""
+    tolerance = float(jnp.finfo(right.dtype).eps) ** 0.75
     weights, degrees, is_constant = laplacian
     degrees = degrees[:, None]
 
     def iterates(state):
         _, _, _, old, first, count = state
-        return ~is_constant & (old > _TOLERANCE**2 * first) & (count < _MAX_ITERS)
+        return ~is_constant & (old > tolerance**2 * first) & (count < _MAX_ITERS)
 
     def iterate(state):
         x, residual, direction, old, first, count = state
@@ -64,7 +65,8 @@ def solve(laplacian: Laplacian, right: jax.Array) -> jax.Array:
     guess = (num_points - 1) / num_points * right / degrees
     square = jnp.sum(right**2 / degrees)
     start = jnp.where(is_constant, guess, 0), right, right / degrees, square, square, jnp.int32(0)
-    return lax.while_loop(iterates, iterate, start)[0]
+    x, *_ = lax.while_loop(iterates, iterate, start)
+    return x - jnp.where(is_constant, 0, jnp.mean(x, axis=0, keepdims=True))
 
 
 def guttman_step(
@@ -99,6 +101,7 @@ def guttman_step(
 
 
 def ratio(disparities: jax.Array, distances: jax.Array) -> jax.Array:
-    """Disparities over distances, 0 where points coincide."""
+    """Disparities over distances (of a configuration of norm 1), 0 where points coincide."""
     apart = distances > 0
+    distances = jnp.where(disparities < 0, jnp.maximum(distances, _CLOSE), distances)
     return jnp.where(apart, disparities / jnp.where(apart, distances, 1), 0)

@@ -42,11 +42,11 @@ def check_shapes(
 def is_valid(matrix: jax.Array) -> jax.Array:
     """Whether (n, n) is symmetric, not negative and not all zero: (). NaN counts as missing."""
     mean = symmetrize(matrix)
-    largest = jnp.max(jnp.where(jnp.isnan(mean), 0, mean))
-    # Infinity less itself is NaN, and passes: it is reported as such.
-    is_skewed = jnp.abs(matrix - mean) > _ASYMMETRY / 2 * largest
-    off_diagonal = ~jnp.eye(*matrix.shape, dtype=bool)
-    return ~jnp.any(off_diagonal & (is_skewed | (mean < 0))) & (largest > 0)
+    skew = jnp.abs(matrix - mean)  # NaN also where infinity meets itself, which is found later
+    skew = jnp.where(jnp.isnan(skew) | jnp.eye(*matrix.shape, dtype=bool), 0, skew)
+    known = jnp.where(jnp.isnan(mean), 0, mean)
+    largest = jnp.max(known)
+    return (jnp.max(skew) <= _ASYMMETRY / 2 * largest) & (jnp.min(known) >= 0) & (largest > 0)
 
 
 def explain(dissimilarities: np.ndarray, weights: np.ndarray | None) -> None:

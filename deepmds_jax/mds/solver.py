@@ -15,7 +15,7 @@ from deepmds_jax.mds.classical import torgerson
 from deepmds_jax.mds.guttman import Laplacian, guttman_step, product, ratio
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import complete, is_connected, is_valid, symmetrize
-from deepmds_jax.mds.stress import distances
+from deepmds_jax.mds.stress import distances, square_root
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
@@ -262,9 +262,7 @@ def _finish(options, problem, prepared, embedding):
 
 def _stress(weights, disparities, distances):
     error = disparities - distances
-    square = _dot(weights * error, error) / _dot(weights * distances, distances)
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), square)
+    return square_root(_dot(weights * error, error) / _dot(weights * distances, distances))
 
 
 def _dot(a, b):

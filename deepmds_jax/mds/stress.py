@@ -21,7 +21,7 @@ def distances(points: jax.Array) -> jax.Array:
     # One matrix per coordinate, not a sum over a last axis: on CPU 10 times as fast.
     coordinates = jnp.unstack(points, axis=-1)
     square = sum((x[..., :, None] - x[..., None, :]) ** 2 for x in coordinates)
-    return _root(square)
+    return square_root(square)
 
 
 def raw_stress(
@@ -65,7 +65,7 @@ def stress(
     hypothesis", Psychometrika 29.
     """
     square = _sum_of_squares(distances, weights)
-    return _root(raw_stress(disparities, distances, weights) / square)
+    return square_root(raw_stress(disparities, distances, weights) / square)
 
 
 def stress_2(
@@ -84,7 +84,7 @@ def stress_2(
     d = _known(distances, counted)
     mean = jnp.sum(counted * d, axis=(-2, -1)) / jnp.sum(counted, axis=(-2, -1))
     spread = _sum_of_squares(d - mean[..., None, None], counted)
-    return _root(raw_stress(disparities, distances, weights) / spread)
+    return square_root(raw_stress(disparities, distances, weights) / spread)
 
 
 def stress_per_point(
@@ -124,7 +124,14 @@ def _known(values: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
 
 
-def _root(square: jax.Array) -> jax.Array:
+@jax.custom_jvp
+def square_root(square: jax.Array) -> jax.Array:
     """The square root, with derivative zero at zero."""
-    zero = square == 0
-    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
+    return jnp.sqrt(square)
+
+
+@square_root.defjvp
+def _(primals, tangents):
+    # Not two selects around the root: fused apart, they need not agree on what is zero.
+    root = square_root(*primals)
+    return root, tangents[0] / (2 * jnp.where(root > 0, root, jnp.inf))

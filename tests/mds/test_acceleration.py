@@ -11,7 +11,7 @@ def iterate(jacobian, root, num_steps):
 
     points = [np.zeros(3)]
     window = acceleration.empty_window(jnp.zeros(3))
-    assert acceleration.is_empty(window)
+    assert window.is_empty
     for _ in range(num_steps):
         x = points[-1]
         if len(points) > 1:
@@ -46,9 +46,9 @@ def test_forgets_all_where_the_objective_curves_downward(x64):
     window = acceleration.empty_window(jnp.zeros(3))
     step = jnp.array([1.0, 0, 0])
     window = acceleration.extend(window, step, -0.5 * step)
-    assert not acceleration.is_empty(window)
+    assert not window.is_empty
     np.testing.assert_allclose(window.residuals[0], -step)
     np.testing.assert_allclose(window.images[0], step)
     other = jnp.array([0.0, 1, 0])
-    assert acceleration.is_empty(acceleration.extend(window, other, 0.1 * other))
-    assert acceleration.is_empty(acceleration.extend(window, 0 * other, 0 * other))
+    assert acceleration.extend(window, other, 0.1 * other).is_empty
+    assert acceleration.extend(window, 0 * other, 0 * other).is_empty

@@ -14,7 +14,7 @@ def solve(x, y):
     return {"sum": jnp.sum(x, axis=1) + y, "square": x**2}
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 33, 64, 70])
+@pytest.mark.parametrize("size", [1, 2, 33, 70, 150])
 @pytest.mark.parametrize("use_jit", [False, True])
 def test_equals_the_direct_call(size, use_jit, dtype):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((size, 5)), dtype)
@@ -40,7 +40,7 @@ def test_a_large_batch_is_solved_as_one_by_one(transform):
     problems = np.stack([noisy_distances(seed, n=8) for seed in range(70)]).astype(np.float32)
     together = mds.smacof(problems, 2, transform=transform)
     assert len(set(together.num_iters.tolist())) > 10
-    for i, problem in enumerate(problems):
-        alone = mds.smacof(problem, 2, transform=transform)
+    for i in [*range(0, 64, 9), *range(64, 70)]:  # the last chunk overlaps its neighbour
+        alone = mds.smacof(problems[i], 2, transform=transform)
         for one, many in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one, many[i])

@@ -137,11 +137,11 @@ def test_of_a_batch():
     gradient = jax.grad(loss, argnums=(0, 1))
     together = jax.jit(jax.vmap(gradient))(*batch)
     of_sum = jax.grad(lambda *x: jnp.sum(jax.vmap(loss)(*x)), argnums=(0, 1))(*batch)
-    alone = gradient(*(x[1] for x in batch))
+    alone = gradient(*(x[2] for x in batch))
     for one, many, summed in zip(alone, together, of_sum, strict=True):
         assert np.abs(one).max() > 1e-2
-        np.testing.assert_allclose(many[1], one, rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(summed[1], one, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(many[2], one, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(summed[2], one, rtol=1e-6, atol=1e-9)
         assert np.isfinite(many).all()
     # A missing pair has a weight that matters and a dissimilarity that does not.
     missing = Four.weights[3] == 0

@@ -1,7 +1,6 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.isotonic
@@ -22,15 +21,10 @@ SEQUENCES = {
 }
 
 
-def rows(y, weights):
-    """What both algorithms take: weighted value, weight, length."""
-    return jnp.stack([y * weights, weights, jnp.ones_like(y)], axis=-1)
-
-
 ALGORITHMS = {
     "public": isotonic_regression,
-    "stack": jax.jit(lambda y, weights: _pool_with_stack(rows(y, weights))),
-    "rounds": jax.jit(lambda y, weights: _pool_in_rounds(rows(y, weights))),
+    "stack": jax.jit(_pool_with_stack),
+    "rounds": jax.jit(_pool_in_rounds),
 }
 
 
