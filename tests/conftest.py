@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -15,3 +16,10 @@ def shared() -> pathlib.Path:
     if not (folder / "oracles").is_dir():
         pytest.skip(f"no shared data at {folder} (set DEEPMDS_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Each keeps some memory mappings, of which a process may have about 65,000."""
+    yield
+    jax.clear_caches()
