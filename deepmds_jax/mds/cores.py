@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _CHUNK = 64  # problems; every large batch is made of chunks of this size, compiled once
 
@@ -31,6 +32,7 @@ def map_on_cores(solve: Callable, *batch: jax.Array | None) -> jax.Array:
     if is_traced or size == chunk or jax.default_backend() != "cpu":
         return solve(*batch)
     use_x64 = jax.config.jax_enable_x64  # a setting of the calling thread
+    batch = jax.tree.map(np.asarray, batch)  # on CPU a view, and so are its slices
 
     def run(start):
         # The last chunk overlaps the one before it: all have one shape.

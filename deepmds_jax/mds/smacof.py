@@ -62,7 +62,8 @@ def smacof(
         1; preconditioned by V^+ where weights differ) has a norm below this and the last step
         lowered stress by less than this share of itself; or when a Guttman transform moves such a
         configuration by less than 8 roundings of the dtype. The excess of stress over its minimum
-        goes with the square: the default leaves about 1e-6 of it, in float32 as in float64.
+        goes with the square: the default leaves less than 1e-6 of it where the minimum is well
+        defined and up to 1e-4 where it is flat, in float32 as in float64.
       progress: shows a progress bar with the stress, for one large problem outside jit.
 
     Returns:

@@ -187,7 +187,7 @@ def _iterate(options, problem, state):
     transform = get_transform(options.transform, options.ties)
     d, memory = _distances(x, state.memory)
     disparities, prepared = transform.fit(state.prepared, d)
-    stress = _stress(problem.laplacian.weights, disparities, d)
+    stress = _stress_of_unit(problem.laplacian, disparities, d)
     # The textbook rescales the disparities before the Guttman transform. To rescale the embedding
     # after it is the same: it is linear in the disparities and blind to the embedding's size.
     image = x + guttman_step(x, d, disparities, problem.laplacian,
@@ -263,6 +263,17 @@ def _finish(options, problem, prepared, embedding):
 def _stress(weights, disparities, distances):
     error = disparities - distances
     return square_root(_dot(weights * error, error) / _dot(weights * distances, distances))
+
+
+def _stress_of_unit(laplacian, disparities, distances):
+    """The same for a configuration of norm 1, where equal weights make a sum known."""
+    weights, error = laplacian.weights, disparities - distances
+    square = lax.cond(
+        laplacian.is_constant,
+        lambda: 2 * weights.shape[0] * weights[0, -1],
+        lambda: _dot(weights * distances, distances),
+    )
+    return square_root(_dot(weights * error, error) / square)
 
 
 def _dot(a, b):
