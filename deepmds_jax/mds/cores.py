@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_CHUNK = 64  # problems; every large batch is made of chunks of this size, compiled once
+_CHUNK = 2**21  # numbers; every large batch is made of chunks of this size, compiled once
 
 
 def map_on_cores(solve: Callable, *batch: jax.Array | None) -> jax.Array:
@@ -26,8 +26,9 @@ def map_on_cores(solve: Callable, *batch: jax.Array | None) -> jax.Array:
       What `solve` returns for the whole batch.
     """
     size = jax.tree.leaves(batch)[0].shape[0]
+    at_once = max(1, _CHUNK // max(x[0].size for x in jax.tree.leaves(batch)))
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    chunk = min(_CHUNK, -(-size // num_cores))
+    chunk = min(at_once, -(-size // num_cores))
     is_traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(batch))
     if is_traced or size == chunk or jax.default_backend() != "cpu":
         return solve(*batch)
