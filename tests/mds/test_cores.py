@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,19 @@ def test_a_large_batch_is_solved_as_one_by_one(transform):
     problems = np.stack([noisy_distances(seed, n=8) for seed in range(70)]).astype(np.float32)
     together = mds.smacof(problems, 2, transform=transform)
     assert len(set(together.num_iters.tolist())) > 10
-    for i in [*range(0, 64, 9), *range(64, 70)]:  # the last chunk overlaps its neighbour
+    for i in [*range(0, 64, 9), *range(64, 70)]:
         alone = mds.smacof(problems[i], 2, transform=transform)
         for one, many in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one, many[i])
+
+
+def test_calls_from_several_threads_neither_hang_nor_differ():
+    problems = np.stack([noisy_distances(seed, n=8) for seed in range(70)]).astype(np.float32)
+
+    def solve(_):
+        return np.asarray(mds.smacof(problems, 2, transform="ratio").embedding)
+
+    expected = solve(None)
+    with ThreadPoolExecutor(6) as pool:
+        for embedding in pool.map(solve, range(24), timeout=120):
+            np.testing.assert_array_equal(embedding, expected)
