@@ -8,8 +8,8 @@ import re
 from importlib import metadata
 from itertools import groupby
 
-import jax
 import numpy as np
+from hardware import hardware
 from matplotlib.figure import Figure
 from mds_peers import find_r_versions
 
@@ -51,15 +51,9 @@ over that of the fastest peer with a mean excess below {equal:g}."""
 
 def machine() -> dict:
     """What the numbers are measured on; the version of what is not installed is None."""
-    info = pathlib.Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     packages = ("jax", "jaxlib", "numpy", "scipy", "scikit-learn")
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    return {
-        "device": jax.devices()[0].device_kind, "cores": os.cpu_count(),
-        "cpu": models[0] if models else platform.processor(),
-        "versions": {**versions, **find_r_versions()},
-    }
+    return {**hardware(), "versions": {**versions, **find_r_versions()}}
 
 
 def _version(package):

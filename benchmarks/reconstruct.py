@@ -1,14 +1,13 @@
 """Time of `reconstruct` per face, compile time apart; run: python benchmarks/reconstruct.py."""
 
 import json
-import os
 import pathlib
 import platform
-import re
 import time
 
 import jax
 import numpy as np
+from hardware import hardware
 
 import deepmds_jax as dm
 from deepmds_jax.data import specs, synthetic
@@ -20,13 +19,7 @@ REPEATS = 7
 
 def machine() -> dict:
     """What the numbers were measured on."""
-    info = pathlib.Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    return {
-        "device": jax.devices()[0].device_kind, "cores": os.cpu_count(),
-        "cpu": models[0] if models else platform.processor(),
-        "jax": jax.__version__, "python": platform.python_version(),
-    }
+    return {**hardware(), "jax": jax.__version__, "python": platform.python_version()}
 
 
 def main() -> None:

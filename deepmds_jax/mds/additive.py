@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax.geometry.linalg import svd
+from deepmds_jax.mds.classical import double_centre
 from deepmds_jax.mds.inputs import check_shapes, explain, is_valid, symmetrize
 
 _MAX_ITERS = 1000
@@ -56,7 +57,7 @@ def _additive_constant(dissimilarities):
     largest = lax.stop_gradient(jnp.max(d))
     scale = jnp.where(largest > 0, largest, 1)
     d = d / scale
-    b0, b1 = _double_centre(d**2) / -2, -_double_centre(d)
+    b0, b1 = double_centre(d**2) / -2, -double_centre(d)
     x = _least_vector(lax.stop_gradient(b0), lax.stop_gradient(b1))
     c = scale * _constant_asked(b0, b1, lax.stop_gradient(x))
     return jnp.where(jnp.isfinite(largest), c, jnp.nan), is_valid(dissimilarities)
@@ -125,8 +126,3 @@ def _unit(vector):
     vector = vector - jnp.mean(vector)
     square = jnp.sum(vector**2)
     return vector / jnp.sqrt(jnp.where(square > 0, square, 1))
-
-
-def _double_centre(m):
-    m = m - jnp.mean(m, axis=0, keepdims=True)
-    return m - jnp.mean(m, axis=1, keepdims=True)

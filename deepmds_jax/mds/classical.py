@@ -56,9 +56,12 @@ def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0)
     """
     largest = jnp.max(dissimilarities)
     scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
-    squares = (dissimilarities / scale) ** 2
-    means = jnp.mean(squares, axis=1)
-    centred = squares - (means[:, None] + means[None, :]) + jnp.mean(means)
-    scalar_products = centred / -2
+    scalar_products = double_centre((dissimilarities / scale) ** 2) / -2
     values, vectors = leading_eigenpairs(scalar_products, num_dims, tolerance)
     return vectors * (scale * jnp.sqrt(jnp.maximum(values, 0)))[None, :]
+
+
+def double_centre(matrix: jax.Array) -> jax.Array:
+    """J M J, where J takes away means, of a symmetric matrix: (n, n) -> (n, n)."""
+    means = jnp.mean(matrix, axis=1)
+    return matrix - (means[:, None] + means[None, :]) + jnp.mean(means)

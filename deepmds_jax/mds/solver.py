@@ -154,8 +154,7 @@ def begin(start, prepared):
     return State(
         embedding=start, step=jnp.full_like(start, jnp.inf), stress=infinity, decrease=infinity,
         window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
-        num_iters=jnp.int32(-1), prepared=prepared,
-        memory=_memory(start),
+        num_iters=jnp.int32(-1), prepared=prepared, memory=_memory(start),
     )
 
 

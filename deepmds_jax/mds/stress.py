@@ -92,10 +92,7 @@ def stress_per_point(
 ) -> jax.Array:
     """Each point's share of the misfit: its weighted squared residuals over those of all points.
 
-    Args:
-      disparities: (..., n, n).
-      distances: (..., n, n), of the configuration.
-      weights: (..., n, n), 0 = missing; all 1 by default.
+    Arguments are those of `raw_stress`.
 
     Returns:
       (..., n) fractions that add up to 1, of equal size where the fit is perfect. The R package

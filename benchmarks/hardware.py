@@ -1,0 +1,18 @@
+"""What the numbers of a benchmark were measured on."""
+
+import os
+import pathlib
+import platform
+import re
+
+import jax
+
+
+def hardware() -> dict:
+    """Device of JAX, number of cores, and model of the CPU."""
+    info = pathlib.Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return {
+        "device": jax.devices()[0].device_kind, "cores": os.cpu_count(),
+        "cpu": models[0] if models else platform.processor(),
+    }
