@@ -41,12 +41,12 @@ def check_shapes(
 
 def is_valid(matrix: jax.Array) -> jax.Array:
     """Whether (n, n) is symmetric, not negative and not all zero: (). NaN counts as missing."""
-    mean = symmetrize(matrix)
-    skew = jnp.abs(matrix - mean)  # NaN also where infinity meets itself, which is found later
-    skew = jnp.where(jnp.isnan(skew) | jnp.eye(*matrix.shape, dtype=bool), 0, skew)
-    known = jnp.where(jnp.isnan(mean), 0, mean)
+    known = symmetrize(matrix)
+    known = jnp.where(jnp.isnan(known), 0, known)
+    skew = jnp.abs(matrix - matrix.T)
+    skew = jnp.where(jnp.isnan(skew), 0, skew)  # also where infinity meets itself: found later
     largest = jnp.max(known)
-    return (jnp.max(skew) <= _ASYMMETRY / 2 * largest) & (jnp.min(known) >= 0) & (largest > 0)
+    return (jnp.max(skew) <= _ASYMMETRY * largest) & (jnp.min(known) >= 0) & (largest > 0)
 
 
 def explain(dissimilarities: np.ndarray, weights: np.ndarray | None) -> None:

@@ -15,11 +15,11 @@ from deepmds_jax.mds.classical import torgerson
 from deepmds_jax.mds.guttman import Laplacian, guttman_step, product, ratio
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import complete, is_connected, is_valid, symmetrize
-from deepmds_jax.mds.stress import distances, square_root
+from deepmds_jax.mds.stress import distances, square_root, total
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
-_START_TOLERANCE = 1e-3  # of the eigenpairs: the iterations see to the rest
+_START_TOLERANCE = 1e-2  # of the eigenpairs: the iterations see to the rest
 _MAX_WRITTEN = 512  # points, from which on a distance matrix is worth several threads
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
@@ -270,9 +270,9 @@ def _stress_of_unit(laplacian, disparities, distances):
     square = lax.cond(
         laplacian.is_constant,
         lambda: 2 * weights.shape[0] * weights[0, -1],
-        lambda: _dot(weights * distances, distances),
+        lambda: total(weights * distances**2),
     )
-    return square_root(_dot(weights * error, error) / square)
+    return square_root(total(weights * error**2) / square)
 
 
 def _dot(a, b):

@@ -7,6 +7,7 @@ its disparity may be NaN. All measures have finite derivatives, at a perfect fit
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 
 def distances(points: jax.Array) -> jax.Array:
@@ -22,6 +23,12 @@ def distances(points: jax.Array) -> jax.Array:
     coordinates = jnp.unstack(points, axis=-1)
     square = sum((x[..., :, None] - x[..., None, :]) ** 2 for x in coordinates)
     return square_root(square)
+
+
+def total(matrix: jax.Array) -> jax.Array:
+    """Sum over (n, n), as a matrix product: on CPU that takes a quarter of the time."""
+    ones = jnp.ones((matrix.shape[1], 1), matrix.dtype)
+    return jnp.sum(jnp.matmul(matrix, ones, precision=lax.Precision.HIGHEST))
 
 
 def raw_stress(

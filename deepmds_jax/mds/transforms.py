@@ -14,6 +14,7 @@ from jax import lax
 
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
 from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, take
+from deepmds_jax.mds.stress import total
 
 TRANSFORMS = ("ratio", "interval", "ordinal")
 TIES = ("primary", "secondary")
@@ -52,7 +53,7 @@ def _prepare_ratio(dissimilarities, weights, _):
 def _fit_ratio(problem, distances):
     """Disparities proportional to the dissimilarities."""
     dissimilarities, weighted, square = problem
-    return jnp.sum(weighted * distances) / square * dissimilarities, problem
+    return total(weighted * distances) / square * dissimilarities, problem
 
 
 def _fit_interval(problem, distances):
