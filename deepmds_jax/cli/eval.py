@@ -13,7 +13,7 @@ from absl import flags
 
 from deepmds_jax.cli import common
 from deepmds_jax.data import specs
-from deepmds_jax.data.views import sample_faces
+from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.evaluation import tables
 from deepmds_jax.evaluation.counts import parameter_rows
 from deepmds_jax.evaluation.protocol import evaluate
@@ -59,15 +59,11 @@ def _scores() -> tuple[str, list[tables.Row], tables.Row]:
     topology = params.config.topology
     spec = specs.load_spec(_DATASET.value)
     folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
-    model = specs.load_model(spec, topology, folder)
+    dataset = open_dataset(spec, topology, folder)
     num_faces = _NUM_FACES.value or spec.num_test
     key = jax.random.fold_in(jax.random.key(_TEST_STREAM), _SEED.value)
-    faces = sample_faces(key, model, spec.views, num_faces, spec.expression)
-    methods = {
-        "Deep-MDS": deep_mds(params),
-        "mean shape": mean_shape(model.mean),
-        "posed mean": posed_mean(model.mean),
-    }
+    faces = dataset.draw(key, num_faces, test=True)
+    methods = [deep_mds(params), mean_shape(dataset.mean), posed_mean(dataset.mean)]
     rows = []
     for name, metrics in evaluate(methods, faces).items():
         finite = np.isfinite(metrics.mse)
@@ -76,7 +72,7 @@ def _scores() -> tuple[str, list[tables.Row], tables.Row]:
             row[title] = float(np.mean(getattr(metrics, field)[finite]))
         rows.append(row | {"not finite": int(np.sum(~finite))})
     print(f"{num_faces} faces of {spec.title}, topology {topology} "
-          f"(N = {model.mean.shape[0]}), weights {_WEIGHTS.value}")
+          f"(N = {faces.x2d.shape[-2]}), weights {_WEIGHTS.value}")
     about = {
         "weights": _WEIGHTS.value, "dataset": spec.name, "topology": topology,
         "num_faces": num_faces, "seed": _SEED.value, "weights_metadata": about,

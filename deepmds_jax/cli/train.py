@@ -12,6 +12,7 @@ from absl import flags
 
 from deepmds_jax.cli import common
 from deepmds_jax.data import specs
+from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.models import FEATURE_SIZES
 from deepmds_jax.reconstruct import Config
 from deepmds_jax.training import Run, train
@@ -47,7 +48,7 @@ def main() -> None:
     topology = _TOPOLOGY.value or spec.topologies[0]
     folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{spec.name}_{topology}")
-    model = specs.load_model(spec, topology, folder)
+    dataset = open_dataset(spec, topology, folder)
     run = Run(
         Config(topology, features=_FEATURES.value),
         seed=_SEED.value,
@@ -57,7 +58,7 @@ def main() -> None:
         learning_rate=_LEARNING_RATE.value,
     )
     print(f"training on {spec.title}, {topology}; curves: tensorboard --logdir={workdir}")
-    train(run, spec, model, workdir)
+    train(run, dataset, workdir)
     print(f"wrote {workdir / WEIGHTS_FILE}; score it: bin/eval --weights={workdir}")
 
 

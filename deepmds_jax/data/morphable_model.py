@@ -25,25 +25,39 @@ class MorphableModel:
     topology: str = flax.struct.field(pytree_node=False)
     unit: str = flax.struct.field(pytree_node=False)
 
+    def shapes(self, identity: jax.Array, expression: jax.Array) -> jax.Array:
+        """Shapes (F, N, 3) of coefficients (F, K) and expression weights (F, E)."""
+        return (
+            self.mean
+            + jnp.einsum("fk,knd->fnd", identity, self.identity)
+            + jnp.einsum("fe,end->fnd", expression, self.expression)
+        )
 
-def sample_shapes(
-    model: MorphableModel, key: jax.Array, num_shapes: int, *, expression: bool = False
-) -> jax.Array:
-    """Draws shapes (num_shapes, N, 3) in the model's unit and frame.
+
+def sample_coefficients(
+    model: MorphableModel, key: jax.Array, num_faces: int, *, expression: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """Draws identity coefficients (num_faces, K) and expression weights (num_faces, E).
 
     Args:
       model: the model.
-      key: PRNG key; the same key gives the same shapes.
-      num_shapes: how many.
+      key: PRNG key; the same key gives the same faces.
+      num_faces: how many.
       expression: whether expression weights are drawn from U[0, 1]^2 products (mostly weak, as in
         talking faces) or left at zero, the neutral face.
     """
     identity_key, expression_key = jax.random.split(key)
     dtype = model.mean.dtype
-    a = jax.random.normal(identity_key, (num_shapes, model.identity.shape[0]), dtype)
-    shapes = model.mean + jnp.einsum("fk,knd->fnd", a, model.identity)
-    if expression:
-        size = (2, num_shapes, model.expression.shape[0])
-        b = jnp.prod(jax.random.uniform(expression_key, size, dtype), axis=0)
-        shapes = shapes + jnp.einsum("fe,end->fnd", b, model.expression)
-    return shapes
+    identity = jax.random.normal(identity_key, (num_faces, model.identity.shape[0]), dtype)
+    size = (num_faces, model.expression.shape[0])
+    if not expression:
+        return identity, jnp.zeros(size, dtype)
+    weights = jax.random.uniform(expression_key, (2, *size), dtype)
+    return identity, jnp.prod(weights, axis=0)
+
+
+def sample_shapes(
+    model: MorphableModel, key: jax.Array, num_shapes: int, *, expression: bool = False
+) -> jax.Array:
+    """Draws shapes (num_shapes, N, 3) in the model's unit and frame; see `sample_coefficients`."""
+    return model.shapes(*sample_coefficients(model, key, num_shapes, expression=expression))

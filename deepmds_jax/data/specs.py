@@ -1,12 +1,10 @@
 """Reads data_specs/*.toml: what a dataset is, where it comes from, how it is viewed."""
 
 import dataclasses
-import importlib
 import pathlib
 import tomllib
 from typing import Any
 
-from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.views import Choice, Uniform, ViewGroup
 
 # Beside the package in a clone, inside it once installed (see setup.cfg).
@@ -21,7 +19,7 @@ class DatasetSpec:
     Attributes:
       name: of the file in data_specs.
       title: for people.
-      source: module of `deepmds_jax.data` that loads the model.
+      source: module of `deepmds_jax.data` that reads its files.
       licence: of the data, and whom to credit.
       obtain: where the files come from and where they go; empty where none are needed.
       topologies: landmark topologies it has, the default first.
@@ -69,24 +67,6 @@ def load_spec(name: str) -> DatasetSpec:
         raise ValueError(f"{path}: the shares of the views sum to "
                          f"{sum(view.share for view in spec.views)}, expected 1")
     return spec
-
-
-def load_model(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> MorphableModel:
-    """Loads the morphable model of a dataset; `folder` is not looked at where it needs no files.
-
-    Raises:
-      ValueError: a file is missing (says which, from where, and where to put it) or damaged, or
-        the dataset has no such topology.
-    """
-    if topology not in spec.topologies:
-        raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
-    source = importlib.import_module(f"deepmds_jax.data.{spec.source}")
-    if not spec.obtain:
-        return source.load(topology)
-    try:
-        return source.load(topology, folder)
-    except FileNotFoundError as error:
-        raise ValueError(f"dataset {spec.name}: {error}. {spec.obtain}") from error
 
 
 def _view_group(view: dict[str, Any]) -> ViewGroup:

@@ -1,13 +1,9 @@
 """The method of this package."""
 
-import functools
-from collections.abc import Callable
-
-import jax
-
+from deepmds_jax.methods.method import Method
 from deepmds_jax.reconstruct import Params, reconstruct
 
 
-def deep_mds(params: Params) -> Callable[[jax.Array], jax.Array]:
+def deep_mds(params: Params) -> Method:
     """`reconstruct` with the given weights."""
-    return functools.partial(reconstruct, params)
+    return Method("Deep-MDS", lambda faces: reconstruct(params, faces.x2d), None)

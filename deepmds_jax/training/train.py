@@ -10,8 +10,7 @@ import jax
 
 from deepmds_jax import weights
 from deepmds_jax.data import specs
-from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.views import sample_faces
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import standardize
 from deepmds_jax.reconstruct import Config, Params, init_params
@@ -45,8 +44,7 @@ class Run:
 
 def train(
     run: Run,
-    spec: specs.DatasetSpec,
-    model: MorphableModel,
+    dataset: Dataset,
     workdir: str | os.PathLike,
     devices: list[jax.Device] | None = None,
 ) -> Params:
@@ -57,8 +55,7 @@ def train(
 
     Args:
       run: what to train.
-      spec: where the faces come from and how they are viewed.
-      model: the morphable model of that dataset at `run.config.topology`.
+      dataset: where the faces come from, at `run.config.topology`.
       workdir: folder of the run.
       devices: to shard the minibatches over; all local ones by default.
 
@@ -74,12 +71,12 @@ def train(
     devices = devices or jax.local_devices()
     init_key, faces_key, *order_keys = jax.random.split(jax.random.key(run.seed), 4)
     params = dataclasses.replace(
-        init_params(run.config, init_key), reference=standardize(model.mean)
+        init_params(run.config, init_key), reference=standardize(dataset.mean)
     )
-    faces = sample_faces(faces_key, model, spec.views, run.num_train, spec.expression)
+    faces = dataset.draw(faces_key, run.num_train)
 
     writer = require("tensorboardX", extra="train").SummaryWriter(str(workdir / "tensorboard"))
-    checkpoints = Checkpoints(workdir, describe(run, spec), params.reference)
+    checkpoints = Checkpoints(workdir, describe(run, dataset.spec), params.reference)
     closing = contextlib.closing
     with deferred_interrupt() as interrupted, closing(writer), closing(checkpoints):
         options = {
@@ -92,7 +89,7 @@ def train(
         trained = fit(dissimilarity_stage(faces, params), params.dissimilarity, key=order_keys[1],
                       num_epochs=run.dissimilarity_epochs, **options)
         params = dataclasses.replace(params, dissimilarity=trained)
-        metadata = {name: str(value) for name, value in describe(run, spec).items()}
+        metadata = {name: str(value) for name, value in describe(run, dataset.spec).items()}
         weights.save_params(workdir / WEIGHTS_FILE, params, metadata)
     return params
 

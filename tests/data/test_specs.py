@@ -5,6 +5,7 @@ import pytest
 
 from deepmds_jax import topologies
 from deepmds_jax.data import specs
+from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.views import Choice, Uniform
 
 
@@ -36,12 +37,12 @@ def test_unknown_dataset_raises():
 def test_missing_files_say_what_from_where_and_where_to():
     spec = specs.load_spec("bfm")
     with pytest.raises(ValueError, match=r"01_Morphable.*faces\.dmi\.unibas\.ch.*--data_dir"):
-        specs.load_model(spec, "bfm72", pathlib.Path("nowhere"))
+        open_dataset(spec, "bfm72", pathlib.Path("nowhere"))
 
 
 def test_topology_the_dataset_does_not_have_raises():
     with pytest.raises(ValueError, match="'bfm72'"):
-        specs.load_model(specs.load_spec("ict"), "bfm72", pathlib.Path("nowhere"))
+        open_dataset(specs.load_spec("ict"), "bfm72", pathlib.Path("nowhere"))
 
 
 @pytest.mark.parametrize(("line", "message"), [
@@ -58,6 +59,6 @@ def test_wrong_specs_name_the_entry(tmp_path, monkeypatch, line, message):
 
 
 def test_synthetic_needs_no_folder():
-    model = specs.load_model(specs.load_spec("synthetic"), "bfm72", pathlib.Path("nowhere"))
+    model = open_dataset(specs.load_spec("synthetic"), "bfm72", pathlib.Path("nowhere")).source
     assert model.mean.shape == (72, 3)
     assert jax.tree.leaves(model)[0].dtype == "float32"

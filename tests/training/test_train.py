@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from deepmds_jax import load_params
 from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.reconstruct import Config
 from deepmds_jax.training import Run, checkpoints, load_checkpoint, train
 from deepmds_jax.weights import read_metadata
@@ -33,7 +34,7 @@ def model():
 @pytest.fixture(scope="module")
 def finished(model, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    return workdir, train(RUN, SPEC, model, workdir)
+    return workdir, train(RUN, Dataset(SPEC, model, None), workdir)
 
 
 def assert_equal(a, b):
@@ -46,7 +47,7 @@ def test_both_losses_fall(model, tmp_path, monkeypatch):
         tensorboardX.SummaryWriter, "add_scalar",
         lambda self, tag, value, step: curve.setdefault(tag, []).append(value),
     )
-    train(RUN, SPEC, model, tmp_path)
+    train(RUN, Dataset(SPEC, model, None), tmp_path)
     assert len(curve["autoencoder/loss"]) == 30  # a look per epoch of 10 steps
     assert curve["autoencoder/loss"][-1] < 0.25 * curve["autoencoder/loss"][0]
     assert curve["dissimilarity/loss"][-1] < 0.8 * curve["dissimilarity/loss"][0]
@@ -80,7 +81,7 @@ def test_an_interrupted_run_ends_at_the_same_numbers(
     with monkeypatch.context() as patch:
         patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(RUN, SPEC, model, tmp_path)
+            train(RUN, Dataset(SPEC, model, None), tmp_path)
     assert signal.getsignal(number) is before
     assert len(seen) == looks + 2  # it stops after the next chunk, and keeps that one
     stage, step = seen[-1]
@@ -88,7 +89,7 @@ def test_an_interrupted_run_ends_at_the_same_numbers(
     assert list(manager.all_steps()) == [step]
     manager.close()
     assert not (tmp_path / "weights.safetensors").exists()
-    assert_equal(train(RUN, SPEC, model, tmp_path), finished[1])
+    assert_equal(train(RUN, Dataset(SPEC, model, None), tmp_path), finished[1])
 
 
 def test_a_finished_run_is_not_trained_again(finished, model, monkeypatch):
@@ -96,7 +97,7 @@ def test_a_finished_run_is_not_trained_again(finished, model, monkeypatch):
         raise AssertionError("a step was run")
 
     monkeypatch.setattr(tensorboardX.SummaryWriter, "add_scalar", never)
-    assert_equal(train(RUN, SPEC, model, finished[0]), finished[1])
+    assert_equal(train(RUN, Dataset(SPEC, model, None), finished[0]), finished[1])
 
 
 @pytest.mark.parametrize(("changed", "message"), [
@@ -106,19 +107,19 @@ def test_a_finished_run_is_not_trained_again(finished, model, monkeypatch):
 def test_the_workdir_of_another_run_is_refused(finished, changed, message):
     run = dataclasses.replace(RUN, **changed)
     with pytest.raises(ValueError, match=message):
-        train(run, SPEC, synthetic.load(run.config.topology), finished[0])
+        train(run, Dataset(SPEC, synthetic.load(run.config.topology), None), finished[0])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(model, tmp_path):
     run = dataclasses.replace(RUN, learning_rate=1e38)
     with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step \d+.*learning_rate"):
-        train(run, SPEC, model, tmp_path)
+        train(run, Dataset(SPEC, model, None), tmp_path)
     assert not (tmp_path / "weights.safetensors").exists()
 
 
 def test_too_few_faces_for_a_minibatch(model, tmp_path):
     with pytest.raises(ValueError, match="num_train: a minibatch takes 16 faces, got 5"):
-        train(dataclasses.replace(RUN, num_train=5), SPEC, model, tmp_path)
+        train(dataclasses.replace(RUN, num_train=5), Dataset(SPEC, model, None), tmp_path)
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path, finished):
@@ -157,6 +158,7 @@ def start_program(workdir):
 FOUR_DEVICES = """
 import dataclasses, json, jax, tensorboardX
 from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.reconstruct import Config
 from deepmds_jax.training import Run, train
 
@@ -166,7 +168,8 @@ for devices in (jax.devices()[:1], jax.devices()):
     curve = []
     tensorboardX.SummaryWriter.add_scalar = lambda self, tag, value, step: curve.append(value)
     workdir = f"run{len(devices)}"
-    train(run, specs.load_spec("synthetic"), synthetic.load("flame51"), workdir, devices)
+    dataset = Dataset(specs.load_spec("synthetic"), synthetic.load("flame51"), None)
+    train(run, dataset, workdir, devices)
     curves.append(curve)
 print(json.dumps(curves))
 """
