@@ -1,11 +1,14 @@
-"""Trains both networks on faces from a morphable model.
+"""Trains Deep-MDS, or a network that it is compared with, on faces from a dataset.
 
   bin/train --dataset=synthetic
   bin/train --dataset=ict --data_dir=ICT-FaceKit --topology=flame51 --accelerator=gpu
+  bin/train --method=zhao --dataset=synthetic --topology=bfm72
+  bin/train --method=mobileface --dataset=ict --data_dir=ICT-FaceKit --accelerator=gpu
 
 The same command, given again, goes on where an interrupted run stood.
 """
 
+import os
 import pathlib
 
 from absl import flags
@@ -15,51 +18,93 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.models import FEATURE_SIZES
 from deepmds_jax.reconstruct import Config
-from deepmds_jax.training import Run, train
-from deepmds_jax.training.train import WEIGHTS_FILE
+from deepmds_jax.training import NetworkRun, Run, train, train_network
+from deepmds_jax.training.stages import PAIRS
+from deepmds_jax.weights import WEIGHTS_FILE
+from deepmds_jax.weights.networks import METHODS
 
 _DEFAULTS = Run(Config("ibug68"))
+_METHOD = flags.DEFINE_enum(
+    "method", "deep_mds", ["deep_mds", *METHODS],
+    "What to train; mobileface needs a dataset with a dense model, to draw photographs of.",
+)
 _DATASET = flags.DEFINE_string("dataset", "synthetic", f"One of {specs.names()}.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Its files; default: data/DATASET.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "Landmarks; default: the dataset's first.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Checkpoints, curves and weights; default: runs/DATASET_TOPOLOGY."
-)
-_FEATURES = flags.DEFINE_enum(
-    "features", "paper", list(FEATURE_SIZES), "Pair features: eq. 6 of the paper, or its release's."
+    "workdir", None,
+    "Checkpoints, curves and weights; default: runs/DATASET_TOPOLOGY for deep_mds, "
+    "runs/METHOD_DATASET_TOPOLOGY for the others.",
 )
 _SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Of everything that is random.", 0, 2**32 - 1)
 _NUM_TRAIN = flags.DEFINE_integer("num_train", None, "Faces; default: the dataset's.", 1)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", _DEFAULTS.learning_rate, "Adam's; RMSprop's for zhao.", lower_bound=0
+)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", NetworkRun("zhao", "ibug68").epochs,
+    "zhao, mobileface: passes over the faces, 16 a step.", 1,
+)
+_FEATURES = flags.DEFINE_enum(
+    "features", "paper", list(FEATURE_SIZES),
+    "deep_mds: pair features, eq. 6 of the paper, or its release's.",
+)
 _AUTOENCODER_EPOCHS = flags.DEFINE_integer(
-    "autoencoder_epochs", _DEFAULTS.autoencoder_epochs, "Passes over the faces, 16 a step.", 1
+    "autoencoder_epochs", _DEFAULTS.autoencoder_epochs,
+    "deep_mds: passes over the faces, 16 a step.", 1,
 )
 _DISSIMILARITY_EPOCHS = flags.DEFINE_integer(
     "dissimilarity_epochs", _DEFAULTS.dissimilarity_epochs,
-    "Passes over the faces, all pairs of one face a step.", 1,
+    "deep_mds: passes over the faces, all pairs of one face a step.", 1,
 )
-_LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", _DEFAULTS.learning_rate, "Adam's.", lower_bound=0
+_PAIRS = flags.DEFINE_enum(
+    "pairs", _DEFAULTS.pairs, list(PAIRS),
+    "deep_mds: a step's pairs are those of one face, or shuffled over all faces (Fig. 6).",
 )
+_OF_DEEP_MDS = (_FEATURES, _AUTOENCODER_EPOCHS, _DISSIMILARITY_EPOCHS, _PAIRS)
+_OF_OTHERS = (_EPOCHS,)
 
 
 def main() -> None:
     """Trains as the flags say."""
+    method = _METHOD.value
+    for flag in _OF_OTHERS if method == "deep_mds" else _OF_DEEP_MDS:
+        if flag.present:
+            raise ValueError(f"{flag.name}: no flag of --method={method}")
     spec = specs.load_spec(_DATASET.value)
     topology = _TOPOLOGY.value or spec.topologies[0]
     folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{spec.name}_{topology}")
+    name = f"{spec.name}_{topology}"
+    name = name if method == "deep_mds" else f"{method}_{name}"
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    _check_writable(workdir)
+    options = {"seed": _SEED.value, "num_train": _NUM_TRAIN.value or spec.num_train,
+               "learning_rate": _LEARNING_RATE.value}
     dataset = open_dataset(spec, topology, folder)
-    run = Run(
-        Config(topology, features=_FEATURES.value),
-        seed=_SEED.value,
-        num_train=_NUM_TRAIN.value or spec.num_train,
-        autoencoder_epochs=_AUTOENCODER_EPOCHS.value,
-        dissimilarity_epochs=_DISSIMILARITY_EPOCHS.value,
-        learning_rate=_LEARNING_RATE.value,
-    )
     print(f"training on {spec.title}, {topology}; curves: tensorboard --logdir={workdir}")
-    train(run, dataset, workdir)
-    print(f"wrote {workdir / WEIGHTS_FILE}; score it: bin/eval --weights={workdir}")
+    if method == "deep_mds":
+        run = Run(
+            Config(topology, features=_FEATURES.value),
+            autoencoder_epochs=_AUTOENCODER_EPOCHS.value,
+            dissimilarity_epochs=_DISSIMILARITY_EPOCHS.value,
+            pairs=_PAIRS.value,
+            **options,
+        )
+        train(run, dataset, workdir)
+    else:
+        train_network(NetworkRun(method, topology, epochs=_EPOCHS.value, **options), dataset,
+                      workdir)
+    scored = (f"--weights={workdir}" if method == "deep_mds"
+              else f"--methods={method}={workdir} --topology={topology}")
+    print(f"wrote {workdir / WEIGHTS_FILE}; score it: bin/eval {scored}")
+
+
+def _check_writable(workdir: pathlib.Path) -> None:
+    """Raises ValueError where the folder neither is there to write to nor could be made."""
+    there = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"workdir: cannot write to {workdir}: {there} is "
+                         f"{'read-only' if there.is_dir() else 'no folder'}")
 
 
 def run() -> None:

@@ -1,17 +1,23 @@
 """A data set ready to draw from: its spec, with its files read at one topology."""
 
 import dataclasses
+import functools
 import importlib
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.occlusion import visible_landmarks
 from deepmds_jax.data.recorded import Recordings, ShapeSet
+from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.specs import DatasetSpec
-from deepmds_jax.data.views import Faces, sample_faces, view_shapes
+from deepmds_jax.data.views import Faces, add_noise, sample_faces, view_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,23 +51,60 @@ class Dataset:
                              "of their own; name a model or scans for it")
         return self.source.mean
 
-    def draw(self, key: jax.Array, num_faces: int, *, test: bool = False) -> Faces:
-        """Faces and a view of each: the same ones for the same key.
+    @functools.cached_property
+    def dense(self) -> DenseModel:
+        """The whole surface of the model's faces, read when first asked for.
+
+        Raises:
+          ValueError: the source has none, or a file is missing or damaged.
+        """
+        module = importlib.import_module(f"deepmds_jax.data.{self.spec.source}")
+        if not hasattr(module, "load_dense"):
+            raise ValueError(f"dataset {self.spec.name}: pictures and occlusion need a model of "
+                             f"the whole face, which the source {self.spec.source!r} has not")
+        return _read(self.spec, lambda: module.load_dense(self.topology, self.folder))
+
+    def draw(
+        self, key: jax.Array, num_faces: int, *, test: bool = False, images: bool = False
+    ) -> Faces:
+        """Faces and a view of each: the same ones for the same key, with or without images.
 
         Models give new faces for every key; scans of the training or the test subjects are drawn
         with replacement; photographs without, and at most as many as there are.
+
+        Args:
+          key: PRNG key.
+          num_faces: how many.
+          test: whether scans are of the test subjects.
+          images: whether to draw pictures (96, 96) of a model's faces: 110 kB each.
+
+        Raises:
+          ValueError: `images`, or occlusion in the spec, where there is no dense model.
         """
         source = self.source
-        if isinstance(source, MorphableModel):
-            return sample_faces(key, source, self.spec.views, num_faces, self.spec.expression)
-        row_key, view_key = jax.random.split(key)
+        if not isinstance(source, MorphableModel) and (images or self.spec.occlusion):
+            raise ValueError(f"dataset {self.spec.name}: pictures and occlusion are of faces of a "
+                             "dense model, and these are recorded")
+        row_key, view_key, noise_key, look_key = jax.random.split(key, 4)
         if isinstance(source, Recordings):
             rows = jax.random.permutation(row_key, len(source.names))[:num_faces]
             return Faces(source.x2d[rows], source.points[rows], row=rows.astype(jnp.int32))
-        part = np.flatnonzero(source.is_test == test)
-        rows = jax.random.choice(row_key, jnp.asarray(part, jnp.int32), (num_faces,))
-        faces = view_shapes(view_key, source.points[rows], self.spec.views)
-        return faces._replace(row=rows)
+        if isinstance(source, MorphableModel):
+            faces = sample_faces(key, source, self.spec.views, num_faces, self.spec.expression)
+        else:
+            part = np.flatnonzero(source.is_test == test)
+            rows = jax.random.choice(row_key, jnp.asarray(part, jnp.int32), (num_faces,))
+            faces = view_shapes(view_key, source.points[rows], self.spec.views)._replace(row=rows)
+        if self.spec.noise:
+            faces = add_noise(noise_key, faces, self.spec.noise)
+        if self.spec.occlusion:
+            visible = visible_landmarks(self.dense, faces.identity, faces.expression, faces.view)
+            faces = faces._replace(visible=visible)
+        if images:
+            look = sample_appearance(look_key, self.dense, num_faces)
+            pictures = render(self.dense, faces.identity, faces.expression, look, faces.view)
+            faces = faces._replace(images=pictures)
+        return faces
 
 
 def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Dataset:
@@ -69,14 +112,21 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
 
     Raises:
       ValueError: a file is missing (says which, from where, and where to put it) or damaged, or
-        the dataset has no such topology.
+        the dataset has no such topology, or no views of its shapes.
     """
     if topology not in spec.topologies:
         raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
     source = importlib.import_module(f"deepmds_jax.data.{spec.source}")
-    if not spec.obtain:
-        return Dataset(spec, source.load(topology), folder)
+    arguments = (topology, folder) if spec.obtain else (topology,)
+    dataset = Dataset(spec, _read(spec, lambda: source.load(*arguments)), folder)
+    if not spec.views and not isinstance(dataset.source, Recordings):
+        raise ValueError(f"dataset {spec.name}: its spec has no [[views]], which only photographs "
+                         "can do without")
+    return dataset
+
+
+def _read(spec: DatasetSpec, load: Callable[[], Any]) -> Any:
     try:
-        return Dataset(spec, source.load(topology, folder), folder)
+        return load()
     except FileNotFoundError as error:
         raise ValueError(f"dataset {spec.name}: {error}. {spec.obtain}") from error

@@ -15,7 +15,7 @@ class DenseModel:
 
     Attributes:
       shape: the V vertices, head frame (x right, y down, z away from the viewer).
-      triangles: (T, 3) int32 vertices, in one sense of rotation.
+      triangles: (T, 3) int32 vertices.
       landmarks: (N,) int32 the vertex of each landmark.
       colour: (V, 3) float32 mean RGB in [0, 1].
       colour_modes: (C, V, 3) float32 offsets, one standard deviation each; C may be 0.

@@ -2,14 +2,22 @@
 
 import os
 import pathlib
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
 
 from deepmds_jax import topologies
 from deepmds_jax.data import synthetic
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import standardize
+from deepmds_jax.models import Autoencoder, DissimilarityNetwork, MobileFace, ZhaoNetwork
+from deepmds_jax.models.mobileface import IMAGE_SIZE
 from deepmds_jax.reconstruct import Config, Params
 
 # Topology -> autoencoder, dissimilarity network, Zhao's network.
@@ -21,6 +29,8 @@ _FILES = {
         "deep_PAMI_depth_FLAME.h5",
     ),
 }
+_MOBILEFACE_FILE = "deep_mobileface_occ.h5"
+_MOBILEFACE_MODES = 199  # of the Basel Face Model 2009
 
 
 def load_released(folder: str | os.PathLike, topology: str) -> Params:
@@ -40,8 +50,10 @@ def load_released(folder: str | os.PathLike, topology: str) -> Params:
     reference = jnp.asarray(synthetic.load(topology).mean)
     num_landmarks = reference.shape[0]
     return Params(
-        autoencoder=_read(autoencoder, 2 * num_landmarks, 2 * num_landmarks),
-        dissimilarity=_read(dissimilarity, 5, 1),
+        autoencoder=_read(
+            autoencoder, Autoencoder(num_landmarks), (num_landmarks, 2), _count_layers
+        ),
+        dissimilarity=_read(dissimilarity, DissimilarityNetwork(), (5,), _count_layers),
         reference=standardize(reference),
         config=Config(topology, features="release", y_up=True),
     )
@@ -50,7 +62,18 @@ def load_released(folder: str | os.PathLike, topology: str) -> Params:
 def load_released_zhao(folder: str | os.PathLike, topology: str) -> dict[str, Any]:
     """Flax variables for `models.ZhaoNetwork` from the authors' weights; see `load_released`."""
     num_landmarks = topologies.get(topology).num_landmarks
-    return _read(_files(folder, topology)[2], 2 * num_landmarks, num_landmarks)
+    path = _files(folder, topology)[2]
+    return _read(path, ZhaoNetwork(num_landmarks), (num_landmarks, 2), _count_layers)
+
+
+def load_released_mobileface(folder: str | os.PathLike) -> dict[str, Any]:
+    """Flax variables for `models.MobileFace(199)`; see `load_released`.
+
+    Its coefficients are those of the Basel Face Model 2009's 199 shape modes.
+    """
+    path = pathlib.Path(folder) / _MOBILEFACE_FILE
+    network = MobileFace(_MOBILEFACE_MODES)
+    return _read(path, network, (IMAGE_SIZE, IMAGE_SIZE, 3), _rename_mobilenet)
 
 
 def _files(folder: str | os.PathLike, topology: str) -> list[pathlib.Path]:
@@ -60,32 +83,89 @@ def _files(folder: str | os.PathLike, topology: str) -> list[pathlib.Path]:
     return [pathlib.Path(folder) / name for name in _FILES[topology]]
 
 
-def _read(path: pathlib.Path, num_inputs: int, num_outputs: int) -> dict[str, Any]:
-    """Flax variables dense1, norm1, ... in the order of the layers of a Keras 2 weights file."""
+_Layers = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def _read(
+    path: pathlib.Path, network: nn.Module, inputs: tuple[int, ...],
+    rename: Callable[[_Layers], _Layers],
+) -> dict[str, Any]:
+    """Flax variables of a network from a Keras 2 weights file; every tensor must fit.
+
+    Args:
+      path: the file.
+      network: whose tensors are expected.
+      inputs: shape of one of its inputs.
+      rename: the file's layers in their order -> the same under the network's names.
+    """
+    variables: dict[tuple[str, ...], np.ndarray] = {}
+    for layer, arrays in rename(_read_keras(path)).items():
+        for weight, array in arrays.items():
+            variables[_VARIABLES.get(weight, ("params", weight)), layer] = array
+    found = {(kind, layer, weight): a for ((kind, weight), layer), a in variables.items()}
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *inputs)))
+    expected = traverse_util.flatten_dict(shapes)
+    for key in (*expected, *found):
+        here, there = (tree[key].shape if key in tree else None for tree in (found, expected))
+        if here != there:
+            raise ValueError(f"{path}: {'/'.join(key[1:])} of {type(network).__name__} is expected "
+                             f"as {there}, found as {here}")
+        if not np.isfinite(found[key]).all():
+            raise ValueError(f"{path}: {'/'.join(key[1:])} is not finite")
+    return traverse_util.unflatten_dict(
+        {key: jnp.asarray(found[key], jnp.float32) for key in expected}
+    )
+
+
+# Keras' name of a weight -> collection and name in Flax, where they differ.
+_VARIABLES = {
+    "gamma": ("params", "scale"),
+    "beta": ("params", "bias"),
+    "moving_mean": ("batch_stats", "mean"),
+    "moving_variance": ("batch_stats", "var"),
+}
+
+
+def _read_keras(path: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    """Layer -> weight -> array, in the order of the layers, those without weights left out."""
     h5py = require("h5py", extra="files")
-    params, batch_stats, num_dense = {}, {}, 0
     try:
         with h5py.File(path, "r") as file:
             names = [n.decode() if isinstance(n, bytes) else n for n in file.attrs["layer_names"]]
-            for layer in (file[n][n] for n in names if n in file[n]):
-                arrays = {key.split(":")[0]: jnp.asarray(value[:]) for key, value in layer.items()}
-                if "kernel" in arrays:
-                    num_dense += 1
-                    params[f"dense{num_dense}"] = {k: arrays[k] for k in ("kernel", "bias")}
-                elif "gamma" in arrays:
-                    name = f"norm{num_dense}"
-                    params[name] = {"scale": arrays["gamma"], "bias": arrays["beta"]}
-                    batch_stats[name] = {
-                        "mean": arrays["moving_mean"], "var": arrays["moving_variance"]
-                    }
+            return {
+                name: {key.split(":")[0]: value[:] for key, value in file[name][name].items()}
+                for name in names if name in file and name in file[name]
+            }
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; it is one of the authors' released weights "
                          "(github.com/s2kamyab/DeepMDS)") from error
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not a whole Keras HDF5 weights file: {error}") from error
-    kernels = [layer["kernel"].shape for layer in params.values() if "kernel" in layer]
-    if not kernels or (kernels[0][0], kernels[-1][1]) != (num_inputs, num_outputs):
-        found = f"{kernels[0][0]} to {kernels[-1][1]}" if kernels else "none"
-        raise ValueError(f"{path}: expected dense layers from {num_inputs} to {num_outputs} "
-                         f"numbers, found {found}")
-    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+
+
+def _count_layers(layers: _Layers) -> _Layers:
+    """dense1, norm1, dense2, ...: a normalisation has the number of the dense layer before it."""
+    named, num_dense = {}, 0
+    for arrays in layers.values():
+        num_dense += "kernel" in arrays
+        named[f"{'dense' if 'kernel' in arrays else 'norm'}{num_dense}"] = arrays
+    return named
+
+
+def _rename_mobilenet(layers: _Layers) -> _Layers:
+    named = {}
+    for name, arrays in layers.items():
+        if "depthwise_kernel" in arrays:  # Keras has the channels in the last axis but one
+            arrays = {"kernel": arrays["depthwise_kernel"].swapaxes(-1, -2)}
+        named[_mobilenet_name(name)] = arrays
+    return named
+
+
+def _mobilenet_name(name: str) -> str:
+    """conv_dw_3_bn -> depthwise3_norm; Keras numbers the dense layers of a session."""
+    for pattern, replacement in (
+        (r"_bn$", "_norm"), (r"^conv1", "conv"), (r"^conv_dw_", "depthwise"),
+        (r"^conv_pw_", "pointwise"), (r"^dense_\d+$", "dense"),
+    ):
+        name = re.sub(pattern, replacement, name)
+    return name

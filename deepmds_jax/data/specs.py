@@ -26,7 +26,9 @@ class DatasetSpec:
       expression: whether faces have random expressions.
       num_train: faces to train on.
       num_test: faces to test on, none of them seen in training.
-      views: groups of views; their shares sum to 1.
+      views: groups of views; their shares sum to 1. Photographs have theirs, and none here.
+      noise: of the landmark detector, see `views.add_noise`.
+      occlusion: whether it is worked out which landmarks the face hides.
     """
 
     name: str
@@ -38,7 +40,9 @@ class DatasetSpec:
     expression: bool
     num_train: int
     num_test: int
-    views: tuple[ViewGroup, ...]
+    views: tuple[ViewGroup, ...] = ()
+    noise: float = 0.0
+    occlusion: bool = False
 
 
 def names() -> list[str]:
@@ -57,13 +61,13 @@ def load_spec(name: str) -> DatasetSpec:
     path = _folder() / f"{name}.toml"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        views = tuple(_view_group(view) for view in content.pop("views"))
+        views = tuple(_view_group(view) for view in content.pop("views", []))
         spec = DatasetSpec(
             name=name, views=views, topologies=tuple(content.pop("topologies")), **content
         )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if abs(sum(view.share for view in spec.views) - 1) > 1e-6:
+    if spec.views and abs(sum(view.share for view in spec.views) - 1) > 1e-6:
         raise ValueError(f"{path}: the shares of the views sum to "
                          f"{sum(view.share for view in spec.views)}, expected 1")
     return spec
@@ -71,11 +75,11 @@ def load_spec(name: str) -> DatasetSpec:
 
 def _view_group(view: dict[str, Any]) -> ViewGroup:
     return ViewGroup(
-        share=view["share"], **{k: _angles(v) for k, v in view.items() if k != "share"}
+        share=view["share"], **{k: _numbers(v) for k, v in view.items() if k != "share"}
     )
 
 
-def _angles(entry: Any) -> Uniform | Choice:
+def _numbers(entry: Any) -> Uniform | Choice:
     if isinstance(entry, dict):
         return Choice(tuple(map(float, entry["choice"])))
     if isinstance(entry, list):

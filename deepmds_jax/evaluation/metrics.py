@@ -1,53 +1,143 @@
-"""The paper's criteria, as its release computes them, and plain depth correlation."""
+"""The criteria: the paper's, as its release computes them, and those that others report."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from deepmds_jax.geometry import min_max, procrustes
+from deepmds_jax import topologies
+from deepmds_jax.geometry import min_max, procrustes, standardize
+from deepmds_jax.topologies import Topology
+
+_EYE_CORNERS = ("exocanthion_right", "exocanthion_left")
 
 
 class Metrics(NamedTuple):
-    """Criteria of each face, (...).
+    """Criteria of each face, (...); all but `right_handed` are floats without unit.
 
     Attributes:
       mse: mean squared error over the 3N coordinates, truth min-max scaled.
       depthcorr: trace of the landmark correlation matrix, at most N ("DepthCorr" of the paper).
       depthcorr_share: depthcorr / N, at most 1.
       depth_correlation: Pearson correlation of depth over the landmarks.
+      nme: normalised mean error: mean of `landmark_errors`.
+      right_handed: bool, whether the prediction is no mirror image; False if it is not finite.
+      landmark_errors: (..., N) distance of each landmark from the true one, over the distance of
+        the true outer eye corners.
     """
 
     mse: jax.Array
     depthcorr: jax.Array
     depthcorr_share: jax.Array
     depth_correlation: jax.Array
+    nme: jax.Array
+    right_handed: jax.Array
+    landmark_errors: jax.Array
 
 
-def score(truth: jax.Array, prediction: jax.Array) -> Metrics:
-    """Scores predicted shapes.
+class Criterion(NamedTuple):
+    """What a table tells of a method.
 
-    As in the release, the truth is min-max scaled to [0, 1] jointly over its 3N coordinates (so
-    the unit of the MSE depends on the origin of the source, which is kept), and the prediction is
-    aligned to it by Procrustes with translation, rotation, reflection and scale. The paper's
-    eq. 9 writes a sum of absolute differences; its tables are mean squares.
+    Attributes:
+      title: of the column.
+      field: of `Metrics`, one number a face.
+      better: 1 where more is better, -1 where less is.
+    """
+
+    title: str
+    field: str
+    better: int
+
+
+CRITERIA = (
+    Criterion("MSE", "mse", -1),
+    Criterion("DepthCorr (trace)", "depthcorr", 1),
+    Criterion("trace/N", "depthcorr_share", 1),
+    Criterion("depth correlation", "depth_correlation", 1),
+    Criterion("NME", "nme", -1),
+    Criterion("right-handed", "right_handed", 1),
+)
+
+
+@functools.partial(jax.jit, static_argnames="topology")
+@jax.default_matmul_precision("highest")
+def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> Metrics:
+    """Scores predicted shapes. Pure and compiled; vmap works.
+
+    The paper's criteria are those of its release: the truth is min-max scaled to [0, 1] jointly
+    over its 3N coordinates (so the unit of the MSE depends on the origin of the source, which is
+    kept), and the prediction is aligned to it by Procrustes with translation, rotation, reflection
+    and scale. The paper's eq. 9 writes a sum of absolute differences; its tables are mean squares.
+
+    A mirrored face is a wrong face, which these do not see. So the normalised mean error aligns
+    without reflection, and `right_handed` tells whether the best orthogonal map onto the truth is
+    a rotation: whether det(P^T T) > 0 for the centred prediction P and truth T, (N, 3). A flat
+    prediction has no handedness, its determinant being 0 but for rounding, and is not right; a
+    nearly flat one is judged by what depth it has, down to some millionths of its size.
 
     Args:
       truth: (..., N, 3) head frame, in the unit and origin of its source.
       prediction: (..., N, 3) in any pose and unit.
+      topology: of the N landmarks, or its name; tells the outer eye corners.
 
     Returns:
-      `Metrics`, NaN for a face whose prediction is not finite.
+      `Metrics`, NaN (and not right-handed) for a face whose prediction or truth is not finite.
 
-    Source: Kamyab & Azimifar (2022), section 4.2, and the authors' release.
+    Raises:
+      ValueError: shapes that do not match, or a topology without outer eye corners.
+
+    Source: mse, depthcorr: Kamyab & Azimifar (2022), section 4.2, and the authors' release. nme:
+    Sagonas et al. (2013), "300 Faces in-the-Wild challenge" (outer eye corners), and Jeni et al.
+    (2016), "The first 3D face alignment in the wild challenge" (in 3D); the alignment: Umeyama
+    (1991). right_handed: Kabsch (1976), the sign of the determinant.
     """
+    topology = topologies.get(topology) if isinstance(topology, str) else topology
+    right, left = _eye_corners(topology)
+    expected = (topology.num_landmarks, 3)
+    for name, points in (("truth", truth), ("prediction", prediction)):
+        if jnp.shape(points)[-2:] != expected:
+            raise ValueError(f"{name}: expected (..., {expected[0]}, 3) for topology "
+                             f"{topology.name}, got {jnp.shape(points)}")
+
     truth = min_max(truth)
     aligned = procrustes(prediction, truth, reflection=True)(prediction)
     mse = jnp.mean((truth - aligned) ** 2, axis=(-2, -1))
     # The trace needs only the diagonal: landmark i with itself, each a 3-vector.
     depthcorr = jnp.sum(_pearson(truth, aligned), axis=-1)
     depth_correlation = _pearson(truth[..., 2], aligned[..., 2])
-    return Metrics(mse, depthcorr, depthcorr / truth.shape[-2], depth_correlation)
+
+    rotated = procrustes(prediction, truth, reflection=False)(prediction)
+    interocular = _length(truth[..., right, :] - truth[..., left, :])
+    landmark_errors = _length(truth - rotated) / interocular[..., None]
+    return Metrics(
+        mse=mse,
+        depthcorr=depthcorr,
+        depthcorr_share=depthcorr / topology.num_landmarks,
+        depth_correlation=depth_correlation,
+        nme=jnp.mean(landmark_errors, axis=-1),
+        right_handed=_same_handedness(truth, prediction),
+        landmark_errors=landmark_errors,
+    )
+
+
+def _eye_corners(topology: Topology) -> tuple[int, int]:
+    missing = [name for name in _EYE_CORNERS if name not in topology.landmarks]
+    if missing:
+        raise ValueError(f"topology: {topology.name} has no landmark {' and no '.join(missing)}, "
+                         "which errors are normalised by")
+    return tuple(map(topology.landmarks.index, _EYE_CORNERS))
+
+
+def _same_handedness(truth: jax.Array, prediction: jax.Array) -> jax.Array:
+    m = standardize(prediction).mT @ standardize(truth)
+    # |det| = s1 s2 s3, against rounding of s3 by some units in the last place of s1.
+    rounding = 8 * jnp.finfo(m.dtype).eps * jnp.sum(m * m, axis=(-2, -1)) ** 1.5
+    return jnp.linalg.det(m) > rounding
+
+
+def _length(vectors: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(vectors**2, axis=-1))
 
 
 def _pearson(a: jax.Array, b: jax.Array) -> jax.Array:

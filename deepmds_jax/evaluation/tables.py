@@ -1,10 +1,12 @@
-"""Results as tables: text for people, JSON and CSV for programs."""
+"""Results as tables: text, Markdown and LaTeX for people, JSON and CSV for programs."""
 
 import csv
 import io
 import json
+import math
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,40 +14,147 @@ from deepmds_jax.files import replacing
 
 Row = Mapping[str, Any]
 
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
+_LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    # At the start of a row these would belong to the command that ends the one before.
+    "[": "{[}", "*": "{*}",
+    **{c: rf"\{c}" for c in "&%$#_{}"},
+}  # fmt: skip
+
 
 def to_text(rows: Sequence[Row]) -> str:
-    """Aligned columns under the keys of the first row; numbers to the right."""
-    cells = [list(rows[0])] + [[_format(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [isinstance(value, (int, float)) or value is None for value in rows[0].values()]
+    """Aligned columns under the keys of the rows; numbers to the right, None as "-"."""
+    header, numeric, cells = format_cells(rows)
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
 
     def line(row):
         pairs = zip(row, widths, numeric, strict=True)
         return "  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in pairs).rstrip()
 
-    return "\n".join([line(cells[0]), line(["-" * w for w in widths]), *map(line, cells[1:])])
+    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
 
 
-def write(folder: str | os.PathLike, name: str, rows: Sequence[Row], about: Row) -> list[str]:
-    """Writes name.json (with `about`) and name.csv into a folder; returns their paths."""
+def to_markdown(rows: Sequence[Row]) -> str:
+    """A table of GitHub Flavored Markdown; what a cell holds is shown as it is."""
+    header, numeric, cells = format_cells(rows)
+    lines = [list(map(_markdown, row)) for row in (header, *cells)]
+    lines.insert(1, ["---:" if n else "---" for n in numeric])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def to_latex(rows: Sequence[Row], caption: str) -> str:
+    r"""A LaTeX table float; the document needs \usepackage{booktabs}. All text is escaped."""
+    header, numeric, cells = format_cells(rows)
+
+    def line(row):
+        return f"    {' & '.join(map(_latex, row))} \\\\"
+
+    return "\n".join([
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{_latex(caption)}}}",
+        f"  \\begin{{tabular}}{{{''.join('r' if n else 'l' for n in numeric)}}}",
+        r"    \toprule",
+        line(header),
+        r"    \midrule",
+        *map(line, cells),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]) + "\n"
+
+
+def write(
+    folder: str | os.PathLike, name: str, rows: Sequence[Row], about: Row, caption: str = ""
+) -> list[str]:
+    """Writes a table into a folder in all formats: name.json, name.csv, name.md and name.tex.
+
+    Numbers are whole in JSON and CSV, and have four digits in the others. A number that is not
+    finite becomes null in JSON.
+
+    Args:
+      folder: is made if it is missing.
+      name: of the files, without extension.
+      rows: at least one, all with the same keys.
+      about: what the rows are of, JSON values; goes into the JSON file.
+      caption: of the Markdown and LaTeX tables; `name` if empty.
+
+    Returns:
+      The paths, in that order.
+
+    Raises:
+      ValueError: no rows, or keys that differ; nothing is written.
+    """
     folder = pathlib.Path(folder)
+    caption = caption or name
+    header, _, _ = format_cells(rows)
     table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(table, header, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    content = _jsonable({**about, "rows": list(rows)})
     contents = {
-        f"{name}.json": json.dumps({**about, "rows": list(rows)}, indent=1) + "\n",
-        f"{name}.csv": table.getvalue(),
+        "json": json.dumps(content, indent=1, allow_nan=False) + "\n",
+        "csv": table.getvalue(),
+        "md": f"{_markdown(caption)}\n\n{to_markdown(rows)}",
+        "tex": to_latex(rows, caption),
     }
-    for filename, content in contents.items():
-        with replacing(folder / filename) as temporary:
+    paths = [folder / f"{name}.{suffix}" for suffix in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        with replacing(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    return [str(folder / filename) for filename in contents]
+    return [str(path) for path in paths]
+
+
+def format_cells(rows: Sequence[Row]) -> tuple[list[str], list[bool], list[list[str]]]:
+    """Header, which columns hold numbers, and the cells as text.
+
+    Raises:
+      ValueError: no rows, or keys that differ.
+    """
+    if not rows:
+        raise ValueError("rows: expected at least one, got none")
+    header = list(rows[0])
+    for i, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"rows: expected the keys {header} in each, got {list(row)} "
+                             f"in row {i}")
+    columns = [[_plain(row[key]) for row in rows] for key in header]
+    numeric = [all(isinstance(v, (int, float)) or v is None for v in column) for column in columns]
+    cells = [list(map(_format, values)) for values in zip(*columns, strict=True)]
+    return header, numeric, cells
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    value = _plain(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _format(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        return f"{value:.4g}" if not abs(value) >= 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
+
+
+def _markdown(text: str) -> str:
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", text)
+
+
+def _latex(text: str) -> str:
+    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in text)
+    return re.sub(r"^-(?=\d)", "$-$", escaped)  # a minus sign, not a hyphen

@@ -1,17 +1,21 @@
-"""Shapes in space: normalisation, Procrustes alignment, cameras and pose. Knows nothing of MDS."""
+"""Shapes in space: normalisation, Procrustes, registration, cameras, pose. Knows nothing of MDS."""
 
 from deepmds_jax.geometry.cameras import angles_from_rotation, project, rotation_from_angles
+from deepmds_jax.geometry.icp import Registration, icp, nearest_points
 from deepmds_jax.geometry.normalization import centre, min_max, standardize
 from deepmds_jax.geometry.pose import Placement, place_in_image
 from deepmds_jax.geometry.procrustes import Similarity, nearest_orthogonal, procrustes
 
 __all__ = [
     "Placement",
+    "Registration",
     "Similarity",
     "angles_from_rotation",
     "centre",
+    "icp",
     "min_max",
     "nearest_orthogonal",
+    "nearest_points",
     "place_in_image",
     "procrustes",
     "project",

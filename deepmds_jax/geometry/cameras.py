@@ -8,8 +8,6 @@ turns it up, positive roll tilts it clockwise.
 import jax
 import jax.numpy as jnp
 
-from deepmds_jax.geometry.normalization import centre
-
 
 def rotation_from_angles(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> jax.Array:
     """Rotation (..., 3, 3) for column vectors: first yaw, then pitch, then roll; degrees."""
@@ -40,7 +38,6 @@ def angles_from_rotation(rotation: jax.Array) -> tuple[jax.Array, jax.Array, jax
     return jnp.rad2deg(yaw), jnp.rad2deg(pitch), jnp.rad2deg(roll)
 
 
-@jax.default_matmul_precision("highest")
 def project(points: jax.Array, rotation: jax.Array, field_of_view: jax.Array) -> jax.Array:
     """Central projection of a turned head onto the plane through its centroid.
 
@@ -55,8 +52,29 @@ def project(points: jax.Array, rotation: jax.Array, field_of_view: jax.Array) ->
     Returns:
       (..., N, 2) image points in the unit of `points`, origin where the centroid is seen.
     """
-    seen = centre(points) @ jnp.swapaxes(rotation, -1, -2)
-    radius = jnp.sqrt(jnp.max(jnp.sum(seen**2, axis=-1), axis=-1))
+    return project_with_depth(points, rotation, field_of_view, points)[..., :2]
+
+
+@jax.default_matmul_precision("highest")
+def project_with_depth(
+    points: jax.Array, rotation: jax.Array, field_of_view: jax.Array, landmarks: jax.Array
+) -> jax.Array:
+    """`project` for any points of a head, say a whole mesh, by the camera of its landmarks.
+
+    The depth grows away from the viewer and is divided like x and y, so that the map is projective:
+    lines and planes stay lines and planes, and what hides what can be asked along the third axis.
+
+    Args:
+      points: (..., V, 3), head frame.
+      rotation: (..., 3, 3) from `rotation_from_angles`.
+      field_of_view: (...) degrees.
+      landmarks: (..., N, 3), frame and unit of `points`; the camera looks at their centroid.
+
+    Returns:
+      (..., V, 3): image points and depth, 0 in the plane through the centroid; unit of `points`.
+    """
+    middle = jnp.mean(landmarks, axis=-2, keepdims=True)
+    radius = jnp.sqrt(jnp.max(jnp.sum((landmarks - middle) ** 2, axis=-1), axis=-1))
     inverse_distance = jnp.tan(jnp.deg2rad(field_of_view) / 2) / radius
-    depth = 1 + inverse_distance[..., None] * seen[..., 2]
-    return seen[..., :2] / depth[..., None]
+    seen = (points - middle) @ jnp.swapaxes(rotation, -1, -2)
+    return seen / (1 + inverse_distance[..., None, None] * seen[..., 2:])

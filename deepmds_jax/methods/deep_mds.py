@@ -1,9 +1,11 @@
 """The method of this package."""
 
+from deepmds_jax.methods.counts import count_deep_mds
 from deepmds_jax.methods.method import Method
 from deepmds_jax.reconstruct import Params, reconstruct
 
 
 def deep_mds(params: Params) -> Method:
-    """`reconstruct` with the given weights."""
-    return Method("Deep-MDS", lambda faces: reconstruct(params, faces.x2d), None)
+    """`reconstruct` with the given weights: ours, or the authors' from `load_released`."""
+    num_params = count_deep_mds(params.autoencoder, params.dissimilarity)
+    return Method("Deep-MDS", lambda faces: reconstruct(params, faces.x2d), num_params)

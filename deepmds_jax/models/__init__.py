@@ -1,13 +1,16 @@
-"""The networks, as Flax modules: Deep-MDS' two, and Zhao's to compare with."""
+"""The networks, as Flax modules: Deep-MDS' two, and those that it is compared with."""
 
 from deepmds_jax.models.autoencoder import Autoencoder
 from deepmds_jax.models.dissimilarity import FEATURE_SIZES, DissimilarityNetwork, pair_features
-from deepmds_jax.models.zhao import ZhaoNetwork
+from deepmds_jax.models.mobileface import MobileFace
+from deepmds_jax.models.zhao import ZhaoNetwork, zhao_normalize
 
 __all__ = [
     "FEATURE_SIZES",
     "Autoencoder",
     "DissimilarityNetwork",
+    "MobileFace",
     "ZhaoNetwork",
     "pair_features",
+    "zhao_normalize",
 ]

@@ -1,6 +1,12 @@
-"""Training both networks by the paper's losses and minibatch scheme."""
+"""Training: Deep-MDS by the paper's losses and minibatches, and the networks compared with it."""
 
 from deepmds_jax.training.checkpoints import load_checkpoint
-from deepmds_jax.training.train import Run, train
+from deepmds_jax.training.train import (
+    NetworkRun,
+    Run,
+    dissimilarity_curve,
+    train,
+    train_network,
+)
 
-__all__ = ["Run", "load_checkpoint", "train"]
+__all__ = ["NetworkRun", "Run", "dissimilarity_curve", "load_checkpoint", "train", "train_network"]

@@ -1,5 +1,6 @@
 """Checkpoints of a training run, by Orbax: atomic, and enough to rebuild the model."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -18,37 +19,49 @@ class Checkpoints:
     Args:
       workdir: folder of the run.
       run: JSON-like description of the run; resuming under another one is an error.
-      reference: (N, 3) `Params.reference`, kept with the weights.
+      beside: arrays by name that are kept with the weights: of Deep-MDS the `reference`.
     """
 
-    def __init__(self, workdir: str | os.PathLike, run: dict[str, Any], reference: jax.Array):
+    def __init__(self, workdir: str | os.PathLike, run: dict[str, Any],
+                 beside: dict[str, jax.Array]):
         self._workdir = pathlib.Path(workdir).absolute()
         self._run = run
-        self._reference = reference
+        self._beside = beside
         self._managers = {}
+
+    def check(self) -> None:
+        """Looks whether all checkpoints in the folder are of this run; writes nothing.
+
+        Raises:
+          ValueError: one is of another run (names what differs), or damaged.
+        """
+        for stage in sorted({run.parents[1] for run in self._workdir.glob("*/[0-9]*/run")}):
+            with contextlib.closing(_open(stage, create=False)) as manager:
+                if manager.latest_step() is None:  # the writing of the first one was cut short
+                    continue
+                found = _read(manager, run=ocp.args.JsonRestore())["run"]
+            differing = [k for k in self._run if found.get(k) != self._run[k]]
+            if differing:
+                name = differing[0]
+                raise ValueError(f"workdir: {self._workdir} holds a run with {name}="
+                                 f"{found.get(name)}, this one has {name}={self._run[name]}; "
+                                 "choose another --workdir or the same flags")
 
     def restore(self, stage: str, state: Any) -> Any:
         """The state of the last checkpoint, or `state` where there is none yet.
 
         Raises:
-          ValueError: the checkpoint is of another run (names what differs), or damaged.
+          ValueError: the checkpoint is damaged.
         """
         manager = self._manager(stage)
         if manager.latest_step() is None:
             return state
-        found = _read(manager, run=ocp.args.JsonRestore())["run"]
-        differing = [k for k in self._run if found.get(k) != self._run[k]]
-        if differing:
-            name = differing[0]
-            raise ValueError(f"workdir: {self._workdir} holds a run with {name}="
-                             f"{found.get(name)}, this one has {name}={self._run[name]}; "
-                             "choose another --workdir or the same flags")
-        target = {"state": state, "reference": self._reference}
+        target = {"state": state, **self._beside}
         return _read(manager, weights=ocp.args.StandardRestore(target))["weights"]["state"]
 
     def save(self, stage: str, step: int, state: Any) -> None:
         """Writes the state of a step, whole or not at all; the one before it is then dropped."""
-        weights = {"state": state, "reference": self._reference}
+        weights = {"state": state, **self._beside}
         self._manager(stage).save(step, args=ocp.args.Composite(
             weights=ocp.args.StandardSave(weights), run=ocp.args.JsonSave(self._run)))
 
@@ -70,7 +83,8 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]
       The parameters, and the description of the run.
 
     Raises:
-      ValueError: the folder holds no checkpoint of both networks, or a damaged one.
+      ValueError: the folder holds no checkpoint of both networks, or a damaged one, or one of
+        another version of this package.
     """
     trees = {}
     for stage in ("autoencoder", "dissimilarity"):
@@ -83,6 +97,10 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]
         manager.close()
         run, weights = restored["run"], restored["weights"]
         trees[stage] = jax.tree.map(jnp.asarray, weights["state"]["variables"])
+    lacking = [f.name for f in dataclasses.fields(Config) if f.name not in run]
+    if lacking:
+        raise ValueError(f"{workdir}: the run in its checkpoints has no {lacking[0]}; it was "
+                         "written by another version; train again in a new --workdir")
     config = Config(**{f.name: run[f.name] for f in dataclasses.fields(Config)})
     return Params(**trees, reference=jnp.asarray(weights["reference"]), config=config), run
 

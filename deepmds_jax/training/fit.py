@@ -1,5 +1,6 @@
 """The training loop of one stage: a pure jitted chunk of steps, and the host around it."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,6 @@ from jax.sharding import PartitionSpec as P
 from deepmds_jax.training.checkpoints import Checkpoints
 from deepmds_jax.training.stages import Stage
 
-_MAX_CHUNK = 500  # steps between two looks at the loss
 _SECONDS_BETWEEN_CHECKPOINTS = 10
 
 
@@ -26,8 +26,8 @@ class TrainState:
 
     Attributes:
       step: () int32, steps done.
-      variables: of the Flax module: params and batch_stats.
-      opt_state: Adam's moments.
+      variables: of the Flax module: params, and batch_stats where it has some.
+      opt_state: of the optimizer.
     """
 
     step: jax.Array
@@ -41,7 +41,6 @@ def fit(
     *,
     key: jax.Array,
     num_epochs: int,
-    learning_rate: float,
     devices: list[jax.Device],
     checkpoints: Checkpoints,
     writer: Any,
@@ -55,9 +54,8 @@ def fit(
     Args:
       stage: what to train.
       variables: the network's initial variables.
-      key: order of the faces: a permutation of all of them per epoch.
+      key: order of the faces, a permutation of all of them per epoch, and the key of each step.
       num_epochs: passes over the faces.
-      learning_rate: Adam's.
       devices: the minibatch is sharded over all of them.
       checkpoints: where the state is kept.
       writer: `tensorboardX.SummaryWriter`, for the loss curve.
@@ -70,21 +68,13 @@ def fit(
       FloatingPointError: the loss is not finite; names the step. The checkpoint stays as it was.
       KeyboardInterrupt: it was to stop; the checkpoint is of this moment.
     """
-    num_faces = stage.data[0].shape[0]
-    steps_per_epoch = num_faces // stage.faces_per_step
-    if steps_per_epoch == 0:
-        raise ValueError(f"num_train: a minibatch takes {stage.faces_per_step} faces, "
-                         f"got {num_faces}")
-    num_steps = num_epochs * steps_per_epoch
-    chunk_size = max(c for c in range(1, _MAX_CHUNK + 1) if steps_per_epoch % c == 0)
+    num_steps = num_epochs * stage.steps_per_epoch
     mesh = Mesh(np.array(devices), ("batch",))
     replicated = NamedSharding(mesh, P())
 
-    optimizer = optax.adam(learning_rate)
-    state = TrainState(jnp.int32(0), variables, optimizer.init(variables["params"]))
-    state = jax.device_put(checkpoints.restore(stage.name, state), replicated)
+    state = jax.device_put(checkpoints.restore(stage.name, _start(stage, variables)), replicated)
     data = jax.device_put(stage.data, replicated)
-    run_chunk = jax.jit(_chunk_of_steps(stage, optimizer, mesh, chunk_size, steps_per_epoch))
+    run_chunk = jax.jit(_chunk_of_steps(stage, mesh))
 
     saved_at, saved_step = time.monotonic(), int(state.step)
     bar = tqdm.tqdm(
@@ -95,7 +85,10 @@ def fit(
         while state.step < num_steps:
             start = int(state.step)
             state, losses = jax.block_until_ready(run_chunk(state, data, key))
-            _check_finite(stage.name, start, losses, saved_step)
+            kept = (f"the checkpoint of step {saved_step} is kept" if saved_step
+                    else "there is no checkpoint yet")
+            _check_finite(stage.name, start, losses, f"{kept}. Try a lower --learning_rate in a "
+                          "new --workdir")
             stop = interrupted()
             due = time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS
             if due or stop or state.step == num_steps:
@@ -104,50 +97,79 @@ def fit(
             loss = float(jnp.mean(losses))
             writer.add_scalar(f"{stage.name}/loss", loss, int(state.step))
             bar.set_postfix(loss=f"{loss:.2e}", refresh=False)
-            bar.update(chunk_size)
+            bar.update(stage.chunk_size)
             if stop:
                 raise KeyboardInterrupt(f"at step {saved_step}; the same command goes on from here")
     return jax.device_get(state.variables)
 
 
-def _chunk_of_steps(stage, optimizer, mesh, chunk_size, steps_per_epoch):
+def loss_curve(stage: Stage, variables: Any, *, key: jax.Array, num_epochs: int) -> np.ndarray:
+    """The losses of all steps of `fit`, without its files and its bar, on one device.
+
+    Args:
+      stage: what to train.
+      variables: the network's initial variables.
+      key: as `fit`'s: the same key gives the same steps.
+      num_epochs: passes over the faces.
+
+    Returns:
+      (num_epochs * steps of an epoch,) float32.
+
+    Raises:
+      FloatingPointError: a loss is not finite; names the step.
+    """
+    mesh = Mesh(np.array(jax.local_devices()[:1]), ("batch",))
+    run_chunk = jax.jit(_chunk_of_steps(stage, mesh))
+    state, curve = _start(stage, variables), []
+    for start in range(0, num_epochs * stage.steps_per_epoch, stage.chunk_size):
+        state, losses = run_chunk(state, stage.data, key)
+        _check_finite(stage.name, start, losses, "try a lower learning rate")
+        curve.append(np.asarray(losses))
+    return np.concatenate(curve)
+
+
+def _start(stage: Stage, variables: Any) -> TrainState:
+    return TrainState(jnp.int32(0), variables, stage.optimizer.init(variables["params"]))
+
+
+def _chunk_of_steps(stage, mesh):
     """(state, data, key) -> the state after a chunk, and its losses (chunk_size,)."""
     sharded = NamedSharding(mesh, P("batch"))
-    faces_per_chunk = chunk_size * stage.faces_per_step
 
-    def loss_fn(params, batch_stats, inputs, targets):
-        outputs, updates = stage.network.apply(
-            {"params": params, "batch_stats": batch_stats}, inputs, train=True,
-            mutable=["batch_stats"],
+    def loss_fn(params, statistics, inputs, targets):
+        # Only networks with batch statistics behave in training unlike afterwards.
+        options = {"train": True} if statistics else {}
+        outputs, statistics = stage.network.apply(
+            {"params": params, **statistics}, inputs, mutable=list(statistics), **options
         )
-        return jnp.mean((outputs - targets) ** 2), updates["batch_stats"]
+        return stage.loss(outputs, targets), statistics
 
-    def step(data, state, rows):
-        minibatch = stage.minibatch(jax.tree.map(lambda x: x[rows], data))
+    def step(data, key, state, rows):
+        minibatch = stage.minibatch(data, rows, jax.random.fold_in(key, state.step))
         inputs, targets = jax.lax.with_sharding_constraint(minibatch, sharded)
-        params, batch_stats = state.variables["params"], state.variables["batch_stats"]
+        statistics = {k: v for k, v in state.variables.items() if k != "params"}
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, batch_stats), grads = grad_fn(params, batch_stats, inputs, targets)
-        updates, opt_state = optimizer.update(grads, state.opt_state)
-        params = optax.apply_updates(params, updates)
-        variables = {"params": params, "batch_stats": batch_stats}
-        return TrainState(state.step + 1, variables, opt_state), loss
+        (loss, statistics), grads = grad_fn(state.variables["params"], statistics, inputs, targets)
+        updates, opt_state = stage.optimizer.update(grads, state.opt_state)
+        params = optax.apply_updates(state.variables["params"], updates)
+        return TrainState(state.step + 1, {"params": params, **statistics}, opt_state), loss
 
     def run_chunk(state, data, key):
-        epoch, step_in_epoch = jnp.divmod(state.step, steps_per_epoch)
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), data[0].shape[0])
+        epoch, step_in_epoch = jnp.divmod(state.step, stage.steps_per_epoch)
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), stage.num_faces)
         start = step_in_epoch * stage.faces_per_step
-        rows = jax.lax.dynamic_slice_in_dim(order, start, faces_per_chunk)
-        rows = rows.reshape(chunk_size, stage.faces_per_step)
-        return jax.lax.scan(lambda state, r: step(data, state, r), state, rows)
+        shape = (stage.chunk_size, stage.faces_per_step)
+        rows = jax.lax.dynamic_slice_in_dim(order, start, math.prod(shape)).reshape(shape)
+        steps_key = jax.random.fold_in(key, 2**32 - 1)  # no epoch has this number
+        return jax.lax.scan(lambda state, r: step(data, steps_key, state, r), state, rows,
+                            unroll=stage.chunk_size == 1)
 
     return run_chunk
 
 
-def _check_finite(name: str, start: int, losses: jax.Array, saved_step: int) -> None:
+def _check_finite(name: str, start: int, losses: jax.Array, advice: str) -> None:
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
         raise FloatingPointError(
-            f"{name}: the loss is {losses[bad[0]]} at step {start + bad[0] + 1}; the checkpoint of "
-            f"step {saved_step} is kept. Try a lower --learning_rate in a new --workdir"
+            f"{name}: the loss is {losses[bad[0]]} at step {start + bad[0] + 1}; {advice}"
         )

@@ -1,30 +1,35 @@
-"""A whole training run: faces, the autoencoder, the dissimilarity network, the weights file."""
+"""A whole training run: faces, the networks one after the other, the weights file."""
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
-from deepmds_jax import weights
+from deepmds_jax import topologies, weights
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.rendering import sample_appearance
+from deepmds_jax.data.views import Faces
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import standardize
 from deepmds_jax.reconstruct import Config, Params, init_params
 from deepmds_jax.training.checkpoints import Checkpoints
-from deepmds_jax.training.fit import fit
+from deepmds_jax.training.compared import mobileface_stage, zhao_stage
+from deepmds_jax.training.fit import fit, loss_curve
 from deepmds_jax.training.interrupt import deferred_interrupt
-from deepmds_jax.training.stages import autoencoder_stage, dissimilarity_stage
-
-WEIGHTS_FILE = "weights.safetensors"
+from deepmds_jax.training.stages import PAIRS, autoencoder_stage, dissimilarity_stage
+from deepmds_jax.weights import networks
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What makes a training run the same run.
+    """What makes a training run of Deep-MDS the same run.
 
     Attributes:
       config: topology, features and solver options of the weights.
@@ -32,6 +37,10 @@ class Run:
       num_train: faces.
       autoencoder_epochs, dissimilarity_epochs: passes over the faces.
       learning_rate: Adam's, in both stages.
+      pairs: of a minibatch of the dissimilarity network: of one "face", or "shuffled".
+
+    Raises:
+      ValueError: `pairs` is neither.
     """
 
     config: Config
@@ -40,6 +49,41 @@ class Run:
     autoencoder_epochs: int = 100
     dissimilarity_epochs: int = 4
     learning_rate: float = 1e-3
+    pairs: str = "face"
+
+    def __post_init__(self):
+        if self.pairs not in PAIRS:
+            raise ValueError(f"pairs: expected one of {list(PAIRS)}, got {self.pairs!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRun:
+    """What makes a training run of a compared method's network the same run.
+
+    Attributes:
+      method: "zhao" or "mobileface".
+      topology: name of the landmark topology.
+      seed: of initial weights, faces, views, pictures and their order.
+      num_train: faces.
+      epochs: passes over the faces.
+      learning_rate: of RMSprop (zhao) or Adam (mobileface).
+
+    Raises:
+      ValueError: unknown method or topology.
+    """
+
+    method: str
+    topology: str
+    seed: int = 0
+    num_train: int = 20_000
+    epochs: int = 100
+    learning_rate: float = 1e-3
+
+    def __post_init__(self):
+        if self.method not in networks.METHODS:
+            raise ValueError(f"method: expected one of {list(networks.METHODS)}, "
+                             f"got {self.method!r}")
+        topologies.get(self.topology)
 
 
 def train(
@@ -63,41 +107,126 @@ def train(
       The trained parameters.
 
     Raises:
-      ValueError: `workdir` holds another run.
+      ValueError: `workdir` holds another run, or there are too few faces for a minibatch.
       FloatingPointError: a loss is not finite.
       KeyboardInterrupt: SIGINT or SIGTERM came; the run stopped where it can go on.
     """
-    workdir = pathlib.Path(workdir)
-    devices = devices or jax.local_devices()
+    description = describe(run, dataset.spec)
     init_key, faces_key, *order_keys = jax.random.split(jax.random.key(run.seed), 4)
     params = dataclasses.replace(
         init_params(run.config, init_key), reference=standardize(dataset.mean)
     )
     faces = dataset.draw(faces_key, run.num_train)
-
-    writer = require("tensorboardX", extra="train").SummaryWriter(str(workdir / "tensorboard"))
-    checkpoints = Checkpoints(workdir, describe(run, dataset.spec), params.reference)
-    closing = contextlib.closing
-    with deferred_interrupt() as interrupted, closing(writer), closing(checkpoints):
-        options = {
-            "learning_rate": run.learning_rate, "devices": devices, "checkpoints": checkpoints,
-            "writer": writer, "interrupted": interrupted,
-        }
-        trained = fit(autoencoder_stage(faces), params.autoencoder, key=order_keys[0],
-                      num_epochs=run.autoencoder_epochs, **options)
+    stage = autoencoder_stage(faces, run.learning_rate)
+    beside = {"reference": params.reference}
+    with _files(workdir, description, beside, devices) as fit_stage:
+        trained = fit_stage(stage, params.autoencoder, key=order_keys[0],
+                            num_epochs=run.autoencoder_epochs)
         params = dataclasses.replace(params, autoencoder=trained)
-        trained = fit(dissimilarity_stage(faces, params), params.dissimilarity, key=order_keys[1],
-                      num_epochs=run.dissimilarity_epochs, **options)
+        stage = dissimilarity_stage(faces, params, run.learning_rate, run.pairs)
+        trained = fit_stage(stage, params.dissimilarity, key=order_keys[1],
+                            num_epochs=run.dissimilarity_epochs)
         params = dataclasses.replace(params, dissimilarity=trained)
-        metadata = {name: str(value) for name, value in describe(run, dataset.spec).items()}
-        weights.save_params(workdir / WEIGHTS_FILE, params, metadata)
+        weights.save_params(pathlib.Path(workdir) / weights.WEIGHTS_FILE, params,
+                            _as_text(description))
     return params
 
 
-def describe(run: Run, spec: specs.DatasetSpec) -> dict[str, Any]:
+def train_network(
+    run: NetworkRun,
+    dataset: Dataset,
+    workdir: str | os.PathLike,
+    devices: list[jax.Device] | None = None,
+) -> Any:
+    """Trains the network of a compared method; files, resuming and errors are as `train`'s.
+
+    Args:
+      run: what to train.
+      dataset: where the faces come from, at `run.topology`; mobileface needs a dense model.
+      workdir: folder of the run.
+      devices: to shard the minibatches over; all local ones by default.
+
+    Returns:
+      The trained variables of the Flax module.
+
+    Raises:
+      ValueError: besides what `train` raises, the dataset cannot train the method.
+    """
+    description = describe(run, dataset.spec)
+    init_key, faces_key, order_key, look_key = jax.random.split(jax.random.key(run.seed), 4)
+    if run.method == "zhao":
+        network, example = networks.zhao_network(run.topology)
+        stage = zhao_stage(dataset.draw(faces_key, run.num_train), run.learning_rate)
+    else:
+        dense = dataset.dense
+        network, example = networks.mobileface_network(dense.shape.identity.shape[0])
+        faces = dataset.draw(faces_key, run.num_train)
+        appearance = sample_appearance(look_key, dense, run.num_train)
+        stage = mobileface_stage(dense, faces, appearance, run.learning_rate)
+    # Lazily: the network itself need not be compiled to draw its weights.
+    variables = jax.jit(lambda key: network.lazy_init(key, example))(init_key)
+    with _files(workdir, description, {}, devices) as fit_stage:
+        variables = fit_stage(stage, variables, key=order_key, num_epochs=run.epochs)
+        networks.save_network(pathlib.Path(workdir) / weights.WEIGHTS_FILE, run.method,
+                              run.topology, variables, _as_text(description))
+    return variables
+
+
+def dissimilarity_curve(
+    params: Params,
+    faces: Faces,
+    pairs: str,
+    *,
+    key: jax.Array,
+    num_epochs: int = 1,
+    learning_rate: float = 1e-3,
+) -> np.ndarray:
+    """Losses of a fresh dissimilarity network in training, for the comparison of Fig. 6.
+
+    Args:
+      params: whose autoencoder and features are used; its dissimilarity network is not.
+      faces: to train on.
+      pairs: of a minibatch: of one "face", or "shuffled" over all.
+      key: of the initial weights and of what steps are for.
+      num_epochs: passes over the faces, a step each.
+      learning_rate: Adam's.
+
+    Returns:
+      (num_epochs * F,) float32, the mean squared error of each minibatch before its step.
+    """
+    init_key, order_key = jax.random.split(key)
+    variables = init_params(params.config, init_key).dissimilarity
+    stage = dissimilarity_stage(faces, params, learning_rate, pairs)
+    return loss_curve(stage, variables, key=order_key, num_epochs=num_epochs)
+
+
+def describe(run: Run | NetworkRun, spec: specs.DatasetSpec) -> dict[str, Any]:
     """The run as flat JSON: kept in its checkpoints and in the metadata of its weights."""
-    options = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name != "config"}
-    return {
-        **dataclasses.asdict(run.config), **options,
-        "dataset": spec.name, "data": spec.title, "data_licence": spec.licence,
-    }
+    own = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
+    if isinstance(run, Run):
+        own = {"method": "deep_mds", **dataclasses.asdict(own.pop("config")), **own}
+    return {**own, "dataset": spec.name, "data": spec.title, "data_licence": spec.licence}
+
+
+def _as_text(description: dict[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in description.items()}
+
+
+@contextlib.contextmanager
+def _files(
+    workdir: str | os.PathLike,
+    description: dict[str, Any],
+    beside: dict[str, jax.Array],
+    devices: list[jax.Device] | None,
+) -> Iterator[Callable[..., Any]]:
+    """`fit` with the checkpoints and the curves of a run; nothing is made for another run."""
+    tensorboard = require("tensorboardX", extra="train")
+    checkpoints = Checkpoints(workdir, description, beside)
+    checkpoints.check()
+    writer = tensorboard.SummaryWriter(str(pathlib.Path(workdir) / "tensorboard"))
+    closing = contextlib.closing
+    with deferred_interrupt() as interrupted, closing(writer), closing(checkpoints):
+        yield functools.partial(
+            fit, devices=devices or jax.local_devices(), checkpoints=checkpoints, writer=writer,
+            interrupted=interrupted,
+        )

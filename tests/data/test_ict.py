@@ -1,5 +1,6 @@
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -96,6 +97,130 @@ def test_damaged_arrays_are_named(tmp_path):
     (tmp_path / "ict68.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ValueError, match=r"ict68\.npz: expected an \.npz"):
         ict.load("ibug68", tmp_path)
+
+
+@pytest.fixture
+def plate():
+    """An 11 x 9 grid of quads with three holes, each of 2 x 2 quads: mouth below, eyes above."""
+    y, x = np.mgrid[:10, :12]
+    mean = np.stack([x, y, 0.1 * x * y], axis=-1).reshape(-1, 3).astype(float)
+    corner = (12 * y + x)[:-1, :-1]
+    quads = np.stack([corner, corner + 1, corner + 13, corner + 12], axis=-1)
+    keep = np.ones((9, 11), bool)
+    for row, column in ((1, 5), (6, 1), (6, 8)):
+        keep[row : row + 2, column : column + 2] = False
+    return mean, quads[keep]
+
+
+def save_dense(folder, plate, **changes):
+    mean, quads = plate
+    arrays = {
+        "mean": mean,
+        "identity": np.stack([0.1 * mean, 0.2 * mean]),
+        "expression": mean[None] ** 2,
+        "quads": quads,
+        "landmark_vertices": np.arange(68),
+        **changes,
+    }
+    np.savez(folder / "ict_face_dense.npz", **arrays)
+
+
+def test_sheets_close_eyes_and_mouth(tmp_path, plate):
+    mean, _ = plate
+    save_dense(tmp_path, plate)
+    dense = ict.load_dense("ibug68", tmp_path)
+    found = np.asarray(dense.shape.mean)
+    np.testing.assert_allclose(found[:120], mean * (1, -1, -1), atol=1e-5)
+    assert len(found) == 120 + 3 * 8
+    np.testing.assert_allclose(dense.shape.identity[1], 0.2 * found, atol=1e-5)
+    squares = found[120:] ** 2 * (1, -1, -1)  # of y up, then turned
+    np.testing.assert_allclose(dense.shape.expression[0][120:], squares, atol=1e-4)
+    # Every triangle is turned the same way, and together they cover the whole grid once.
+    a, b, c = np.moveaxis(found[np.asarray(dense.triangles)], 1, 0)
+    area = np.cross(b - a, c - a)[:, 2] / 2  # in the image
+    np.testing.assert_allclose(area.sum(), -99, atol=1e-3)
+    assert (area < 1e-6).all()
+    colours = [np.unique(np.asarray(dense.colour)[part], axis=0) for part in
+               (slice(120), slice(120, 128), slice(128, 136), slice(136, 144))]
+    skin, mouth, eye, other_eye = (c.squeeze(0) for c in colours)
+    assert mouth.max() < skin.min() < eye.min()
+    np.testing.assert_array_equal(eye, other_eye)
+    assert found[120:128, 1].min() > found[128:, 1].max()  # the mouth is below: y is down
+
+
+def test_inner_landmarks_of_the_surface(tmp_path, plate):
+    save_dense(tmp_path, plate)
+    dense = ict.load_dense("flame51", tmp_path)
+    np.testing.assert_array_equal(dense.landmarks, np.arange(17, 68))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"quads": np.full((4, 4), 120)}, "the faces have vertices 120 to 120.*0 to 119"),
+    ({"landmark_vertices": np.arange(68) - 1}, "the landmarks have vertices -1 to 66"),
+    ({"landmark_vertices": np.arange(51)}, r"landmark_vertices \(68,\), got .*\(51,\)"),
+    ({"identity": np.zeros((2, 119, 3))}, r"identity \(K, V, 3\).*\(2, 119, 3\)"),
+    ({"quads": np.zeros((9, 3), int)}, r"quads \(Q, 4\).*\(9, 3\)"),
+])
+def test_damaged_surface_is_named(tmp_path, plate, changes, message):
+    save_dense(tmp_path, plate, **changes)
+    with pytest.raises(ValueError, match=rf"ict_face_dense\.npz.*{message}"):
+        ict.load_dense("ibug68", tmp_path)
+
+
+def write_tree(folder, plate, names):
+    """A FaceXModel folder of meshes whose offsets are (0, 0, m) for the m-th of the names."""
+    mean, quads = plate
+    folder.mkdir()
+    table = {"expressions": ["smile"], "idx_to_landmark_verts": list(range(68))}
+    (folder / "vertex_indices.json").write_text(json.dumps(table))
+    # After the skin come the vertices and faces of other parts, such as a tooth.
+    faces = ["usemtl M_Face", *("f " + " ".join(f"{i + 1}/1/1" for i in q) for q in quads),
+             "usemtl M_Teeth", "f 121/1 122/1 123/1 124/1", "f 121/1 122/1 123/1"]
+    for m, name in enumerate(names):
+        lines = [f"v {x} {y} {z + m}" for x, y, z in mean] + ["v 9 9 9"] * 4
+        (folder / f"{name}.obj").write_text("\n".join([*lines, *faces]))
+
+
+def test_surface_of_a_tree_is_that_of_the_arrays(tmp_path, plate):
+    names = ["generic_neutral_mesh", *(f"identity{i:03d}" for i in range(100)), "smile"]
+    write_tree(tmp_path / "FaceXModel", plate, names)
+    dense = ict.load_dense("ibug68", tmp_path)
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    save_dense(arrays, plate)
+    expected = ict.load_dense("ibug68", arrays)
+    for name in ("triangles", "landmarks", "colour"):
+        np.testing.assert_array_equal(getattr(dense, name), getattr(expected, name))
+    np.testing.assert_allclose(dense.shape.mean, expected.shape.mean, atol=1e-5)
+    np.testing.assert_allclose(dense.shape.identity[41], np.tile([0, 0, -42], (144, 1)), atol=1e-4)
+    np.testing.assert_allclose(dense.shape.expression[0], np.tile([0, 0, -101], (144, 1)),
+                               atol=1e-4)
+
+
+def test_mesh_without_skin_is_named(tmp_path, plate):
+    write_tree(tmp_path / "FaceXModel", plate, ["generic_neutral_mesh"])
+    path = tmp_path / "FaceXModel" / "generic_neutral_mesh.obj"
+    text = path.read_text()
+    path.write_text(text.replace("M_Face", "skin"))
+    with pytest.raises(ValueError, match=r"generic_neutral_mesh\.obj.*material M_Face"):
+        ict.load_dense("ibug68", tmp_path)
+    path.write_text(text.replace("f 1/1/1", "f one"))
+    with pytest.raises(ValueError, match=r"generic_neutral_mesh\.obj: a face is not four"):
+        ict.load_dense("ibug68", tmp_path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"generic_neutral_mesh\.obj"):
+        ict.load_dense("ibug68", tmp_path)
+
+
+def test_original_mesh_has_the_faces_of_the_arrays(shared):
+    folder = shared / "data" / "ict_facekit"
+    quads = ict.read_obj_quads(folder / "FaceXModel" / "generic_neutral_mesh.obj", "M_Face")
+    arrays = np.load(folder / "ict_face_dense.npz")
+    np.testing.assert_array_equal(quads, arrays["quads"])
+    assert quads.max() + 1 == len(arrays["mean"])
+    dense, model = ict.load_dense("ibug68", folder), ict.load("ibug68", folder)
+    for found, expected in zip(jax.tree.leaves(dense.shape), jax.tree.leaves(model), strict=True):
+        np.testing.assert_allclose(found[..., dense.landmarks, :], expected, atol=1e-5)
 
 
 def test_other_topology_raises(tmp_path):

@@ -1,6 +1,7 @@
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
 from deepmds_jax import topologies
@@ -29,6 +30,36 @@ def test_the_papers_views(name):
     assert frontal.yaw == Choice((0,))
 
 
+def test_wide_views_have_every_pose_selfies_and_a_detector():
+    spec = specs.load_spec("ict_wide")
+    assert (spec.expression, spec.noise, spec.occlusion) == (True, 0.01, True)
+    for group in spec.views:
+        assert (group.yaw, group.pitch, group.roll) == (
+            Uniform(-80, 80), Uniform(-35, 35), Uniform(-30, 30))
+    assert spec.views[0].field_of_view == Choice((0,))
+    # At 30 cm; the farthest landmark of ICT's mean face is 10.15 cm from their centroid.
+    assert spec.views[1].field_of_view.high == pytest.approx(
+        2 * np.degrees(np.arctan(10.15 / 30)), abs=0.5)
+
+
+def test_photographs_need_no_views(tmp_path, monkeypatch):
+    text = (specs._folder() / "synthetic.toml").read_text()
+    (tmp_path / "photos.toml").write_text(text.split("[[views]]")[0])
+    monkeypatch.setattr(specs, "_FOLDERS", (tmp_path,))
+    spec = specs.load_spec("photos")
+    assert (spec.views, spec.noise, spec.occlusion) == ((), 0, False)
+
+
+def test_scale_and_shift_are_read(tmp_path, monkeypatch):
+    text = (specs._folder() / "synthetic.toml").read_text().split("[[views]]")[0]
+    (tmp_path / "weak.toml").write_text(
+        f"noise = 0.5\n{text}[[views]]\nshare = 1\nscale = [1, 2]\nshift = {{ choice = [0, 3] }}\n")
+    monkeypatch.setattr(specs, "_FOLDERS", (tmp_path,))
+    spec = specs.load_spec("weak")
+    assert spec.noise == 0.5
+    assert (spec.views[0].scale, spec.views[0].shift) == (Uniform(1, 2), Choice((0, 3)))
+
+
 def test_unknown_dataset_raises():
     with pytest.raises(ValueError, match="'lfw'"):
         specs.load_spec("lfw")
@@ -49,6 +80,8 @@ def test_topology_the_dataset_does_not_have_raises():
     ("share = 0.5", "sum to 0.5"),
     ("share = 1.0\nyawn = 3", "yawn"),
     ("share = 1.0\nyaw = [1, 2, 3]", "positional"),
+    ("share = 1.0\n[noises]", "noises"),
+    ("share = 1.0\nyaw = 'left'", r"wrong\.toml.*left"),
 ])
 def test_wrong_specs_name_the_entry(tmp_path, monkeypatch, line, message):
     text = (specs._folder() / "synthetic.toml").read_text()

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
-from deepmds_jax.data.views import Choice, Uniform, ViewGroup, sample_faces
+from deepmds_jax.data.views import (
+    Choice,
+    Uniform,
+    ViewGroup,
+    add_noise,
+    sample_faces,
+    view_shapes,
+)
 from deepmds_jax.geometry import place_in_image
 
 
@@ -56,3 +63,41 @@ def test_shapes_have_the_modes_variances_and_expressions():
     moved = np.asarray(sample_shapes(model, jax.random.key(0), 5000, expression=True))[:, 2, 1] - 1
     assert 0 <= moved.min() < 0.01
     assert 0.9 < moved.max() <= 1
+
+
+def test_weak_perspective_scales_and_shifts_the_orthographic_image(rigid):
+    num = 2000
+    weak = (ViewGroup(1.0, Uniform(-45, 45), scale=Uniform(2, 5), shift=Uniform(-0.5, 0.25)),)
+    key = jax.random.key(3)
+    plain = sample_faces(key, rigid, (ViewGroup(1.0, Uniform(-45, 45)),), num)
+    faces = sample_faces(key, rigid, weak, num)
+    np.testing.assert_array_equal(faces.view.yaw, plain.view.yaw)  # the same faces otherwise
+    # Similarity from the plain to the weak image, by least squares; there is no rotation.
+    x, y = (np.asarray(f.x2d, np.float64) for f in (plain, faces))
+    middle_x, middle_y = x.mean(1, keepdims=True), y.mean(1, keepdims=True)
+    scale = ((x - middle_x) * (y - middle_y)).sum((1, 2)) / ((x - middle_x) ** 2).sum((1, 2))
+    np.testing.assert_allclose(y - middle_y, scale[:, None, None] * (x - middle_x), atol=1e-4)
+    radius = np.linalg.norm(rigid.mean - rigid.mean.mean(0)) / np.sqrt(40)
+    shift = (middle_y - middle_x * scale[:, None, None])[:, 0] / (scale[:, None] * radius)
+    assert (scale.min(), scale.max()) == pytest.approx((2, 5), abs=0.02)
+    assert shift.min(0) == pytest.approx([-0.5, -0.5], abs=0.01)
+    assert shift.max(0) == pytest.approx([0.25, 0.25], abs=0.01)
+    assert abs(np.corrcoef(shift.T)[0, 1]) < 0.07  # three standard errors
+    np.testing.assert_allclose(faces.view.scale, scale, rtol=1e-4)
+    np.testing.assert_allclose(faces.view.shift, shift, atol=1e-4)
+
+
+def test_noise_has_the_stated_deviation_in_every_view(rigid):
+    views = (ViewGroup(0.5, Choice((80.0,))), ViewGroup(0.5, scale=Choice((3.0,))))
+    # A face twice as large has twice the error.
+    points = rigid.mean * jnp.array([1.0, 2.0]).repeat(2000)[:, None, None]
+    faces = view_shapes(jax.random.key(0), points, views)
+    noisy = add_noise(jax.random.key(1), faces, 0.02)
+    radius = np.linalg.norm(rigid.mean - rigid.mean.mean(0)) / np.sqrt(40)
+    errors = np.asarray(noisy.x2d - faces.x2d)
+    for group, scale in ((0, 1), (1, 3)):
+        for size, part in ((1, slice(2000)), (2, slice(2000, None))):
+            found = errors[part][np.asarray(faces.view.group)[part] == group]
+            assert found.std() == pytest.approx(0.02 * radius * scale * size, rel=0.02)
+            assert abs(found.mean()) < 0.02 * found.std()
+    np.testing.assert_array_equal(noisy.points, faces.points)

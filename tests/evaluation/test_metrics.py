@@ -1,43 +1,72 @@
+import itertools
+import math
+
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from deepmds_jax.evaluation.metrics import score
+from deepmds_jax.data import synthetic
+from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, score
+from deepmds_jax.topologies import Topology
 
 
-def lapack_scores(truth, prediction):
-    """The release's criteria, landmark by landmark, with NumPy only."""
-    truth = (truth - truth.min()) / (truth.max() - truth.min())
+def some_landmarks(number):
+    """A topology whose first two landmarks are the outer eye corners."""
+    names = ["exocanthion_right", "exocanthion_left", *(f"point_{i}" for i in range(2, number))]
+    return Topology("some", tuple(names), tuple(range(number)), ())
+
+
+def lapack_scores(truth, prediction, eyes):
+    """The criteria of one face, landmark by landmark, with NumPy and SciPy only."""
+    lowest, size = truth.min(), np.ptp(truth)
+    truth = (truth - lowest) / size
     a, b = prediction - prediction.mean(0), truth - truth.mean(0)
     u, s, vt = np.linalg.svd(a.T @ b)
     aligned = s.sum() / np.sum(a * a) * a @ u @ vt + truth.mean(0)
     matrix = np.corrcoef(truth, aligned)[: len(truth), len(truth) :]
-    depth = np.corrcoef(truth[:, 2], aligned[:, 2])[0, 1]
-    return np.mean((truth - aligned) ** 2), np.trace(matrix), depth
+    turned = Rotation.align_vectors(b, a)[0].apply(a)
+    scaled = np.sum(turned * b) / np.sum(a * a) * turned
+    errors = np.linalg.norm(scaled - b, axis=1) / np.linalg.norm(b[eyes[0]] - b[eyes[1]])
+    return Metrics(
+        mse=np.mean((truth - aligned) ** 2),
+        depthcorr=np.trace(matrix),
+        depthcorr_share=np.trace(matrix) / len(truth),
+        depth_correlation=np.corrcoef(truth[:, 2], aligned[:, 2])[0, 1],
+        nme=errors.mean(),
+        right_handed=np.linalg.det(u @ vt) > 0,
+        landmark_errors=errors,
+    )
 
 
-def test_agrees_with_the_release_computed_by_lapack():
+def test_agrees_with_lapack():
     rng = np.random.default_rng(0)
-    truth = rng.normal(size=(6, 30, 3)) * [1, 1, 0.5] + [0, 0, 2]
-    prediction = truth + 0.1 * rng.normal(size=truth.shape)
-    prediction[3] *= [1, 1, -1]  # mirrored: the release allows a reflection
-    found = score(truth.astype(np.float32), prediction.astype(np.float32))
-    for i in range(6):
-        mse, trace, depth = lapack_scores(truth[i], prediction[i])
-        assert found.mse[i] == pytest.approx(mse, rel=1e-4)
-        assert found.depthcorr[i] == pytest.approx(trace, rel=1e-4)
-        assert found.depthcorr_share[i] == pytest.approx(trace / 30, rel=1e-4)
-        assert found.depth_correlation[i] == pytest.approx(depth, rel=1e-4)
+    truth = rng.normal(size=(5, 30, 3)) * [1, 1, 0.5] + [0, 0, 2]
+    turns = Rotation.random(5, rng=rng).as_matrix()
+    prediction = 50 * (truth + 0.1 * rng.normal(size=truth.shape)) @ turns + 700
+    # The last is the fourth one mirrored: the release allows a reflection, NME does not.
+    truth[4], prediction[4] = truth[3], prediction[3] * [1, 1, -1]
+    found = score(truth.astype(np.float32), prediction.astype(np.float32), some_landmarks(30))
+    for i in range(5):
+        expected = lapack_scores(truth[i], prediction[i], (0, 1))
+        for field, value in expected._asdict().items():
+            np.testing.assert_allclose(getattr(found, field)[i], value, rtol=2e-4, atol=1e-5,
+                                       err_msg=field)
+    assert found.right_handed.tolist() == [True, True, True, True, False]
+    assert found.mse[4] == pytest.approx(float(found.mse[3]), rel=1e-3)
+    assert found.nme[4] > 3 * found.nme[3]
 
 
 def test_a_similar_shape_is_perfect():
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(20, 3))
     moved = 7 * truth @ Rotation.random(rng=rng).as_matrix() + 3
-    found = score(truth.astype(np.float32), moved.astype(np.float32))
+    found = score(truth.astype(np.float32), moved.astype(np.float32), some_landmarks(20))
     assert found.mse == pytest.approx(0, abs=1e-10)
     assert found.depthcorr == pytest.approx(20, rel=1e-5)
     assert found.depth_correlation == pytest.approx(1, rel=1e-5)
+    assert found.nme == pytest.approx(0, abs=1e-5)
+    assert found.right_handed
 
 
 def test_mse_by_hand():
@@ -50,13 +79,145 @@ def test_mse_by_hand():
     dot, square = 2 + 4 * 0.2 * 0.1 + 0.8 * 0.4, 2 + 4 * 0.1**2 + 0.4**2  # 2.4, 2.2
     total = 2 + 4 * 0.2**2 + 0.8**2  # 2.8
     expected = (total - dot**2 / square) / 15
-    assert score(truth, prediction).mse == pytest.approx(expected, rel=1e-5)
+    assert score(truth, prediction, some_landmarks(5)).mse == pytest.approx(expected, rel=1e-5)
+
+
+def test_depthcorr_by_hand():
+    # The corners of a box (+-1, +-2, +-3), predicted as (+-1, +-2, +-1): nothing is rotated, and
+    # correlation does not feel scale and shift. Opposite corners correlate alike, so there are
+    # four kinds: of (1, 2, 3) with (1, 2, 1), centred (-1, 0, 1) and (-1, 2, -1) / 3, it is 0; of
+    # (1, 2, -3) with (1, 2, -1), centred the same and (1, 4, -5) / 3, 24 / sqrt(14 * 42); of
+    # (1, -2, 3) with (1, -2, 1), centred (1, -8, 7) / 3 and the same, 24 / sqrt(114 * 6); of
+    # (-1, 2, 3) with (-1, 2, 1), centred (-7, 2, 5) / 3 and (-5, 4, 1) / 3, 48 / sqrt(78 * 42).
+    corners = np.float32(list(itertools.product([-1, 1], repeat=3)))
+    found = score(corners * np.float32([1, 2, 3]), corners * np.float32([1, 2, 1]),
+                  some_landmarks(8))
+    trace = 2 * (0 + 24 / math.sqrt(588) + 24 / math.sqrt(684) + 48 / math.sqrt(3276))
+    assert found.depthcorr == pytest.approx(trace, rel=1e-5)
+    assert found.depthcorr_share == pytest.approx(trace / 8, rel=1e-5)
+
+
+RING = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]
+
+
+def on_axis(*depths):
+    """Four points around the z axis, and points on it at some depths."""
+    return np.float32([*RING, *([0, 0, depth] for depth in depths)])
+
+
+def test_depth_correlation_and_handedness_by_hand():
+    # True depths 0, 0, 0, 0, 1, 3 (mean 2/3, sum of squares 10) and predicted ones 0, 0, 0, 0, 2,
+    # 1 (mean 1/2, sum of squares 5): by symmetry the covariance is diag(2, 2, c) with
+    # c = 1 * 2 + 3 * 1 - 6 * 2/3 * 1/2 = 3, positive: the best orthogonal map is no reflection.
+    truth = on_axis(1, 3)
+    found = score(truth, on_axis(2, 1), some_landmarks(6))
+    expected = 3 / math.sqrt((10 - 6 * 4 / 9) * (5 - 6 / 4))
+    assert found.depth_correlation == pytest.approx(expected, rel=1e-5)
+    assert found.right_handed
+    # The other depth reverses c, and the map: the release turns it back, so the correlation stays.
+    mirrored = score(truth, on_axis(-2, -1), some_landmarks(6))
+    assert mirrored.depth_correlation == pytest.approx(expected, rel=1e-5)
+    assert not mirrored.right_handed
+
+
+def test_nme_by_hand():
+    # The six points at distance 1 on the axes; those on z are predicted at 1/2. By symmetry
+    # nothing is rotated, and the scale is a.b / a.a = (4 + 2/2) / (4 + 2/4) = 10/9. Errors: 1/9 of
+    # the first four, 1 - 5/9 of the others; over the distance 2 of the first two.
+    found = score(on_axis(1, -1), on_axis(0.5, -0.5), some_landmarks(6))
+    np.testing.assert_allclose(found.landmark_errors, [1 / 18] * 4 + [2 / 9] * 2, rtol=1e-5)
+    assert found.nme == pytest.approx(1 / 9, rel=1e-5)
+
+
+def test_flat_and_nearly_flat_faces():
+    truth = np.asarray(synthetic.load("ibug68").mean)
+    turn = Rotation.from_euler("xyz", [10, 40, 20], degrees=True).as_matrix()
+    for depth, expected in ((1, True), (1e-3, True), (1e-4, True), (0, False), (-1e-4, False),
+                            (-1, False)):
+        flattened = (truth * [1, 1, depth] @ turn).astype(np.float32)
+        assert score(truth, flattened, "ibug68").right_handed == expected, depth
+        pixels = (300 + 2 * truth * [1, 1, depth]).astype(np.float32)
+        assert score(truth, pixels, "ibug68").right_handed == expected, depth
+
+
+def test_a_flat_face_in_any_pose_has_no_handedness_and_a_nearly_flat_one_has():
+    rng = np.random.default_rng(6)
+    truth = np.asarray(synthetic.load("flame51").mean, float)
+    turns = Rotation.random(100, rng=rng).as_matrix()
+    faces = np.float32(np.broadcast_to(truth, (100, 51, 3)))
+    for depth, expected in ((0, False), (1e-3, True), (-1e-3, False)):
+        for offset in (0, np.ptp(truth)):  # rounding grows with the distance from the origin
+            flattened = np.float32(truth * [1, 1, depth] @ turns + offset)
+            found = score(faces, flattened, "flame51").right_handed
+            assert (found == expected).all(), (depth, offset, found.sum())
+
+
+def test_handedness_of_noisy_flat_faces_is_that_of_lapack():
+    rng = np.random.default_rng(4)
+    truth = np.asarray(synthetic.load("flame51").mean, float)
+    size = np.ptp(truth)
+    prediction = truth * [1, 1, 0.02] + 0.02 * size * rng.normal(size=(100, 51, 3))
+    found = score(np.float32(np.broadcast_to(truth, prediction.shape)), np.float32(prediction),
+                  "flame51")
+    expected = [lapack_scores(truth, p, (19, 28)).right_handed for p in prediction]
+    assert 10 < sum(expected) < 90  # such noise mirrors some
+    assert found.right_handed.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("topology", "eyes"), [("ibug68", (36, 45)), ("flame51", (19, 28)), ("bfm72", (0, 56))]
+)
+def test_every_topology_has_its_outer_eye_corners(topology, eyes):
+    truth = np.asarray(synthetic.load(topology).mean, float)
+    prediction = truth + np.random.default_rng(3).normal(size=truth.shape)
+    found = score(np.float32(truth), np.float32(prediction), topology)
+    expected = lapack_scores(truth, prediction, eyes).landmark_errors
+    np.testing.assert_allclose(found.landmark_errors, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_prediction_that_is_not_finite_is_nan_and_alone():
-    truth = np.random.default_rng(2).normal(size=(2, 10, 3)).astype(np.float32)
+    truth = np.random.default_rng(2).normal(size=(3, 10, 3)).astype(np.float32)
     prediction = truth.copy()
-    prediction[0] = np.nan
-    found = np.asarray(score(truth, prediction).mse)
-    assert np.isnan(found[0])
-    assert np.isfinite(found[1])
+    prediction[0, 4, 1] = np.nan
+    prediction[2] = np.inf
+    found = jax.device_get(score(truth, prediction, some_landmarks(10)))
+    for field, values in found._asdict().items():
+        if field == "right_handed":
+            assert values.tolist() == [False, True, False]
+        else:
+            assert np.isnan(values[[0, 2]]).all(), field
+            assert np.isfinite(values[1]).all(), field
+
+
+def test_is_one_face_at_a_time_under_jit_and_vmap():
+    rng = np.random.default_rng(5)
+    truth, prediction = rng.normal(size=(2, 2, 4, 10, 3)).astype(np.float32)
+    topology = some_landmarks(10)
+    batched = score(truth, prediction, topology)
+    one = jax.jit(jax.vmap(jax.vmap(lambda t, p: score(t, p, topology))))(truth, prediction)
+    assert batched.nme.shape == (2, 4) and batched.landmark_errors.shape == (2, 4, 10)
+    assert batched.right_handed.dtype == bool
+    for a, b in zip(batched, one, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_criteria_are_fields_of_one_number():
+    assert {c.field for c in CRITERIA} == set(Metrics._fields) - {"landmark_errors"}
+    truth = on_axis(1, 3)
+    good, bad = (score(truth, on_axis(*z), some_landmarks(6)) for z in ((1, 2.9), (-3, -1)))
+    for criterion in CRITERIA:
+        better = float(getattr(good, criterion.field)) - float(getattr(bad, criterion.field))
+        assert better * criterion.better > 0, criterion
+
+
+def test_refuses_what_it_cannot_score():
+    face = np.ones((68, 3), np.float32)
+    with pytest.raises(ValueError, match=r"truth: expected \(\.\.\., 51, 3\) for topology flame51"):
+        score(face, face, "flame51")
+    with pytest.raises(ValueError, match=r"prediction: expected \(\.\.\., 68, 3\).*\(68, 2\)"):
+        score(face, face[:, :2], "ibug68")
+    with pytest.raises(ValueError, match="topology: got 'hands'"):
+        score(face, face, "hands")
+    hands = Topology("hands", ("wrist", "exocanthion_left"), (0, 1), ())
+    with pytest.raises(ValueError, match="hands has no landmark exocanthion_right, which"):
+        score(face[:2], face[:2], hands)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from deepmds_jax.geometry import angles_from_rotation, project, rotation_from_angles
+from deepmds_jax.geometry.cameras import project_with_depth
 
 # Head frame: x right, y down, z away from the viewer.
 NOSE, CROWN, LEFT_EAR = np.float32([0, 0, -1]), np.float32([0, -1, 0]), np.float32([1, 0, 0])
@@ -40,3 +41,26 @@ def test_perspective_by_hand():
     seen = project(points, np.eye(3, dtype=np.float32), np.float32(90))
     np.testing.assert_allclose(seen[:, 1], [-3.75, -0.416667, 3.75, 0.416667], rtol=1e-4)
     np.testing.assert_allclose(seen[:, 0], 0, atol=1e-6)
+
+
+def test_depth_by_hand():
+    # The camera of the test above, 1.25 before the centroid, sees a point 1 nearer or farther five
+    # times or 1 / 1.8 times as large, along all three axes.
+    landmarks = np.float32([[0, -0.75, -1], [0, -0.75, 1], [0, 0.75, -1], [0, 0.75, 1]])
+    points = np.float32([[0.1, 0.2, -1], [0, 0, 0], [9, 9, 1]])
+    seen = project_with_depth(points, np.eye(3, dtype=np.float32), np.float32(90), landmarks)
+    expected = [[0.5, 1, -5], [0, 0, 0], [5, 5, 1 / 1.8]]
+    np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_lines_stay_lines_in_image_and_depth():
+    rng = np.random.default_rng(0)
+    landmarks, a, b = (rng.normal(size=(n, 3)).astype(np.float32) for n in (20, 1, 1))
+    line = a + np.linspace(-0.5, 0.5, 9, dtype=np.float32)[:, None] * (b - a)
+    rotation = rotation_from_angles(np.float32(50), np.float32(10), np.float32(-20))
+    seen = np.asarray(project_with_depth(line, rotation, np.float32(40), landmarks), np.float64)
+    singular = np.linalg.svd(seen - seen.mean(0), compute_uv=False)
+    assert singular[1] < 1e-5 * singular[0]
+    assert not np.allclose(np.diff(seen, axis=0), np.diff(seen, axis=0)[0], rtol=1e-2)
+    turned = (line - landmarks.mean(0)) @ np.asarray(rotation).T
+    np.testing.assert_array_equal(np.argsort(seen[:, 2]), np.argsort(turned[:, 2]))

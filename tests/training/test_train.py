@@ -17,8 +17,9 @@ from safetensors.numpy import load_file
 from deepmds_jax import load_params
 from deepmds_jax.data import specs, synthetic
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.reconstruct import Config
-from deepmds_jax.training import Run, checkpoints, load_checkpoint, train
+from deepmds_jax.reconstruct import Config, init_params
+from deepmds_jax.training import Run, checkpoints, dissimilarity_curve, load_checkpoint, train
+from deepmds_jax.training.stages import dissimilarity_stage
 from deepmds_jax.weights import read_metadata
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -112,7 +113,8 @@ def test_the_workdir_of_another_run_is_refused(finished, changed, message):
 
 def test_a_loss_that_is_not_finite_stops_the_run(model, tmp_path):
     run = dataclasses.replace(RUN, learning_rate=1e38)
-    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step \d+.*learning_rate"):
+    message = r"loss is (nan|inf) at step \d+; there is no checkpoint yet.*learning_rate"
+    with pytest.raises(FloatingPointError, match=message):
         train(run, Dataset(SPEC, model, None), tmp_path)
     assert not (tmp_path / "weights.safetensors").exists()
 
@@ -120,6 +122,65 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, tmp_path):
 def test_too_few_faces_for_a_minibatch(model, tmp_path):
     with pytest.raises(ValueError, match="num_train: a minibatch takes 16 faces, got 5"):
         train(dataclasses.replace(RUN, num_train=5), Dataset(SPEC, model, None), tmp_path)
+
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_runs_workdir_gets_no_new_files(finished, model):
+    before = sorted(finished[0].rglob("*"))
+    run = dataclasses.replace(RUN, pairs="shuffled")
+    with pytest.raises(ValueError, match="pairs=face, this one has pairs=shuffled"):
+        train(run, Dataset(SPEC, model, None), finished[0])
+    assert sorted(finished[0].rglob("*")) == before
+
+
+def test_a_run_of_another_version_is_refused(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    files = [f for f in (tmp_path / "run").glob("*/*/run/*") if b"max_iters" in f.read_bytes()]
+    assert files
+    for file in files:
+        file.write_text(file.read_text().replace("max_iters", "most_iters"))
+    with pytest.raises(ValueError, match="has no max_iters; it was written by another version"):
+        load_checkpoint(tmp_path / "run")
+
+
+def test_pairs_are_those_of_one_face_or_shuffled_over_all(model):
+    with pytest.raises(ValueError, match="'all'"):
+        dataclasses.replace(RUN, pairs="all")
+    params = init_params(RUN.config, jax.random.key(0))
+    faces = Dataset(SPEC, model, None).draw(jax.random.key(1), 12)
+    sides = 1 + jax.numpy.arange(12.0)[:, None, None]
+    flat = faces._replace(points=faces.points.at[..., 1:].multiply(0.1 / sides))
+    rows, key = jax.numpy.array([3]), jax.random.key(2)
+
+    def batch(pairs):
+        stage = dissimilarity_stage(flat, params, 1e-3, pairs)
+        features, targets = stage.minibatch(stage.data, rows, key)
+        assert features.shape == (51 * 51, 6)
+        assert targets.shape == (51 * 51,)
+        _, points = stage.data
+        apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+        return np.asarray(targets), np.asarray(apart)
+
+    targets, apart = batch("face")
+    np.testing.assert_allclose(np.sort(targets), np.sort(apart[3].ravel()), atol=1e-6)
+    targets, apart = batch("shuffled")
+    nearest = np.abs(targets[:, None] - apart[apart > 0][None]).min(axis=1)
+    assert np.all((targets == 0) | (nearest < 1e-6))  # each is a distance of some face
+    counts = [np.isclose(targets[:, None], np.unique(a)[None, 1:], atol=1e-7).any(1).sum()
+              for a in apart]
+    assert min(counts) > 51 * 51 / 12 / 2  # and every face has its share
+
+
+def test_dissimilarity_curves_fall_for_both_kinds_of_minibatch(model, finished):
+    faces = Dataset(SPEC, model, None).draw(jax.random.key(1), 150)
+    curves = {pairs: dissimilarity_curve(finished[1], faces, pairs, key=jax.random.key(2))
+              for pairs in ("face", "shuffled")}
+    for curve in curves.values():
+        assert curve.shape == (150,)
+        assert curve[-20:].mean() < 0.8 * curve[:20].mean()
+    assert not np.array_equal(*curves.values())
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path, finished):

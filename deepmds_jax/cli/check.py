@@ -1,0 +1,57 @@
+"""Tells which files a dataset wants, and which of them are missing or damaged.
+
+  bin/check --dataset=bfm
+  bin/check --dataset=aflw2000 --data_dir=AFLW2000
+
+Ends with status 0 where the folder is good, and 1 otherwise.
+"""
+
+import importlib
+import pathlib
+
+from absl import flags
+
+from deepmds_jax.cli import common
+from deepmds_jax.data import specs
+
+_DATASET = flags.DEFINE_string("dataset", None, f"One of {specs.names()}.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Its files; default: data/DATASET.")
+flags.mark_flag_as_required("dataset")
+
+
+def main() -> None:
+    """Checks as the flags say."""
+    spec = specs.load_spec(_DATASET.value)
+    folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
+    print(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
+    if not spec.obtain:
+        print("needs no files")
+        return
+    print(f"wanted: {spec.obtain}")
+    if not folder.is_dir():
+        raise ValueError(f"data_dir: no folder {folder}")
+    problems = _problems(spec, folder)
+    for problem in problems:
+        print(f"problem: {problem}")
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise ValueError(f"{folder}: {count}, see above")
+    print(f"{folder}: nothing is missing or damaged")
+
+
+def _problems(spec: specs.DatasetSpec, folder: pathlib.Path) -> list[str]:
+    source = importlib.import_module(f"deepmds_jax.data.{spec.source}")
+    if hasattr(source, "check"):
+        return source.check(folder)
+    found = []
+    for topology in spec.topologies:
+        try:
+            source.load(topology, folder)
+        except (FileNotFoundError, ValueError) as error:
+            found.append(str(error))
+    return list(dict.fromkeys(found))  # most files serve every topology
+
+
+def run() -> None:
+    """Console script."""
+    common.run(main)

@@ -1,0 +1,88 @@
+"""Reads triangle meshes from PLY and OBJ files, with the file's own numbering of the vertices."""
+
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from deepmds_jax.extras import require
+
+
+class Mesh(NamedTuple):
+    """A triangle mesh, in the unit and the frame of its file.
+
+    Attributes:
+      vertices: (V, 3) float64.
+      triangles: (T, 3) int64 vertices, from 0.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+
+
+def read(path: pathlib.Path) -> Mesh:
+    """Reads a mesh; polygons become triangles.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: an ending other than .ply and .obj; or the file is truncated or damaged, has no
+        triangles, a vertex that is not finite, or a triangle with a vertex outside the mesh.
+    """
+    readers = {".ply": _read_ply, ".obj": _read_obj}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: expected a mesh with ending {' or '.join(readers)}")
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}")
+    try:
+        vertices, triangles = readers[path.suffix.lower()](path)
+        vertices = np.array(vertices, np.float64).reshape(-1, 3)
+        triangles = np.array(triangles, np.int64).reshape(-1, 3)
+    except ImportError:
+        raise
+    except Exception as error:  # trimesh raises many kinds on a damaged file
+        raise ValueError(f"{path}: not a whole mesh: {type(error).__name__}: {error}") from error
+    if not triangles.size:
+        raise ValueError(f"{path}: a mesh without triangles, with {len(vertices)} vertices")
+    outside = (triangles < 0) | (triangles >= len(vertices))
+    if outside.any():
+        raise ValueError(f"{path}: {len(vertices)} vertices, but a triangle has vertex "
+                         f"{triangles[outside][0]}, counted from 0")
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"{path}: {(~np.isfinite(vertices)).any(axis=1).sum()} of "
+                         f"{len(vertices)} vertices are not finite")
+    return Mesh(vertices, triangles)
+
+
+def _read_ply(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    with path.open("rb") as stream:
+        header = b"".join(itertools.takewhile(lambda line: line.strip() != b"end_header", stream))
+        stream.seek(0)
+        # A stream, so that a texture named in the file is not looked for.
+        mesh = require("trimesh", extra="files").load_mesh(
+            stream, file_type="ply", process=False, fix_texture=False
+        )
+    # trimesh forgives a text file that ends early; a polygon is one triangle or more.
+    sizes = dict(re.findall(rb"element +(vertex|face) +(\d+)", header))
+    num_vertices, num_faces = (int(sizes[name]) for name in (b"vertex", b"face"))
+    if len(mesh.vertices) != num_vertices or len(mesh.faces) < num_faces:
+        raise ValueError(f"expected {num_vertices} vertices and {num_faces} faces, as its header "
+                         f"says, got {len(mesh.vertices)} and {len(mesh.faces)}")
+    return mesh.vertices, mesh.faces
+
+
+def _read_obj(path: pathlib.Path) -> tuple[list[list[str]], list[tuple[int, int, int]]]:
+    """Not through trimesh: it renumbers vertices by material and seam and drops unused ones."""
+    records = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
+    vertices = [record[1:4] for record in records if record[:1] == ["v"]]
+    faces = (record[1:] for record in records if record[:1] == ["f"])
+    return vertices, [t for face in faces for t in _triangles(face)]
+
+
+def _triangles(face: list[str]) -> Iterator[tuple[int, int, int]]:
+    """A fan over the corners `vertex/texture/normal`, which count from 1."""
+    first, *others = (int(corner.split("/")[0]) - 1 for corner in face)
+    for second, third in itertools.pairwise(others):
+        yield first, second, third

@@ -1,0 +1,133 @@
+"""What the paper reports, and on which data: to print beside what is measured here.
+
+Kamyab & Azimifar (2022), arXiv:2210.15200, tables 1 to 4.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+# By name of `methods.registry` or of a program that runs elsewhere, the title for people.
+METHODS = {
+    "deep_mds": "Deep-MDS",
+    "zhao": "Zhao et al.",
+    "aldrian": "Aldrian & Smith",
+    "mobileface": "MobileFace",
+    "ringnet": "RingNet",
+    "mediapipe": "MediaPipe",
+    "mean_shape": "mean shape",
+    "posed_mean": "posed mean",
+}
+
+
+class Reported(NamedTuple):
+    """A row of the paper.
+
+    Attributes:
+      depthcorr: the trace, at most the number of landmarks; None where it is not printed.
+      mse: in the unit of the table.
+    """
+
+    depthcorr: float | None
+    mse: float
+
+
+class Data(NamedTuple):
+    """Data to score on, and the data its methods are trained on.
+
+    Attributes:
+      dataset, topology: of the test faces; see data_specs.
+      train: dataset of the training faces, whose runs and whose mean face are used.
+    """
+
+    dataset: str
+    topology: str
+    train: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreTable:
+    """Table 1, 3 or 4.
+
+    Attributes:
+      title: for people.
+      num_landmarks: N of the paper.
+      unit: the paper's MSE are multiples of it.
+      scores: by method, a key of `METHODS`.
+      data: the paper's data first, then what may stand in for them, the nearest first.
+      remark: what a reader must know of the paper's numbers.
+    """
+
+    title: str
+    num_landmarks: int
+    unit: float
+    scores: Mapping[str, Reported]
+    data: tuple[Data, ...]
+    remark: str = ""
+
+
+# ICT-FaceKit is a free model of real scans; the synthetic faces need no file at all. Weights are
+# shipped for 68 and 51 landmarks only, so the synthetic faces come with both 72 and 68.
+_NEUTRAL = (
+    Data("ict", "ibug68", "ict"),
+    Data("synthetic", "bfm72", "synthetic"),
+    Data("synthetic", "ibug68", "synthetic"),
+)
+
+SCORES = {
+    "table1": ScoreTable(
+        "Table 1: Basel Face Model, three kinds of projection",
+        72,
+        1e-4,
+        {
+            "zhao": Reported(71.42, 22),
+            "aldrian": Reported(71.89, 2.5),
+            "mobileface": Reported(71.97, 0.6),
+            "deep_mds": Reported(71.95, 1.4),
+            "mean_shape": Reported(None, 2.9),
+        },
+        (Data("bfm", "bfm72", "bfm"), *_NEUTRAL),
+    ),
+    "table3": ScoreTable(
+        "Table 3: CelebA photographs with fitted Basel faces",
+        72,
+        1e-5,
+        {
+            "zhao": Reported(71.46, 21),
+            "mobileface": Reported(71.99, 0.092),
+            "aldrian": Reported(71.91, 0.18),
+            "deep_mds": Reported(71.99, 0.14),
+        },
+        (Data("celeba", "bfm72", "bfm"), Data("bfm", "bfm72", "bfm"), *_NEUTRAL),
+    ),
+    "table4": ScoreTable(
+        "Table 4: CASIA-3D scans, methods trained on CoMA (FLAME landmarks)",
+        51,
+        1e-3,
+        {
+            "zhao": Reported(60, 2.6),
+            "ringnet": Reported(65, 1.34),
+            "mediapipe": Reported(68, 1.30),
+            "deep_mds": Reported(65, 1.50),
+        },
+        # Scans have expressions, so ICT-FaceKit's faces get some too.
+        (
+            Data("casia3d", "flame51", "coma"),
+            Data("coma", "flame51", "coma"),
+            Data("ict_expression", "flame51", "ict_expression"),
+            Data("synthetic", "flame51", "synthetic"),
+        ),
+        "The paper's DepthCorr of 60 to 68 cannot be the trace of its 51 landmarks, which is at "
+        "most 51: it is printed as it is, and no share is made of it.",
+    ),
+}
+
+PARAMETERS_TITLE = "Table 2: parameters learnt"
+# Printed as text: one is a lower bound. At 72 landmarks.
+PARAMETERS = {
+    "zhao": "114,840",
+    "aldrian": "0",
+    "mobileface": "900,979",
+    "ringnet": "> 23,000,000",
+    "deep_mds": "27,505",
+}

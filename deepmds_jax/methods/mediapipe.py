@@ -1,0 +1,87 @@
+"""MediaPipe Face Mesh: its 468 points, cut to the 51 landmarks that the paper compares."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from deepmds_jax.extras import require
+from deepmds_jax.methods.external import from_rows, read_predictions
+from deepmds_jax.methods.method import Method
+
+# The points of MediaPipe's canonical face (from 0) that are the 51 landmarks, chosen along its
+# published contours FACEMESH_RIGHT_EYEBROW, _LEFT_EYEBROW, _NOSE, _RIGHT_EYE, _LEFT_EYE and _LIPS.
+FLAME51 = np.array([
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # upper edges of the brows
+    168, 197, 5, 4, 98, 97, 2, 326, 327,  # nose
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
+    61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91,  # lips, outside
+    78, 82, 13, 312, 308, 317, 14, 87,  # lips, inside
+])  # fmt: skip
+
+_NUM_POINTS = (468, 478)  # with the irises
+_SUFFIX = "_mediapipe468"
+
+
+def mediapipe(path: str | os.PathLike, names: Sequence[str]) -> Method:
+    """MediaPipe's 51 landmarks from files of its predictions.
+
+    x right and y down are in pixels, and z away from the viewer in MediaPipe's unit times the
+    width of the image, which is about pixels too: its frame is ours.
+
+    Args:
+      path: a folder of NAME.npy or NAME_mediapipe468.npy, or another file of `read_predictions`;
+        (468, 3) points of a face, or 478 with the irises.
+      names: of the faces of the dataset, in its order.
+
+    Raises:
+      ValueError: as `read_predictions`, or another number of points.
+    """
+    folder = pathlib.Path(path)
+    suffix = _SUFFIX if any(folder.glob(f"*{_SUFFIX}.npy")) else ""
+    faces = read_predictions(path, names, suffix)
+    return _method(str(path), faces, names)
+
+
+def mediapipe_live(
+    model_path: str | os.PathLike, images: Sequence[pathlib.Path | None], names: Sequence[str]
+) -> Method:
+    """MediaPipe's 51 landmarks of photographs, found now.
+
+    Needs the extra `mediapipe` and Google's model file `face_landmarker.task`, which the package
+    does not hold (ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker). The older
+    `mp.solutions.face_mesh` is not used: its releases need numpy below 2, and JAX needs 2 or newer.
+
+    Args:
+      model_path: the model file.
+      images: path of each photograph; None, or one without a face, gives no prediction.
+      names: of the faces, in the same order.
+
+    Raises:
+      ImportError: MediaPipe is not installed.
+      ValueError: a file is missing, or there is a face in none of the photographs.
+    """
+    model_path = pathlib.Path(model_path)
+    if not model_path.is_file():
+        raise ValueError(f"{model_path}: no such model file of MediaPipe's face landmarker")
+    mp = require("mediapipe", extra="mediapipe")
+    faces = {}
+    with mp.tasks.vision.FaceLandmarker.create_from_model_path(str(model_path)) as landmarker:
+        for name, path in zip(names, images, strict=True):
+            if path is None:
+                continue
+            image = mp.Image.create_from_file(str(path))
+            for face in landmarker.detect(image).face_landmarks[:1]:
+                size = np.array([image.width, image.height, image.width])
+                faces[name] = np.array([[p.x, p.y, p.z] for p in face]) * size
+    return _method(f"MediaPipe with {model_path.name}", faces, names)
+
+
+def _method(origin: str, faces: Mapping[str, np.ndarray], names: Sequence[str]) -> Method:
+    for name, points in faces.items():
+        if len(points) not in _NUM_POINTS:
+            raise ValueError(f"{origin}: {name!r} has {len(points)} points, expected 468, or 478 "
+                             "with the irises, of MediaPipe's mesh")
+    chosen = {name: points[FLAME51] for name, points in faces.items()}
+    return from_rows("MediaPipe", origin, chosen, names)

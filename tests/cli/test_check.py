@@ -1,0 +1,76 @@
+"""bin/check in a process of its own, as a user runs it."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def check(*arguments, cwd):
+    command = [sys.executable, ROOT / "bin" / "check", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("image00002", "image00004"):
+        scipy.io.savemat(tmp_path / f"{name}.mat", {
+            "pt3d_68": rng.uniform(50, 400, (3, 68)), "Pose_Para": np.full((1, 7), 0.001),
+        })
+        Image.new("RGB", (450, 450)).save(tmp_path / f"{name}.jpg")
+    return tmp_path
+
+
+def test_a_good_folder_has_status_0(folder):
+    done = check("--dataset=aflw2000", f"--data_dir={folder}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "AFLW2000-3D" in done.stdout
+    assert "licence: For academic research" in done.stdout
+    assert "cbsr.ia.ac.cn" in done.stdout
+    assert "nothing is missing or damaged" in done.stdout
+
+
+def test_each_problem_is_a_line_and_the_status_1(folder):
+    (folder / "image00002.jpg").unlink()
+    whole = (folder / "image00004.mat").read_bytes()
+    (folder / "image00004.mat").write_bytes(whole[:300])
+    done = check("--dataset=aflw2000", f"--data_dir={folder}", cwd=folder)
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
+    assert len(lines) == 2
+    assert "no " in lines[0]
+    assert "image00002.jpg" in lines[0]
+    assert "image00004.mat: expected a MATLAB file" in lines[1]
+    assert done.stderr.strip().endswith("2 problems, see above")
+
+
+def test_a_source_without_a_check_of_its_own_is_loaded(tmp_path):
+    done = check("--dataset=ict", f"--data_dir={tmp_path}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "vertex_indices.json" in done.stdout
+    assert done.stdout.count("problem: ") == 1  # the same for both topologies
+
+
+def test_a_dataset_without_files_says_so(tmp_path):
+    done = check("--dataset=synthetic", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "needs no files" in done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--dataset=lfw"], "error: dataset: expected one of"),
+    (["--dataset=bfm", "--data_dir=nowhere"], "error: data_dir: no folder nowhere"),
+])
+def test_wrong_flags_are_one_line(arguments, message, tmp_path):
+    done = check(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr

@@ -1,0 +1,72 @@
+"""bin/eval: methods, the report, and the paper's tables, each in a process of its own."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def call(*arguments, cwd):
+    command = [sys.executable, ROOT / "bin" / "eval", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_scores_are_means_and_deviations_by_pose_and_tested_and_reported(tmp_path):
+    done = call("--methods=mean_shape,posed_mean", "--num_faces=50", "--report=page", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "10 random samples of 5 of 50 test faces" in done.stdout
+    results = tmp_path / "results"
+    rows = json.loads((results / "synthetic_ibug68_all.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["mean shape", "posed mean"]
+    assert rows[0]["MSE"] > rows[0]["MSE sd"] > 0
+    assert rows[0]["NME"] > rows[1]["NME"]
+    poses = json.loads((results / "synthetic_ibug68_all_by_pose.json").read_text())["rows"]
+    assert sum(row["faces"] for row in poses if row["view"].startswith(("ortho", "persp"))) == 100
+    tests = json.loads((results / "synthetic_ibug68_all_significance.json").read_text())["rows"]
+    assert tests[0]["p exact"] >= 2 / 2**10
+    for suffix in ("csv", "md", "tex"):
+        assert (results / f"synthetic_ibug68_all.{suffix}").exists()
+    assert "posed mean" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_one_metric_is_told_alone(tmp_path):
+    done = call("--methods=mean_shape", "--num_faces=20", "--metric=nme", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "results" / "synthetic_ibug68_nme.json").read_text())
+    assert list(content["rows"][0]) == [
+        "method", "NME", "NME sd", "right-handed", "right-handed sd", "not finite"]
+    assert len(list((tmp_path / "results").glob("*.json"))) == 1
+
+
+def test_a_table_is_reproduced_and_what_is_left_out_is_told(tmp_path):
+    done = call("--reproduce=table1", "--methods=mean_shape,zhao=nowhere", "--num_faces=20",
+                cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "stand in" in done.stdout
+    told = done.stdout.partition("left out:")[2]
+    assert "zhao" in told
+    assert "nowhere" in told
+    assert "01_MorphableModel.mat" in told or "landmarks_me_72.mat" in told
+    assert "1.4" in (tmp_path / "results" / "table1.md").read_text()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("--methods=zhao=nowhere",), "nowhere"),
+    (("--methods=hourglass",), "hourglass"),
+    (("--dataset=bfm", "--weights=flame51"), "bfm"),
+    (("--data_dir=.",), "--dataset"),
+    (("--reproduce=table1", "--metric=mse"), "metric: no flag of --reproduce"),
+    (("--reproduce=table1", "--methods=zhao=nowhere"), "no method can be run"),
+    (("--metric=params", "--report=page"), "report"),
+])
+def test_bad_input_is_told_in_a_line_and_leaves_nothing(tmp_path, arguments, message):
+    done = call(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert message in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,116 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+
+from deepmds_jax.data import specs
+from deepmds_jax.data.datasets import Dataset, open_dataset
+from deepmds_jax.data.recorded import Recordings, ShapeSet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """ICT's arrays with a coarse egg in place of the face: 2 identity modes, 1 expression."""
+    folder = tmp_path_factory.mktemp("ict")
+    mesh = trimesh.creation.uv_sphere(count=[16, 16])
+    points = mesh.vertices * (7, 10, 8)
+    vertices = np.random.default_rng(0).permutation(len(points))[:68]
+    identity = np.stack([points * (0.1, 0, 0), points * (0, 0, 0.1)])
+    expression = points[None] * (0, 0.2, 0)
+    arrays = {"mean": points, "identity": identity, "expression": expression}
+    # A triangle is a quad whose last corner is its first but one again.
+    quads = mesh.faces[:, [0, 1, 2, 2]]
+    np.savez(folder / "ict_face_dense.npz", quads=quads, landmark_vertices=vertices, **arrays)
+    np.savez(folder / "ict68.npz", **{k: x[..., vertices, :] for k, x in arrays.items()})
+    return folder
+
+
+def ict(folder, **changes):
+    spec = dataclasses.replace(specs.load_spec("ict_expression"), **changes)
+    return open_dataset(spec, "ibug68", folder)
+
+
+def test_noise_visibility_and_images_are_added_to_the_same_faces(folder):
+    key = jax.random.key(4)
+    plain = ict(folder).draw(key, 12)
+    assert plain.visible is None
+    assert plain.images is None
+    whole = ict(folder, noise=0.02, occlusion=True).draw(key, 12, images=True)
+    for name in ("points", "identity", "expression"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(plain, name))
+    np.testing.assert_array_equal(whole.view.yaw, plain.view.yaw)
+    radius = np.sqrt(np.square(plain.points - plain.points.mean(1, keepdims=True)).sum(2).mean(1))
+    errors = np.asarray(whole.x2d - plain.x2d) / radius[:, None, None]
+    assert errors.std() == pytest.approx(0.02, rel=0.1)  # of 1632 draws: four standard errors
+    assert (whole.visible.shape, whole.visible.dtype) == ((12, 68), bool)
+    assert 0.3 < whole.visible.mean() < 0.7  # of an egg about one half
+    assert (whole.images.shape, whole.images.dtype) == ((12, 96, 96, 3), jnp.float32)
+    assert whole.images.std((1, 2, 3)).min() > 0.01
+    only = ict(folder).draw(key, 12, images=True)
+    np.testing.assert_array_equal(only.images, whole.images)
+    np.testing.assert_array_equal(only.x2d, plain.x2d)
+    other = ict(folder).draw(jax.random.key(5), 12, images=True)
+    assert np.abs(other.images - only.images).max() > 0.1
+
+
+def test_dense_and_landmark_model_are_one_face(folder):
+    dataset = ict(folder)
+    faces = dataset.draw(jax.random.key(0), 12)
+    surface = dataset.dense.shape.shapes(faces.identity, faces.expression)
+    np.testing.assert_allclose(surface[:, dataset.dense.landmarks], faces.points, atol=1e-4)
+    assert dataset.dense is dataset.dense  # read once
+
+
+def test_source_without_a_surface_says_so():
+    spec = dataclasses.replace(specs.load_spec("synthetic"), occlusion=True)
+    dataset = open_dataset(spec, "ibug68", None)
+    with pytest.raises(ValueError, match=r"synthetic.*model of the whole face"):
+        dataset.draw(jax.random.key(0), 2)
+
+
+def test_missing_surface_says_what_and_from_where(folder, tmp_path):
+    (tmp_path / "ict68.npz").write_bytes((folder / "ict68.npz").read_bytes())
+    dataset = ict(tmp_path)
+    assert dataset.draw(jax.random.key(0), 12).images is None  # the landmarks suffice for this
+    with pytest.raises(ValueError, match=r"vertex_indices\.json.*ICT-FaceKit"):
+        dataset.draw(jax.random.key(0), 12, images=True)
+
+
+@pytest.fixture
+def scans():
+    points = jnp.asarray(np.random.default_rng(0).normal(size=(9, 68, 3)), jnp.float32)
+    is_test = np.arange(9) >= 6
+    return ShapeSet(points, is_test, [f"scan{i}" for i in range(9)], "ibug68", "mm")
+
+
+def test_scans_of_the_two_parts_do_not_mix(scans):
+    spec = dataclasses.replace(specs.load_spec("synthetic"), noise=0.01)
+    dataset = Dataset(spec, scans, None)
+    for test, rows in ((False, range(6)), (True, range(6, 9))):
+        faces = dataset.draw(jax.random.key(0), 100, test=test)
+        assert set(np.asarray(faces.row).tolist()) == set(rows)
+        np.testing.assert_array_equal(faces.points, scans.points[faces.row])
+    np.testing.assert_allclose(dataset.mean, scans.points[:6].mean(0), atol=1e-6)
+    with pytest.raises(ValueError, match="recorded"):
+        dataset.draw(jax.random.key(0), 12, images=True)
+
+
+def test_photographs_are_drawn_once_each_and_left_as_they_are(scans):
+    x2d = scans.points[..., :2] * 100
+    photos = Recordings(x2d, scans.points, scans.names, [None] * 9, "ibug68", "mm")
+    dataset = Dataset(dataclasses.replace(specs.load_spec("synthetic"), views=()), photos, None)
+    faces = dataset.draw(jax.random.key(1), 50, test=True)
+    assert sorted(np.asarray(faces.row).tolist()) == list(range(9))
+    np.testing.assert_array_equal(faces.x2d, x2d[faces.row])
+    assert faces.view is None
+    with pytest.raises(ValueError, match="no mean face"):
+        _ = dataset.mean
+
+
+def test_shapes_without_views_are_refused():
+    spec = dataclasses.replace(specs.load_spec("synthetic"), views=())
+    with pytest.raises(ValueError, match=r"synthetic.*no \[\[views\]\]"):
+        open_dataset(spec, "ibug68", None)

@@ -1,0 +1,108 @@
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmds_jax.data.datasets import Dataset, open_dataset
+from deepmds_jax.data.recorded import Recordings
+from deepmds_jax.data.specs import load_spec
+from deepmds_jax.data.views import Faces
+from deepmds_jax.methods import registry
+from deepmds_jax.models import MobileFace, ZhaoNetwork
+from deepmds_jax.weights import load_pretrained, save_params
+from deepmds_jax.weights.networks import save_network
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return open_dataset(load_spec("synthetic"), "flame51", pathlib.Path("nowhere"))
+
+
+@pytest.fixture(scope="module")
+def photographs(drawn):
+    faces = drawn.draw(jax.random.key(0), 2)
+    source = Recordings(faces.x2d, faces.points, ["a", "b"], [None, None], "flame51", "mm")
+    return Dataset(drawn.spec, source, drawn.folder)
+
+
+@pytest.fixture
+def zhao_run(tmp_path):
+    variables = ZhaoNetwork(51).init(jax.random.key(0), jnp.zeros((1, 51, 2)))
+    save_network(tmp_path / "zhao" / "weights.safetensors", "zhao", "flame51", variables, {})
+    return tmp_path / "zhao"
+
+
+def test_methods_without_files(drawn):
+    titles = {n: registry.load(n, drawn).title
+              for n in ("deep_mds", "aldrian", "mean_shape", "posed_mean")}
+    assert titles == {"deep_mds": "Deep-MDS", "aldrian": "Aldrian & Smith",
+                      "mean_shape": "mean shape", "posed_mean": "posed mean"}
+    assert registry.load("deep_mds=flame51", drawn).num_params == 19_378 + 2_645
+
+
+def test_networks_from_files(drawn, tmp_path, zhao_run):
+    faces = drawn.draw(jax.random.key(1), 2)
+    assert registry.load(f"zhao={zhao_run}", drawn).predict(faces).shape == (2, 51, 3)
+    variables = MobileFace(4).init(jax.random.key(0), jnp.zeros((1, 96, 96, 3)))
+    save_network(tmp_path / "m.safetensors", "mobileface", "flame51", variables, {})
+    method = registry.load(f"mobileface={tmp_path / 'm.safetensors'}", drawn)
+    assert method.num_params == sum(x.size for x in jax.tree.leaves(variables["params"]))
+    save_params(tmp_path / "run" / "weights.safetensors", load_pretrained("flame51"), {})
+    assert registry.load(f"deep_mds={tmp_path / 'run'}", drawn).title == "Deep-MDS"
+
+
+def test_released_weights(drawn, shared):
+    folder = shared / "data" / "authors_release"
+    faces = drawn.draw(jax.random.key(2), 2)
+    points = registry.load(f"zhao=released:{folder}", drawn).predict(faces)
+    assert np.corrcoef(points[0, :, 2], faces.points[0, :, 2])[0, 1] > 0.5
+    assert registry.load(f"deep_mds=released:{folder}", drawn).num_params == 19_378 + 2_625
+    with pytest.raises(ValueError, match="Basel Face Model 2009, not of synthetic"):
+        registry.load(f"mobileface=released:{folder}", drawn)
+
+
+def test_predictions_from_files(photographs, tmp_path):
+    points = np.arange(2 * 51 * 3.0).reshape(2, 51, 3)
+    np.savez(tmp_path / "ringnet.npz", names=["b", "a"], points=points)
+    rows = Faces(photographs.source.x2d, None, row=jnp.arange(2))
+    method = registry.load(f"external={tmp_path / 'ringnet.npz'},mesh", photographs)
+    assert method.title == "ringnet"
+    np.testing.assert_allclose(method.predict(rows), points[::-1] * [1, -1, -1])
+    np.save(tmp_path / "a.npy", np.ones((468, 3)))
+    np.save(tmp_path / "b.npy", np.zeros((468, 3)))
+    method = registry.load(f"mediapipe={tmp_path}", photographs)
+    np.testing.assert_array_equal(method.predict(rows)[:, 0], [[1, 1, 1], [0, 0, 0]])
+
+
+def test_photographs_take_the_model_of_a_reference(photographs, drawn):
+    rows = Faces(photographs.source.x2d, None, row=jnp.arange(2))
+    for name in ("aldrian", "mean_shape", "posed_mean"):
+        assert registry.load(name, photographs, drawn).predict(rows).shape == (2, 51, 3)
+    with pytest.raises(ValueError, match="aldrian: the dataset synthetic is no morphable model"):
+        registry.load("aldrian", photographs)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("ringnet", "methods: expected one of .*'ringnet'"),
+    ("zhao", "zhao: expected zhao=PATH"),
+    ("zhao=nowhere", "nowhere: no such file"),
+    ("deep_mds=ibug68", "for topology ibug68, the faces have flame51"),
+    ("aldrian=much", "noise: expected a number, got 'much'"),
+    ("aldrian=-1", "noise: expected a number above 0"),
+    ("aldrian=nan", "noise: expected a number above 0"),
+    ("mean_shape=x", "takes nothing after the name"),
+    ("external=x.npz", "drawn from a model"),
+    ("mediapipe=x", "drawn from a model"),
+])
+def test_what_cannot_be_loaded_is_told(drawn, text, message):
+    with pytest.raises(ValueError, match=message):
+        registry.load(text, drawn)
+
+
+def test_network_of_another_method_is_told(drawn, zhao_run):
+    with pytest.raises(ValueError, match="the network of method zhao"):
+        registry.load(f"mobileface={zhao_run}", drawn)
+    with pytest.raises(ValueError, match="the network of method zhao"):
+        registry.load(f"deep_mds={zhao_run}", drawn)
