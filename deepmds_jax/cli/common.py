@@ -1,5 +1,6 @@
 """What the programs share: one-line errors, the accelerator, weights by name or path."""
 
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -65,6 +66,15 @@ def load_weights(source: str) -> tuple[Params, dict[str, Any]]:
         return weights.load_params(path), weights.read_metadata(path)
     raise ValueError(f"weights: expected one of {weights.pretrained_names()}, a .safetensors file "
                      f"or the --workdir of a training run, got {source!r}")
+
+
+def check_writable(flag: str, folder: str | os.PathLike) -> None:
+    """Raises ValueError where a folder neither is there to write to nor could be made."""
+    folder = pathlib.Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{flag}: cannot write to {folder}: {there} is "
+                         f"{'read-only' if there.is_dir() else 'no folder'}")
 
 
 def _select_accelerator() -> None:

@@ -84,18 +84,24 @@ _OUT = flags.DEFINE_string("out", "results", "Folder for tables and pictures.")
 
 def main() -> None:
     """Scores as the flags say."""
+    common.check_writable("out", _OUT.value)  # before hours of work
+    if _REPORT.value:
+        common.check_writable("report", _REPORT.value)
     if _REPRODUCE.value:
         return _reproduce()
-    reports = []
+    reports, left_out = [], []
     if _METRIC.value in ("params", "all"):
         reports.append(("params", parameter_rows(), {}))
     if _METRIC.value != "params":
-        reports += _scores()
+        reports += _scores(left_out)
     elif _REPORT.value:
         raise ValueError("report: it shows scores, and --metric=params has none")
     for _, rows, _ in reports:
         print(tables.to_text(rows), end="\n\n")
-    print("wrote", *(path for report in reports for path in tables.write(_OUT.value, *report)))
+    written = [path for report in reports for path in tables.write(_OUT.value, *report)]
+    if left_out:
+        print("left out:", *left_out, sep="\n  ")
+    print("wrote", *written)
 
 
 def _setting() -> Setting:
@@ -135,8 +141,8 @@ def _reproduce() -> None:
     print(f"wrote {_OUT.value}/{_REPRODUCE.value}.md and the files it names")
 
 
-def _scores() -> list[tuple[str, list[tables.Row], tables.Row]]:
-    """Name, rows and description of each table."""
+def _scores(left_out: list[str]) -> list[tuple[str, list[tables.Row], tables.Row]]:
+    """Name, rows and description of each table; adds a line per method that cannot be run."""
     setting, texts = _setting(), _method_texts()
     topology, description, params = _TOPOLOGY.value, {}, None
     source = _WEIGHTS.value or topology or "ibug68"
@@ -148,9 +154,11 @@ def _scores() -> list[tuple[str, list[tables.Row], tables.Row]]:
                              f"--topology is {topology}")
     dataset = setting.open(_DATASET.value, topology)
     reference = setting.open(_REFERENCE.value, topology) if _REFERENCE.value else None
-    methods = [deep_mds(params) if text == "deep_mds" else registry.load(text, dataset, reference)
-               for text in texts]
-    faces = draw_test_faces(dataset, setting, texts)
+    methods, lines = registry.load_each(texts, lambda text: (
+        deep_mds(params) if text == "deep_mds" else registry.load(text, dataset, reference)))
+    left_out += lines
+    faces = draw_test_faces(dataset, setting, methods, left_out)
+    texts, methods = list(methods), list(methods.values())
     num_faces = len(faces.x2d)
     samples = draw_samples(test_key(setting.seed), num_faces)
     results = evaluate(methods, faces, topology)
@@ -159,7 +167,7 @@ def _scores() -> list[tuple[str, list[tables.Row], tables.Row]]:
     scores = [{key: value for key, value in row.items() if key in kept}
               for row in summarize(results, samples)]
     about = {
-        "methods": list(texts), "weights": source, "dataset": dataset.spec.name,
+        "methods": texts, "left_out": left_out, "weights": source, "dataset": dataset.spec.name,
         "topology": topology, "num_faces": num_faces, "seed": setting.seed,
         "samples": describe_samples(samples, num_faces), "weights_metadata": description,
     }
@@ -188,7 +196,8 @@ def _write_report(
     return write_report(
         _REPORT.value,
         title=f"{', '.join(results)} on {dataset.spec.title}",
-        about={key: str(value) for key, value in about.items() if key != "weights_metadata"},
+        about={key: str(value) for key, value in about.items()
+               if value and key != "weights_metadata"},
         tables={"Scores": scores},
         metrics=results,
         faces=faces,

@@ -8,7 +8,6 @@
 The same command, given again, goes on where an interrupted run stood.
 """
 
-import os
 import pathlib
 
 from absl import flags
@@ -77,7 +76,7 @@ def main() -> None:
     name = f"{spec.name}_{topology}"
     name = name if method == "deep_mds" else f"{method}_{name}"
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    _check_writable(workdir)
+    common.check_writable("workdir", workdir)
     options = {"seed": _SEED.value, "num_train": _NUM_TRAIN.value or spec.num_train,
                "learning_rate": _LEARNING_RATE.value}
     dataset = open_dataset(spec, topology, folder)
@@ -97,14 +96,6 @@ def main() -> None:
     scored = (f"--weights={workdir}" if method == "deep_mds"
               else f"--methods={method}={workdir} --topology={topology}")
     print(f"wrote {workdir / WEIGHTS_FILE}; score it: bin/eval {scored}")
-
-
-def _check_writable(workdir: pathlib.Path) -> None:
-    """Raises ValueError where the folder neither is there to write to nor could be made."""
-    there = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"workdir: cannot write to {workdir}: {there} is "
-                         f"{'read-only' if there.is_dir() else 'no folder'}")
 
 
 def run() -> None:

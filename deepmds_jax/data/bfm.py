@@ -108,9 +108,11 @@ def check_model(
     num_numbers = arrays[groups[0][0]].size
     for group in groups:
         mean, basis, deviations = (arrays[name] for name in group)
-        if mean.size != num_numbers or basis.shape != (num_numbers, deviations.size):
-            raise ValueError(f"expected {num_numbers}, ({num_numbers}, K) and K numbers in "
-                             f"{group}, got {mean.shape}, {basis.shape} and {deviations.shape}")
+        fitting = mean.size == num_numbers and basis.shape == (num_numbers, deviations.size)
+        if num_numbers % 3 or not fitting:
+            raise ValueError(f"expected 3 V, (3 V, K) and K numbers in {group}, V as in "
+                             f"{groups[0][0]}, got {mean.shape}, {basis.shape} and "
+                             f"{deviations.shape}")
         for name in group:
             if not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} has numbers that are not finite")

@@ -142,7 +142,7 @@ def _read_landmarks(folder: pathlib.Path) -> np.ndarray:
     try:
         lines = path.read_text("utf-8").splitlines()
         vertices = np.array([int(v) for line in lines for v in line.split("#")[0].split()])
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected whole numbers: {error}") from error
     if vertices.shape != (68,):
         raise ValueError(f"{path}: expected 68 vertices, got {vertices.size}")
@@ -187,4 +187,4 @@ def _named_points(file: Any) -> dict[str, np.ndarray]:
     content = np.asarray(file[_NAMED][()]).ravel()
     text = content[0] if content.dtype.kind in "OSU" else content.tobytes()
     points = json.loads(text.decode() if isinstance(text, bytes) else str(text))
-    return {point["id"]: np.array(point["coordinates"], np.float64) for point in points}
+    return {point["id"]: np.array(point["coordinates"], np.float64).reshape(3) for point in points}

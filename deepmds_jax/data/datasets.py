@@ -130,3 +130,5 @@ def _read(spec: DatasetSpec, load: Callable[[], Any]) -> Any:
         return load()
     except FileNotFoundError as error:
         raise ValueError(f"dataset {spec.name}: {error}. {spec.obtain}") from error
+    except OSError as error:  # no right to read it, a folder in its place, a broken disk
+        raise ValueError(f"dataset {spec.name}: {error}") from error

@@ -38,7 +38,7 @@ def gather(
     for name in tqdm.tqdm(names, desc=dataset, unit="face", delay=5):
         try:
             faces[name] = read(name)
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             logging.warning("%s: left out %s: %s", dataset, name, error)
             last = error
     left_out = [name for name in names if name not in faces]
@@ -62,7 +62,7 @@ def problems(names: Sequence[str], read: Callable[[str], object]) -> list[str]:
     for name in tqdm.tqdm(names, unit="face", delay=5):
         try:
             read(name)
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             found.append(str(error))
     return found
 

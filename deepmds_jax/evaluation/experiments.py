@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -67,17 +67,33 @@ class Setting:
         return self.runs / (name if method == "deep_mds" else f"{method}_{name}")
 
 
-def draw_test_faces(dataset: Dataset, setting: Setting, methods: Iterable[str]) -> Faces:
+def draw_test_faces(
+    dataset: Dataset, setting: Setting, methods: dict[str, Method], left_out: list[str]
+) -> Faces:
     """The test faces of a setting, with pictures where a method looks at them.
 
     Args:
       dataset: to draw from.
       setting: how many, and the seed.
-      methods: their names, or texts that `methods.registry.load` reads.
+      methods: by the texts that `methods.registry.load` reads; loses those that look at pictures
+        where none can be drawn.
+      left_out: gets a line for each of these.
+
+    Raises:
+      ValueError: no method is left, or no faces can be drawn.
     """
-    images = any(text.partition("=")[0] == "mobileface" for text in methods)
-    num_faces = setting.num_faces or dataset.spec.num_test
-    return dataset.draw(test_key(setting.seed), num_faces, test=True, images=images)
+    key, num_faces = test_key(setting.seed), setting.num_faces or dataset.spec.num_test
+    looking = [text for text in methods if text.partition("=")[0] == "mobileface"]
+    if looking:
+        try:
+            return dataset.draw(key, num_faces, test=True, images=True)
+        except ValueError as error:
+            for text in looking:
+                del methods[text]
+                left_out.append(f"mobileface: {error}")
+            if not methods:
+                raise
+    return dataset.draw(key, num_faces, test=True)
 
 
 @dataclasses.dataclass
@@ -172,15 +188,8 @@ class Experiments:
 
     def _score(self, data: Data, dataset: Dataset, texts: tuple[str, ...]) -> Scored:
         methods, left_out = self.load(data, dataset, texts)
-        if not methods:
-            raise ValueError(f"no method can be run: {'; '.join(left_out)}")
-        try:
-            faces = draw_test_faces(dataset, self.setting, methods)
-        except ValueError as error:
-            if methods.pop("mobileface", None) is None:
-                raise
-            left_out.append(f"mobileface: {error}")
-            faces = draw_test_faces(dataset, self.setting, methods)
+        faces = draw_test_faces(dataset, self.setting, methods, left_out)
+        methods = _by_name(methods)
         results = evaluate(list(methods.values()), faces, data.topology)
         samples = draw_samples(self.key(), len(faces.x2d))
         return Scored(data, dataset, faces, methods, results, samples, (), left_out)
@@ -203,10 +212,13 @@ class Experiments:
     def load(
         self, data: Data, dataset: Dataset, texts: Sequence[str]
     ) -> tuple[dict[str, Method], list[str]]:
-        """Methods by name, and a line for each that could not be loaded.
+        """Methods by their text, and a line for each that could not be loaded.
 
         A method given by its name alone takes the weights of its training run on these data, and
         Deep-MDS without one those shipped.
+
+        Raises:
+          ValueError: none could be loaded.
         """
         reference = None
         if data.train != data.dataset:
@@ -214,17 +226,8 @@ class Experiments:
                 reference = self.setting.open(data.train, data.topology)
             except ValueError as error:
                 self.missing[data.train] = str(error)
-        methods, left_out = {}, []
-        for text in texts:
-            try:
-                method = registry.load(self._with_run(text, data), dataset, reference)
-            except (ValueError, ImportError) as error:
-                left_out.append(f"{text.partition('=')[0]}: {error}")
-                continue
-            # Predictions of a program that the paper compares go beside its numbers.
-            name = text.partition("=")[0]
-            methods[method.title.lower() if name == "external" else name] = method
-        return methods, left_out
+        return registry.load_each(
+            texts, lambda text: registry.load(self._with_run(text, data), dataset, reference))
 
     def _with_run(self, text: str, data: Data) -> str:
         """The text of a method, with its training run where it is given by its name alone."""
@@ -238,3 +241,16 @@ class Experiments:
         if text in METHODS and text not in registry.NAMES:
             raise ValueError("it runs elsewhere; add --methods=external=FILE of its predictions")
         return text
+
+
+def _by_name(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """Methods by the name that the paper's tables know them by; a second one by its text.
+
+    Predictions of a program that the paper compares go beside its numbers.
+    """
+    named: dict[str, Method] = {}
+    for text, method in methods.items():
+        name = text.partition("=")[0]
+        name = method.title.lower() if name == "external" else name
+        named[text if name in named else name] = method
+    return named

@@ -76,7 +76,7 @@ def draw_shapes(
     """
     figure, axes = _panels(len(truth), 1 + len(aligned), *(
         f"Face {i + 1}" for i in range(len(truth))))
-    colours = dict(zip(aligned, _COLOURS, strict=False))
+    colours = dict(zip(aligned, _cycle(len(aligned)), strict=True))
     for row, points in zip(range(len(truth)), truth, strict=True):
         middle, size = points.mean(0), np.sqrt(((points - points.mean(0)) ** 2).sum(-1).mean())
         shown = _turned((points - middle) / size)
@@ -100,11 +100,14 @@ def draw_samples(criteria: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
     """Figure 4: box plots over the samples, a panel per criterion, a box per method.
 
     Args:
-      criteria: by name, and then by title of the method, the (S,) means of the samples. Boxes are
-        the quartiles, whiskers reach the extremes, dots are the samples.
+      criteria: by name, and then by title of the method, the (S,) means of the samples, of which
+        those that are not finite are not drawn. Boxes are the quartiles, whiskers reach the
+        extremes, dots are the samples.
     """
     figure_module = require("matplotlib.figure", "pictures")
     ticker = require("matplotlib.ticker", "pictures")
+    criteria = {name: {title: means[np.isfinite(means)] for title, means in methods.items()}
+                for name, methods in criteria.items()}
     titles = list(next(iter(criteria.values())))
     height = 1.3 + 0.42 * len(titles)
     figure = figure_module.Figure(figsize=(4.2 * len(criteria), height), layout="constrained")

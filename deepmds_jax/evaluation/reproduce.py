@@ -155,16 +155,18 @@ def _shapes_figure(experiments: Experiments) -> Page:
     scored = _table_1(experiments)
     rows = _spread(np.asarray(scored.faces.view.yaw[:300]), 3)
     faces = jax.tree.map(lambda x: x[rows], scored.faces)
-    aligned = {}
+    aligned, left_out = {}, list(scored.left_out)
     for method in scored.methods.values():
         points = method.predict(faces)
         shapes = np.asarray(procrustes(points, faces.points, reflection=False)(points))
         if np.isfinite(shapes).all():
             aligned[method.title] = shapes
+        else:
+            left_out.append(f"{method.title}: it gave none of, or not all, the faces shown")
     figure = paper_figures.draw_shapes(
         np.asarray(faces.points), aligned, topologies.get(scored.data.topology))
     return Page("Figure 3: recovered shapes beside the truth",
-                [*_notes(scored), _UNKNOWN_CAPTION], figure=figure, left_out=scored.left_out)
+                [*_notes(scored), _UNKNOWN_CAPTION], figure=figure, left_out=left_out)
 
 
 def _samples_figure(experiments: Experiments) -> Page:

@@ -28,8 +28,8 @@ def external(
 ) -> Method:
     """The predictions in a file or folder, as they are; called after it.
 
-    A face of the dataset that they lack, or that is not finite there, is NaN; a warning counts
-    these. `predict` looks at `Faces.row` alone.
+    A face of the dataset that they lack, or that is not finite or has another number of landmarks
+    there, is NaN; a warning counts these. `predict` looks at `Faces.row` alone.
 
     Args:
       path: see `read_predictions`. For "flame51" faces of 68 points are cut to the points 17-67.
@@ -48,15 +48,29 @@ def external(
         raise ValueError(f"frame: expected one of {list(FRAMES)}, got {frame!r}")
     path = pathlib.Path(path)
     num_landmarks = topologies.get(topology).num_landmarks
-    faces = {}
+    faces, wrong = {}, []
     for name, points in read_predictions(path, names).items():
         if topology == "flame51" and points.shape[0] == topologies.IBUG68.num_landmarks:
             points = points[-num_landmarks:]
         if points.shape[0] != num_landmarks:
-            raise ValueError(f"{path}: {name!r} has {points.shape[0]} landmarks, expected "
-                             f"{num_landmarks} of {topology}")
-        faces[name] = points * FRAMES[frame]
+            wrong.append(f"{path}: {name!r} has {points.shape[0]} landmarks, expected "
+                         f"{num_landmarks} of {topology}")
+        else:
+            faces[name] = points * FRAMES[frame]
+    leave_out(wrong, faces)
     return from_rows(path.stem, str(path), faces, names)
+
+
+def leave_out(wrong: Sequence[str], faces: Mapping[str, np.ndarray]) -> None:
+    """Warns of the faces that cannot be used, a line each.
+
+    Raises:
+      ValueError: they are all there is; with the first line.
+    """
+    if wrong and not faces:
+        raise ValueError(wrong[0])
+    for line in wrong:
+        logging.warning("left out %s", line)
 
 
 def from_rows(
@@ -103,7 +117,8 @@ def read_predictions(
 ) -> dict[str, np.ndarray]:
     """Reads 3D points of faces, in the file's frame and unit.
 
-    * a folder: a `.npy` (N, 3) for each face, called as the face and then `suffix`.
+    * a folder: a `.npy` (N, 3) for each face, called as the face and then `suffix`; in subfolders
+      where the names of the faces have them. One that cannot be read is left out, with a warning.
     * `.npz`, `.mat`, `.json`: `points` or `landmarks` (F, N, 3), with the F face `names` beside
       them, or without, in the order of the dataset; else an (N, 3) per face under its name. The
       faces that this package writes to `.npz` and `.json` are such.
@@ -123,7 +138,7 @@ def read_predictions(
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        return _checked(path, _read_folder(path, suffix))
+        return _read_folder(path, suffix)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: unknown format, expected a folder of .npy files or one of "
@@ -182,11 +197,17 @@ def _stem(name: str) -> str:
 
 
 def _read_folder(path: pathlib.Path, suffix: str) -> dict[str, np.ndarray]:
-    files = sorted(file for file in path.glob("*.npy") if file.stem.endswith(suffix))
-    return {
-        file.stem.removesuffix(suffix): _numbers(file, file.stem, _read(file, _read_numpy))
-        for file in files
-    }
+    faces, wrong = {}, []
+    for file in sorted(path.rglob(f"*{suffix}.npy")):
+        name = file.relative_to(path).as_posix().removesuffix(f"{suffix}.npy")
+        if file.name.startswith("."):  # as macOS leaves them on other systems' disks
+            continue
+        try:
+            faces |= _checked(file, {name: _numbers(file, name, _read(file, _read_numpy))})
+        except ValueError as error:
+            wrong.append(str(error))
+    leave_out(wrong, faces)
+    return _checked(path, faces)
 
 
 def _read_numpy(path: pathlib.Path) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deepmds_jax.extras import require
-from deepmds_jax.methods.external import from_rows, read_predictions
+from deepmds_jax.methods.external import from_rows, leave_out, read_predictions
 from deepmds_jax.methods.method import Method
 
 # The points of MediaPipe's canonical face (from 0) that are the 51 landmarks, chosen along its
@@ -55,33 +55,48 @@ def mediapipe_live(
 
     Args:
       model_path: the model file.
-      images: path of each photograph; None, or one without a face, gives no prediction.
+      images: path of each photograph; None, one without a face, or one that cannot be read, which
+        a warning tells, gives no prediction.
       names: of the faces, in the same order.
 
     Raises:
       ImportError: MediaPipe is not installed.
-      ValueError: a file is missing, or there is a face in none of the photographs.
+      ValueError: the model file is missing or damaged, or there is a face in none of the
+        photographs.
     """
     model_path = pathlib.Path(model_path)
     if not model_path.is_file():
         raise ValueError(f"{model_path}: no such model file of MediaPipe's face landmarker")
     mp = require("mediapipe", extra="mediapipe")
-    faces = {}
-    with mp.tasks.vision.FaceLandmarker.create_from_model_path(str(model_path)) as landmarker:
+    faces, wrong = {}, []
+    try:
+        landmarker = mp.tasks.vision.FaceLandmarker.create_from_model_path(str(model_path))
+    except Exception as error:  # MediaPipe raises many kinds on a damaged file
+        raise ValueError(f"{model_path}: no model of MediaPipe's face landmarker: "
+                         f"{_first_line(error)}") from error
+    with landmarker:
         for name, path in zip(names, images, strict=True):
             if path is None:
                 continue
-            image = mp.Image.create_from_file(str(path))
-            for face in landmarker.detect(image).face_landmarks[:1]:
+            try:
+                image = mp.Image.create_from_file(str(path))
+                found = landmarker.detect(image).face_landmarks[:1]
+            except Exception as error:  # likewise on a damaged photograph
+                wrong.append(f"{path}: {_first_line(error)}")
+                continue
+            for face in found:
                 size = np.array([image.width, image.height, image.width])
                 faces[name] = np.array([[p.x, p.y, p.z] for p in face]) * size
+    leave_out(wrong, faces)
     return _method(f"MediaPipe with {model_path.name}", faces, names)
 
 
 def _method(origin: str, faces: Mapping[str, np.ndarray], names: Sequence[str]) -> Method:
-    for name, points in faces.items():
-        if len(points) not in _NUM_POINTS:
-            raise ValueError(f"{origin}: {name!r} has {len(points)} points, expected 468, or 478 "
-                             "with the irises, of MediaPipe's mesh")
-    chosen = {name: points[FLAME51] for name, points in faces.items()}
+    chosen = {name: p[FLAME51] for name, p in faces.items() if len(p) in _NUM_POINTS}
+    leave_out([f"{origin}: {name!r} has {len(p)} points, expected 468, or 478 with the irises, of "
+               "MediaPipe's mesh" for name, p in faces.items() if name not in chosen], chosen)
     return from_rows("MediaPipe", origin, chosen, names)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,6 +1,7 @@
 """Methods by the names that programs take: "aldrian", "zhao=runs/zhao_ict_ibug68", ..."""
 
 import pathlib
+from collections.abc import Callable, Sequence
 
 from deepmds_jax import topologies, weights
 from deepmds_jax.data import released
@@ -57,8 +58,38 @@ def load(text: str, dataset: Dataset, reference: Dataset | None = None) -> Metho
                          f"faces have {dataset.topology}")
     try:
         return METHODS[name](argument, dataset, reference)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise ValueError(f"{text}: {error}") from error
+
+
+def load_each(
+    texts: Sequence[str], load: Callable[[str], Method]
+) -> tuple[dict[str, Method], list[str]]:
+    """Methods by their text, and a line for each that cannot be loaded: it is left out.
+
+    A title that another method has already gets what the text says after "=" behind it.
+
+    Args:
+      texts: as `load` takes them; the same one again is not looked at.
+      load: gives the method of a text.
+
+    Raises:
+      ValueError: none can be loaded.
+    """
+    methods, left_out = {}, []
+    for text in dict.fromkeys(texts):
+        name, _, argument = text.partition("=")
+        try:
+            method = load(text)
+        except (ValueError, ImportError) as error:
+            left_out.append(f"{name}: {error}")
+            continue
+        if method.title in [other.title for other in methods.values()]:
+            method = method._replace(title=f"{method.title} ({argument or name})")
+        methods[text] = method
+    if not methods:
+        raise ValueError("no method can be run: " + ("; ".join(left_out) or "none was asked for"))
+    return methods, left_out
 
 
 def _load_deep_mds(argument: str, dataset: Dataset, reference: Dataset) -> Method:

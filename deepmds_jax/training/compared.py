@@ -90,7 +90,7 @@ def mobileface_stage(
         errors = outputs - targets
         return jnp.mean(jnp.sum(errors @ gram * errors, axis=-1))
 
-    # On CPU, XLA's convolutions take ten times as long within a loop: a step at a time.
+    # On CPU, XLA's convolutions take four times as long within a loop: a step at a time.
     return Stage("mobileface", MobileFace(num_coefficients), optax.adam(learning_rate),
                  (dense, pictured), num_faces, faces_per_step, minibatch, loss, max_chunk=1)
 

@@ -42,6 +42,18 @@ def test_one_metric_is_told_alone(tmp_path):
     assert len(list((tmp_path / "results").glob("*.json"))) == 1
 
 
+def test_a_method_that_cannot_run_is_left_out_and_told_at_the_end(tmp_path):
+    done = call("--methods=mean_shape,zhao=nowhere,mediapipe", "--num_faces=1", "--metric=mse",
+                cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.partition("left out:")[2]
+    assert "zhao: nowhere: no such file" in told
+    assert "mediapipe: expected mediapipe=PATH" in told
+    content = json.loads((tmp_path / "results" / "synthetic_ibug68_mse.json").read_text())
+    assert [row["method"] for row in content["rows"]] == ["mean shape"]
+    assert len(content["left_out"]) == 2
+
+
 def test_a_table_is_reproduced_and_what_is_left_out_is_told(tmp_path):
     done = call("--reproduce=table1", "--methods=mean_shape,zhao=nowhere", "--num_faces=20",
                 cwd=tmp_path)
@@ -62,6 +74,9 @@ def test_a_table_is_reproduced_and_what_is_left_out_is_told(tmp_path):
     (("--reproduce=table1", "--metric=mse"), "metric: no flag of --reproduce"),
     (("--reproduce=table1", "--methods=zhao=nowhere"), "no method can be run"),
     (("--metric=params", "--report=page"), "report"),
+    (("--methods=",), "no method can be run: none was asked for"),
+    (("--out=/dev/null",), "out: cannot write to /dev/null: /dev/null is no folder"),
+    (("--report=/dev/null/x", "--reproduce=all"), "/dev/null is no folder"),
 ])
 def test_bad_input_is_told_in_a_line_and_leaves_nothing(tmp_path, arguments, message):
     done = call(*arguments, cwd=tmp_path)

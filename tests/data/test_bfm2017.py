@@ -166,3 +166,26 @@ def test_two_models_raise(folder):
         bfm2017.load("ibug68", folder)
     with pytest.raises(ValueError, match="'bfm72'"):
         bfm2017.load("bfm72", folder)
+
+
+@pytest.mark.parametrize("damage", ["a third of a vertex", "a named point in two dimensions"])
+def test_a_file_whose_numbers_are_no_points_is_named(folder, damage):
+    with h5py.File(folder / NAME, "r+") as file:
+        if damage == "a third of a vertex":
+            for part in ("shape", "expression", "color"):
+                for name, size in (("mean", (601,)), ("pcaBasis", (601, 2)), ("pcaVariance", 2)):
+                    del file[f"{part}/model/{name}"]
+                    file[f"{part}/model/{name}"] = np.ones(size, np.float32)
+        else:
+            del file["metadata/landmarks/json"]
+            point = {"id": "center.nose.tip", "coordinates": [1, 2]}
+            file["metadata/landmarks/json"] = json.dumps([point])
+    with pytest.raises(ValueError, match=NAME):
+        bfm2017.load("ibug68", folder)
+
+
+def test_a_folder_in_place_of_the_landmarks_is_a_problem(folder):
+    (folder / "landmarks_68.txt").unlink()
+    (folder / "landmarks_68.txt").mkdir()
+    (problem,) = bfm2017.check(folder)
+    assert "landmarks_68.txt" in problem

@@ -79,3 +79,13 @@ def test_figure_6_draws_the_losses_on_a_logarithmic_scale():
     colours = [matplotlib.colors.to_hex(line.get_color()) for line in axis.lines]
     assert len(set(colours)) == 2
     assert [t.get_text() for t in axis.get_legend().get_texts()] == ["one", "other"]
+
+
+def test_many_methods_and_samples_without_a_prediction_can_be_drawn():
+    truth = faces(1)
+    figure = paper_figures.draw_shapes(truth, {f"m{i}": truth for i in range(12)}, TOPOLOGY)
+    assert len(figure.axes) == 13
+    means = {"whole": np.array([1.0, 2.0, 3.0]), "partly": np.array([np.nan, 2.0, 4.0])}
+    (axis,) = paper_figures.draw_samples({"MSE": means}).axes
+    dots = [np.asarray(c.get_offsets())[:, 0].tolist() for c in axis.collections]
+    assert dots == [[1, 2, 3], [2, 4]]

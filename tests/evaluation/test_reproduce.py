@@ -8,8 +8,11 @@ import scipy.io
 from PIL import Image
 
 from deepmds_jax import Config, save_params
+from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.recorded import Recordings
+from deepmds_jax.data.specs import load_spec
 from deepmds_jax.evaluation.experiments import Experiments, Setting
-from deepmds_jax.evaluation.paper import SCORES
+from deepmds_jax.evaluation.paper import SCORES, Data
 from deepmds_jax.evaluation.reproduce import ITEMS, reproduce
 from deepmds_jax.reconstruct import init_params
 
@@ -166,3 +169,28 @@ def test_no_share_of_the_trace_is_above_1(setting, tmp_path):
 def test_every_table_and_figure_of_the_paper_has_a_name():
     tables, figures = (f"table{i}" for i in range(1, 5)), (f"figure{i}" for i in range(2, 7))
     assert list(ITEMS) == [*tables, *figures]
+
+
+def test_predictions_called_like_a_network_need_no_pictures_and_none_replaces_another(tmp_path):
+    """MobileFace's own of photographs come as a file, here twice, and of some faces only."""
+    folder, rng = tmp_path / "celeba", np.random.default_rng(0)
+    points = rng.normal(size=(4, 51, 3)).astype(np.float32)
+    names = list("abcd")
+    source = Recordings(points[..., :2], points, names, [None] * 4, "flame51", "mm")
+    dataset = Dataset(load_spec("celeba"), source, folder)
+    data = Data("celeba", "flame51", "celeba")
+    texts = []
+    for sub in ("x", "y"):
+        (tmp_path / sub).mkdir()
+        np.savez(tmp_path / sub / "MobileFace.npz", **dict(zip("abc", points, strict=False)))
+        texts.append(f"external={tmp_path / sub / 'MobileFace.npz'}")
+    setting = Setting(tmp_path, runs=tmp_path, methods=(*texts, "mean_shape"))
+    experiments = Experiments(setting)
+    experiments.choose = lambda candidates: (data, dataset, ())
+    scored = experiments.score((data,), ())
+    assert next(iter(scored.methods)) == "mobileface"
+    assert len(scored.methods) == len(scored.results) == 2
+    assert [line.partition(":")[0] for line in scored.left_out] == ["mean_shape"]
+    np.testing.assert_array_equal(
+        [m.mse < 1e-9 for m in scored.results.values()],
+        [np.asarray(scored.faces.row) < 3] * 2)

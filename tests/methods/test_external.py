@@ -140,3 +140,21 @@ def test_drawn_faces_have_no_predictions(tmp_path):
 def test_unknown_frame_raises(tmp_path):
     with pytest.raises(ValueError, match=r"frame: expected one of .*'up'"):
         external(tmp_path, NAMES, "flame51", "up")
+
+
+def test_faces_that_cannot_be_used_are_left_out_one_by_one(tmp_path, warnings):
+    folder = tmp_path / "folder"
+    (folder / "b").mkdir(parents=True)
+    np.save(folder / "c.npy", POINTS[2])
+    np.save(folder / "b" / "1.npy", POINTS[1])
+    (folder / "a.npy").write_bytes(b"cut off")
+    (folder / "._c.npy").write_bytes(b"of macOS")
+    np.savez(tmp_path / "x.npz", **{"a": POINTS[0, :50], "b/1": POINTS[1], "c": POINTS[2]})
+    for path, reason in ((folder, "a.npy: cannot be read"), (tmp_path / "x.npz", "'a' has 50")):
+        warnings.clear()
+        points = external(path, NAMES, "flame51").predict(ROWS._replace(row=jnp.arange(3)))
+        np.testing.assert_allclose(points[1:], POINTS[1:], rtol=1e-6)
+        assert np.isnan(points[0]).all()
+        assert reason in warnings[0]
+        assert "1 of 3 faces" in warnings[1]
+        assert len(warnings) == 2

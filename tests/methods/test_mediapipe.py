@@ -1,7 +1,12 @@
+import importlib
+import types
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io
+from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.views import Faces
@@ -71,3 +76,50 @@ def test_another_mesh_is_named(tmp_path):
 def test_live_needs_its_model_file(tmp_path):
     with pytest.raises(ValueError, match="no such model file"):
         mediapipe_live(tmp_path / "face_landmarker.task", [None], ["a"])
+
+
+class FakeMediaPipe:
+    """What MediaPipe's landmarker does, of an "image" that is a text file."""
+
+    def __init__(self):
+        self.tasks = self.vision = self.FaceLandmarker = self.Image = self
+
+    def create_from_model_path(self, path):
+        if "cut" in path:
+            raise RuntimeError("Unable to open zip archive.\ntrace")
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def create_from_file(self, path):
+        if "damaged" in path:
+            raise RuntimeError("Image decoding failed (unknown image type): " + path)
+        return types.SimpleNamespace(width=200, height=100, empty="empty" in path)
+
+    def detect(self, image):
+        face = [types.SimpleNamespace(x=0.5, y=0.25, z=-0.1)] * 478
+        return types.SimpleNamespace(face_landmarks=[] if image.empty else [face])
+
+
+def test_live_goes_on_past_photographs_that_are_damaged_or_without_a_face(tmp_path, monkeypatch):
+    module = importlib.import_module("deepmds_jax.methods.mediapipe")
+    monkeypatch.setattr(module, "require", lambda *_, **__: FakeMediaPipe())
+    model, lines = tmp_path / "face_landmarker.task", []
+    monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
+    model.touch()
+    images = [Path("good.jpg"), Path("damaged.jpg"), Path("empty.jpg"), None]
+    points = mediapipe_live(model, images, list("abcd")).predict(all_rows(4))
+    np.testing.assert_allclose(points[0], np.tile([100, 25, -20], (51, 1)))
+    assert np.isnan(points[1:]).all()
+    assert "damaged.jpg" in lines[0]
+    assert "3 of 4 faces" in lines[1]
+    with pytest.raises(ValueError, match=r"damaged\.jpg"):
+        mediapipe_live(model, images[1:2], ["b"])
+    cut = tmp_path / "cut.task"
+    cut.touch()
+    with pytest.raises(ValueError, match=r"cut\.task.*Unable to open zip archive\.$"):
+        mediapipe_live(cut, images, list("abcd"))

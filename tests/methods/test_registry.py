@@ -106,3 +106,15 @@ def test_network_of_another_method_is_told(drawn, zhao_run):
         registry.load(f"mobileface={zhao_run}", drawn)
     with pytest.raises(ValueError, match="the network of method zhao"):
         registry.load(f"deep_mds={zhao_run}", drawn)
+
+
+def test_each_method_has_a_title_of_its_own_and_those_that_fail_are_told(drawn):
+    texts = ["aldrian", "aldrian=0.1", "aldrian", "zhao=nowhere", "hourglass"]
+    methods, left_out = registry.load_each(texts, lambda text: registry.load(text, drawn))
+    assert {text: method.title for text, method in methods.items()} == {
+        "aldrian": "Aldrian & Smith", "aldrian=0.1": "Aldrian & Smith (0.1)"}
+    assert left_out[0] == "zhao: nowhere: no such file"
+    assert "hourglass" in left_out[1]
+    assert len(left_out) == 2
+    with pytest.raises(ValueError, match="no method can be run: zhao: nowhere"):
+        registry.load_each(["zhao=nowhere"], lambda text: registry.load(text, drawn))
