@@ -132,6 +132,8 @@ def _reproduce() -> None:
     for flag in (_METRIC, _WEIGHTS, _TOPOLOGY, _REFERENCE, _REPORT):
         if flag.present:
             raise ValueError(f"{flag.name}: no flag of --reproduce")
+    if _DATASET.present and not _DATA_DIR.value:
+        raise ValueError("dataset: under --reproduce it only says whose files --data_dir holds")
     specs.load_spec(_DATASET.value)
     items = list(ITEMS) if _REPRODUCE.value == "all" else [_REPRODUCE.value]
     tell = functools.partial(print, flush=True)
@@ -160,6 +162,7 @@ def _scores(left_out: list[str]) -> list[tuple[str, list[tables.Row], tables.Row
     faces = draw_test_faces(dataset, setting, methods, left_out)
     texts, methods = list(methods), list(methods.values())
     num_faces = len(faces.x2d)
+    source = source if "deep_mds" in texts else None
     samples = draw_samples(test_key(setting.seed), num_faces)
     results = evaluate(methods, faces, topology)
     asked = [c.title for c in CRITERIA if c.field in _FIELDS[_METRIC.value]]
@@ -169,10 +172,11 @@ def _scores(left_out: list[str]) -> list[tuple[str, list[tables.Row], tables.Row
     about = {
         "methods": texts, "left_out": left_out, "weights": source, "dataset": dataset.spec.name,
         "topology": topology, "num_faces": num_faces, "seed": setting.seed,
-        "samples": describe_samples(samples, num_faces), "weights_metadata": description,
+        "samples": describe_samples(samples, num_faces),
+        "weights_metadata": description if source else {},
     }
     print(f"{about['samples']}, {dataset.spec.title}, topology {topology} "
-          f"(N = {faces.x2d.shape[-2]}), weights {source if params else 'none'}")
+          f"(N = {faces.x2d.shape[-2]}), weights {source or 'as given'}")
     found = {"": scores}
     if _METRIC.value == "all":
         found["by_pose"] = by_pose(results, faces.view)
@@ -196,8 +200,8 @@ def _write_report(
     return write_report(
         _REPORT.value,
         title=f"{', '.join(results)} on {dataset.spec.title}",
-        about={key: str(value) for key, value in about.items()
-               if value and key != "weights_metadata"},
+        about={key: "; ".join(value) if isinstance(value, list) else str(value)
+               for key, value in about.items() if value and key != "weights_metadata"},
         tables={"Scores": scores},
         metrics=results,
         faces=faces,

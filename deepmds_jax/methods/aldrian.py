@@ -64,8 +64,9 @@ def fit_shape(
       x2d: (..., N, 2) float, x right and y down, any unit.
       noise: standard deviation of a landmark coordinate about the model's, in units of the
         landmarks' root-mean-square distance to their centroid: what the detector gets wrong and
-        what the model or the affine camera cannot show. Above 0; about 1e-5 for landmarks made
-        by the model itself with an affine camera.
+        what the model or the affine camera cannot show. Above 0; for landmarks made by the model
+        itself with an affine camera about 1e-5, and 1e-7 in float64, which many modes seen from the
+        front need: their depth is told by x and y alone.
       num_iters: Gauss-Newton steps.
       expression: whether expression modes take part, with the mean and variance that
         `sample_coefficients` draws.

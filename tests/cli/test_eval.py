@@ -73,6 +73,7 @@ def test_a_table_is_reproduced_and_what_is_left_out_is_told(tmp_path):
     (("--data_dir=.",), "--dataset"),
     (("--reproduce=table1", "--metric=mse"), "metric: no flag of --reproduce"),
     (("--reproduce=table1", "--methods=zhao=nowhere"), "no method can be run"),
+    (("--reproduce=table1", "--dataset=ict"), "whose files --data_dir holds"),
     (("--metric=params", "--report=page"), "report"),
     (("--methods=",), "no method can be run: none was asked for"),
     (("--out=/dev/null",), "out: cannot write to /dev/null: /dev/null is no folder"),

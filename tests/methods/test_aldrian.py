@@ -44,6 +44,16 @@ def test_recovers_faces_of_all_modes_of_ict(shared):
     assert error(shapes, faces.points).max() < 1e-3
 
 
+def test_recovers_frontal_faces_of_all_modes_in_float64(shared):
+    """Depth is known from its correlation with x and y alone: float32 falls short of that."""
+    with jax.enable_x64(True):
+        model = ict.load("ibug68", shared / "data" / "ict_facekit")
+        model = jax.tree.map(lambda x: x.astype(jnp.float64), model)
+        faces = sample_faces(jax.random.key(1), model, FRONTAL, 8)
+        fitted = fit_shape(model, faces.x2d, noise=1e-7, num_iters=10)
+        assert error(fitted.points, faces.points).max() < 1e-3
+
+
 def test_ends_where_the_published_alternation_rests():
     model = synthetic.load("flame51")
     faces = sample_faces(jax.random.key(2), model, TURNED, 3)
