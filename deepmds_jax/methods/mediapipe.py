@@ -1,5 +1,6 @@
 """MediaPipe Face Mesh: its 468 points, cut to the 51 landmarks that the paper compares."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -74,12 +75,12 @@ def mediapipe_live(
     except Exception as error:  # MediaPipe raises many kinds on a damaged file
         raise ValueError(f"{model_path}: no model of MediaPipe's face landmarker: "
                          f"{_first_line(error)}") from error
-    with landmarker:
+    try:
         for name, path in zip(names, images, strict=True):
             if path is None:
                 continue
             try:
-                image = mp.Image.create_from_file(str(path))
+                image = _rgb(mp, path)
                 found = landmarker.detect(image).face_landmarks[:1]
             except Exception as error:  # likewise on a damaged photograph
                 wrong.append(f"{path}: {_first_line(error)}")
@@ -87,7 +88,13 @@ def mediapipe_live(
             for face in found:
                 size = np.array([image.width, image.height, image.width])
                 faces[name] = np.array([[p.x, p.y, p.z] for p in face]) * size
+    finally:
+        with contextlib.suppress(RuntimeError, ValueError):  # again what detect has raised
+            landmarker.close()
     leave_out(wrong, faces)
+    if not faces:
+        raise ValueError(f"MediaPipe with {model_path.name}: there is a face in none of the "
+                         "photographs")
     return _method(f"MediaPipe with {model_path.name}", faces, names)
 
 
@@ -100,3 +107,13 @@ def _method(origin: str, faces: Mapping[str, np.ndarray], names: Sequence[str]) 
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _rgb(mp, path):
+    """The photograph with three channels: the landmarker fails for good on a grey one."""
+    image = mp.Image.create_from_file(str(path))
+    pixels = image.numpy_view()
+    if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        return image
+    grey = pixels.reshape(image.height, image.width, -1)[:, :, :1]
+    return mp.Image(image_format=mp.ImageFormat.SRGB, data=np.repeat(grey, 3, axis=2))

@@ -79,47 +79,63 @@ def test_live_needs_its_model_file(tmp_path):
 
 
 class FakeMediaPipe:
-    """What MediaPipe's landmarker does, of an "image" that is a text file."""
+    """What MediaPipe's landmarker does, of an image that a word in its path describes."""
+
+    ImageFormat = types.SimpleNamespace(SRGB=1)
+
+    class Image:
+        def __init__(self, image_format, data, empty=False):
+            self.data, self.empty = data, empty
+            self.height, self.width = data.shape[:2]
+
+        @classmethod
+        def create_from_file(cls, path):
+            if "damaged" in path:
+                raise RuntimeError("Image decoding failed (unknown image type): " + path)
+            channels = () if "grey" in path else (3,)
+            return cls(None, np.zeros((100, 200, *channels), np.uint8), "empty" in path)
+
+        def numpy_view(self):
+            return self.data
 
     def __init__(self):
-        self.tasks = self.vision = self.FaceLandmarker = self.Image = self
+        self.tasks = self.vision = self.FaceLandmarker = self
+        self.is_open = True
 
     def create_from_model_path(self, path):
         if "cut" in path:
             raise RuntimeError("Unable to open zip archive.\ntrace")
         return self
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def create_from_file(self, path):
-        if "damaged" in path:
-            raise RuntimeError("Image decoding failed (unknown image type): " + path)
-        return types.SimpleNamespace(width=200, height=100, empty="empty" in path)
+    def close(self):
+        self.is_open = False
 
     def detect(self, image):
+        if image.data.shape != (100, 200, 3):
+            raise RuntimeError("CalculatorGraph::Run() failed: ")
         face = [types.SimpleNamespace(x=0.5, y=0.25, z=-0.1)] * 478
         return types.SimpleNamespace(face_landmarks=[] if image.empty else [face])
 
 
 def test_live_goes_on_past_photographs_that_are_damaged_or_without_a_face(tmp_path, monkeypatch):
     module = importlib.import_module("deepmds_jax.methods.mediapipe")
-    monkeypatch.setattr(module, "require", lambda *_, **__: FakeMediaPipe())
+    fake = FakeMediaPipe()
+    monkeypatch.setattr(module, "require", lambda *_, **__: fake)
     model, lines = tmp_path / "face_landmarker.task", []
     monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
     model.touch()
-    images = [Path("good.jpg"), Path("damaged.jpg"), Path("empty.jpg"), None]
-    points = mediapipe_live(model, images, list("abcd")).predict(all_rows(4))
-    np.testing.assert_allclose(points[0], np.tile([100, 25, -20], (51, 1)))
-    assert np.isnan(points[1:]).all()
+    images = [*map(Path, ("good.jpg", "grey.jpg", "damaged.jpg", "empty.jpg")), None]
+    points = mediapipe_live(model, images, list("abcde")).predict(all_rows(5))
+    np.testing.assert_allclose(points[:2], np.tile([100, 25, -20], (2, 51, 1)))
+    assert np.isnan(points[2:]).all()
     assert "damaged.jpg" in lines[0]
-    assert "3 of 4 faces" in lines[1]
+    assert "3 of 5 faces" in lines[1]
+    assert not fake.is_open
+    with pytest.raises(ValueError, match="a face in none of the photographs"):
+        mediapipe_live(model, images[3:4], ["d"])
     with pytest.raises(ValueError, match=r"damaged\.jpg"):
-        mediapipe_live(model, images[1:2], ["b"])
+        mediapipe_live(model, images[2:3], ["c"])
     cut = tmp_path / "cut.task"
     cut.touch()
     with pytest.raises(ValueError, match=r"cut\.task.*Unable to open zip archive\.$"):
-        mediapipe_live(cut, images, list("abcd"))
+        mediapipe_live(cut, images, list("abcde"))
