@@ -9,9 +9,10 @@ from importlib import metadata
 from itertools import groupby
 
 import numpy as np
-from hardware import hardware
 from matplotlib.figure import Figure
 from mds_peers import find_r_versions
+
+from deepmds_jax.evaluation.hardware import hardware
 
 OURS = "deepmds_jax"
 EQUAL = 1e-6  # a mean excess of stress-1 below this counts as the optimum

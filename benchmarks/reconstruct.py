@@ -7,11 +7,11 @@ import time
 
 import jax
 import numpy as np
-from hardware import hardware
 
 import deepmds_jax as dm
 from deepmds_jax.data import specs, synthetic
 from deepmds_jax.data.views import sample_faces
+from deepmds_jax.evaluation.hardware import hardware
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "reconstruct.json"
 REPEATS = 7

@@ -30,26 +30,13 @@ def main() -> None:
     print(f"wanted: {spec.obtain}")
     if not folder.is_dir():
         raise ValueError(f"data_dir: no folder {folder}")
-    problems = _problems(spec, folder)
+    problems = importlib.import_module(f"deepmds_jax.data.{spec.source}").check(folder)
     for problem in problems:
         print(f"problem: {problem}")
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise ValueError(f"{folder}: {count}, see above")
     print(f"{folder}: nothing is missing or damaged")
-
-
-def _problems(spec: specs.DatasetSpec, folder: pathlib.Path) -> list[str]:
-    source = importlib.import_module(f"deepmds_jax.data.{spec.source}")
-    if hasattr(source, "check"):
-        return source.check(folder)
-    found = []
-    for topology in spec.topologies:
-        try:
-            source.load(topology, folder)
-        except (FileNotFoundError, ValueError) as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))  # most files serve every topology
 
 
 def run() -> None:

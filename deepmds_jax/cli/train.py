@@ -17,7 +17,7 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.models import FEATURE_SIZES
 from deepmds_jax.reconstruct import Config
-from deepmds_jax.training import NetworkRun, Run, train, train_network
+from deepmds_jax.training import NetworkRun, Run, run_name, train, train_network
 from deepmds_jax.training.stages import PAIRS
 from deepmds_jax.weights import WEIGHTS_FILE
 from deepmds_jax.weights.networks import METHODS
@@ -73,9 +73,7 @@ def main() -> None:
     spec = specs.load_spec(_DATASET.value)
     topology = _TOPOLOGY.value or spec.topologies[0]
     folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
-    name = f"{spec.name}_{topology}"
-    name = name if method == "deep_mds" else f"{method}_{name}"
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{run_name(method, spec.name, topology)}")
     common.check_writable("workdir", workdir)
     options = {"seed": _SEED.value, "num_train": _NUM_TRAIN.value or spec.num_train,
                "learning_rate": _LEARNING_RATE.value}

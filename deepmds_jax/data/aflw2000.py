@@ -16,7 +16,8 @@ import pathlib
 
 import numpy as np
 
-from deepmds_jax.data.photographs import Photograph, check_image, gather, problems
+from deepmds_jax.data.checks import problems
+from deepmds_jax.data.photographs import Photograph, check_image, gather
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.extras import require
 

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.checks import problems
 from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.matlab import read_mat
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.extras import require
 
 NUM_VERTICES = 53490
 _MODEL = "01_MorphableModel.mat"
@@ -63,16 +64,13 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
 
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged; `landmarks_68.mat` may be missing."""
-    reads = [(_read_model, folder, (*_SHAPE, *_COLOUR, "tl")), (_read_landmarks, "bfm72", folder)]
+    reads = [
+        lambda: _read_model(folder, (*_SHAPE, *_COLOUR, "tl")),
+        lambda: _read_landmarks("bfm72", folder),
+    ]
     if (folder / _LANDMARKS["ibug68"][0]).exists():
-        reads.append((_read_landmarks, "ibug68", folder))
-    problems = []
-    for read, *what in reads:
-        try:
-            read(*what)
-        except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
-    return problems
+        reads.append(lambda: _read_landmarks("ibug68", folder))
+    return problems(reads, lambda read: read())
 
 
 def modes_at(
@@ -135,7 +133,7 @@ def _shape(
 
 def _read_model(folder: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     path = folder / _MODEL
-    content = _read(path, names)
+    content = read_mat(path, names)
     if content["shapeMU"].size != 3 * NUM_VERTICES:
         raise ValueError(f"{path}: expected 3 * {NUM_VERTICES} numbers in shapeMU, as the Basel "
                          f"Face Model 2009 has, got {content['shapeMU'].size}")
@@ -153,24 +151,9 @@ def _read_landmarks(topology: str, folder: pathlib.Path) -> np.ndarray:
     if topology not in _LANDMARKS:
         raise ValueError(f"topology: bfm has {list(_LANDMARKS)}, got {topology!r}")
     file, name = _LANDMARKS[topology]
-    vertices = _read(folder / file, (name,))[name].ravel().astype(np.int64) - 1
+    vertices = read_mat(folder / file, (name,))[name].ravel().astype(np.int64) - 1
     expected = 72 if topology == "bfm72" else 68
     if vertices.size != expected or vertices.min() < 0 or vertices.max() >= NUM_VERTICES:
         raise ValueError(f"{folder / file}: expected {expected} vertices from 1 to {NUM_VERTICES}, "
                          f"got {vertices.size} from {vertices.min() + 1} to {vertices.max() + 1}")
     return vertices[-topologies.get(topology).num_landmarks :]
-
-
-def _read(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}")
-    try:
-        content = require("scipy.io", extra="files").loadmat(path, variable_names=names)
-        arrays = {name: content[name] for name in names}
-        if not all(array.size and array.dtype.kind in "uif" for array in arrays.values()):
-            raise ValueError("one of them holds no numbers")
-    except ImportError:
-        raise
-    except Exception as error:  # scipy raises many kinds on a damaged file
-        raise ValueError(f"{path}: expected a MATLAB file with {list(names)}: {error}") from error
-    return arrays

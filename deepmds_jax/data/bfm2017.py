@@ -18,6 +18,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data import bfm
+from deepmds_jax.data.checks import problems
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.extras import require
@@ -87,18 +88,9 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
 
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged."""
-    problems = []
-    for read in (_find_model, _read_landmarks):
-        try:
-            read(folder)
-        except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
-    if not problems:
-        try:
-            _read(*_find("ibug68", folder), "ibug68")
-        except ValueError as error:
-            problems.append(str(error))
-    return problems
+    return problems((_find_model, _read_landmarks), lambda read: read(folder)) or problems(
+        ("ibug68",), lambda topology: _read(*_find(topology, folder), topology)
+    )
 
 
 def _modes(

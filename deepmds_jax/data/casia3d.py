@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax.data import flame, meshes
-from deepmds_jax.data.landmark_files import list_landmark_files
-from deepmds_jax.data.photographs import Photograph, check_image, gather, problems, read_face
+from deepmds_jax.data.checks import problems
+from deepmds_jax.data.photographs import LandmarkFiles, Photograph, check_image, gather
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.geometry.icp import icp, nearest_points
 from deepmds_jax.geometry.procrustes import procrustes
@@ -69,18 +69,16 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
             points = _landmarks_on_scan(scan, mesh, embedding, start)
         except ValueError as error:
             raise ValueError(f"{files.scans[name]}: {error}") from error
-        return Photograph(files.landmarks(name), points * flame.TO_FRAME, files.images.get(name))
+        x2d = files.landmarks.read(name, topology)
+        return Photograph(x2d, points * flame.TO_FRAME, files.images.get(name))
 
     return gather("casia3d", sorted(files.scans), read, topology)
 
 
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged; reads all of them, registers none."""
-    found = []
-    try:
-        flame.read_embedding("flame51", folder)
-    except (FileNotFoundError, ValueError) as error:
-        found.append(str(error))
+    topology = "flame51"
+    found = problems([topology], lambda name: flame.read_embedding(name, folder))
     try:
         files = _Folder(folder)
     except (FileNotFoundError, ValueError) as error:
@@ -88,7 +86,7 @@ def check(folder: pathlib.Path) -> list[str]:
 
     def read(name):
         files.shapes(name)
-        files.landmarks(name)
+        files.landmarks.read(name, topology)
         if name not in files.images:
             raise FileNotFoundError(f"no {name}.bmp anywhere in {folder}")
         check_image(files.images[name])
@@ -132,15 +130,8 @@ class _Folder:
         if not self.scans:
             raise FileNotFoundError(f"no {folder / '3D-Face-WRL' / '001' / '001-001.wrl'}, nor any "
                                     "other .wrl file in the folder")
-        if not (folder / "landmarks").is_dir():
-            raise FileNotFoundError(f"no {folder / 'landmarks'}")
+        self.landmarks = LandmarkFiles.find(folder)
         self.images = _by_name(folder, "bmp")
-        self._landmarks = {path.stem: path for path in list_landmark_files(folder / "landmarks")}
-
-    def landmarks(self, name: str) -> np.ndarray:
-        if name not in self._landmarks:
-            raise FileNotFoundError(f"no {self.folder / 'landmarks' / name}.* (no face detected?)")
-        return read_face(self._landmarks[name], "flame51")
 
     def shapes(self, name: str) -> tuple[np.ndarray, meshes.Mesh, np.ndarray]:
         """Scan (M, 3), fitted mesh, and landmarks on the scan (51, 3)."""

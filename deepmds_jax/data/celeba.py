@@ -11,8 +11,9 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data import bfm
-from deepmds_jax.data.landmark_files import list_landmark_files, read_landmarks
-from deepmds_jax.data.photographs import Photograph, check_image, gather, problems, read_face
+from deepmds_jax.data.checks import problems
+from deepmds_jax.data.landmark_files import read_landmarks
+from deepmds_jax.data.photographs import LandmarkFiles, Photograph, check_image, gather
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.extras import require
 
@@ -97,9 +98,7 @@ class _Folder:
         }
         if not self.coefficient_files:
             raise FileNotFoundError(f"no {folder / 'coefficients' / 'NAME.mat'}, .npz or .npy")
-        if not (folder / "landmarks").is_dir():
-            raise FileNotFoundError(f"no {folder / 'landmarks'}")
-        self._landmarks = {path.stem: path for path in list_landmark_files(folder / "landmarks")}
+        self._landmarks = LandmarkFiles.find(folder)
         self._five = _read_five_points(folder)
 
     def image(self, name: str) -> pathlib.Path | None:
@@ -107,22 +106,21 @@ class _Folder:
         return next((path for path in paths if path.exists()), None)
 
     def landmarks(self, name: str, topology: str) -> np.ndarray:
-        if name not in self._landmarks:
-            raise FileNotFoundError(f"no {self.folder / 'landmarks' / name}.* (no face detected?)")
-        x2d = read_face(self._landmarks[name], topology)
+        x2d = self._landmarks.read(name, topology)
         if name in self._five:
             five = self._five[name]
             off = np.linalg.norm(_five_of(x2d, topology) - five, axis=1).mean()
             eyes = np.linalg.norm(five[0] - five[1])
             if not off <= _FARTHEST * eyes:
-                raise ValueError(f"{self._landmarks[name]}: {off:.0f} pixels from the five points "
-                                 f"of CelebA, whose eyes are {eyes:.0f} apart: another face?")
+                raise ValueError(f"{self._landmarks.paths[name]}: {off:.0f} pixels from the five "
+                                 f"points of CelebA, whose eyes are {eyes:.0f} apart: another "
+                                 "face?")
         return x2d
 
     def first_topology(self) -> str:
         """That of the first landmark file which can be read."""
         numbers = {topologies.get(name).num_landmarks: name for name in TOPOLOGIES}
-        for path in self._landmarks.values():
+        for path in self._landmarks.paths.values():
             with contextlib.suppress(ValueError, KeyError):
                 return numbers[len(next(iter(read_landmarks(path).values())))]
         return TOPOLOGIES[0]

@@ -15,6 +15,7 @@ from absl import logging
 
 from deepmds_jax import files
 from deepmds_jax.data import flame, meshes
+from deepmds_jax.data.checks import problems
 from deepmds_jax.data.recorded import ShapeSet
 
 # The data set fixes no test subjects: its authors leave out one person at a time. These two are the
@@ -63,24 +64,17 @@ def load(topology: str, folder: pathlib.Path) -> ShapeSet:
 
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged; reads every mesh."""
-    problems = flame.check(folder)
+    found = flame.check(folder)
     template = None
     with contextlib.suppress(FileNotFoundError, ValueError):  # told already
         template = flame.read_mesh(folder / flame.TEMPLATE)
     try:
         paths = _find(folder)
     except FileNotFoundError as error:
-        return [*problems, str(error)]
-    try:
-        _split(folder, [_name(folder, path) for path in paths])
-    except ValueError as error:
-        problems.append(str(error))
-    for path in tqdm.tqdm(paths, desc="coma", unit="mesh", delay=5):
-        try:
-            _read_mesh(path, template)
-        except ValueError as error:
-            problems.append(str(error))
-    return problems
+        return [*found, str(error)]
+    names = [_name(folder, path) for path in paths]
+    found += problems([names], lambda names: _split(folder, names))
+    return found + problems(paths, lambda path: _read_mesh(path, template))
 
 
 def _find(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -6,6 +6,7 @@ and SciPy objects, which cannot be read without running code that they name. The
 the template is one face without modes.
 """
 
+import functools
 import pathlib
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data import meshes, pickles
+from deepmds_jax.data.checks import problems
+from deepmds_jax.data.matlab import read_mat
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.extras import require
 
 NUM_VERTICES, NUM_TRIANGLES = 5023, 9976
 TEMPLATE = "template.ply"
@@ -67,14 +69,11 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged; the 68-point embedding may be missing."""
     wanted = [t for t in _EMBEDDINGS if t == "flame51" or (folder / _EMBEDDINGS[t]).exists()]
-    problems = []
-    for read, *what in ((read_mesh, folder / TEMPLATE),
-                        *((read_embedding, topology, folder) for topology in wanted)):
-        try:
-            read(*what)
-        except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
-    return problems
+    reads = [
+        lambda: read_mesh(folder / TEMPLATE),
+        *(functools.partial(read_embedding, topology, folder) for topology in wanted),
+    ]
+    return problems(reads, lambda read: read())
 
 
 def read_mesh(path: pathlib.Path) -> meshes.Mesh:
@@ -104,7 +103,9 @@ def read_embedding(topology: str, folder: pathlib.Path) -> Embedding:
     path = folder / _EMBEDDINGS[topology]
     released = [folder / f"{name}.mat" for name in _RELEASED]
     if topology == "flame51" and not path.exists() and all(p.exists() for p in released):
-        path, (triangles, weights) = released[0], map(_read_mat, released, _RELEASED)
+        path = released[0]
+        pairs = zip(released, _RELEASED, strict=True)
+        triangles, weights = (read_mat(file, (name,))[name] for file, name in pairs)
     else:
         content = pickles.read_arrays(path)
         try:
@@ -124,13 +125,3 @@ def read_embedding(topology: str, folder: pathlib.Path) -> Embedding:
         raise ValueError(f"{path}: expected barycentric weights, not negative and with sum 1, got "
                          f"{weights.min()} to {weights.max()}")
     return Embedding(triangles, weights.astype(np.float64))
-
-
-def _read_mat(path: pathlib.Path, name: str) -> np.ndarray:
-    try:
-        content = require("scipy.io", extra="files").loadmat(path, variable_names=[name])
-        return content[name].astype(np.float64)
-    except ImportError:
-        raise
-    except Exception as error:  # scipy raises many kinds on a damaged file
-        raise ValueError(f"{path}: expected a MATLAB file with {name}: {error}") from error

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.checks import problems
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
 
@@ -100,6 +101,12 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
         jnp.zeros((0, *shape.mean.shape), jnp.float32),
         topology=topology,
     )
+
+
+def check(folder: pathlib.Path) -> list[str]:
+    """A line for every file that is missing or damaged, of those that `load` reads."""
+    found = problems(TOPOLOGIES, lambda topology: load(topology, folder))
+    return list(dict.fromkeys(found))  # the files serve both topologies
 
 
 def boundary_loops(quads: np.ndarray) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import tqdm
 from absl import logging
 
 from deepmds_jax import topologies
-from deepmds_jax.data.landmark_files import read_landmarks
+from deepmds_jax.data.landmark_files import list_landmark_files, read_landmarks
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.extras import require
 
@@ -56,15 +56,30 @@ def gather(
     return Recordings(x2d, points, tuple(faces), images, topology, "mm")
 
 
-def problems(names: Sequence[str], read: Callable[[str], object]) -> list[str]:
-    """What `read` says of each name that it cannot read, in one line each."""
-    found = []
-    for name in tqdm.tqdm(names, unit="face", delay=5):
-        try:
-            read(name)
-        except (OSError, ValueError) as error:
-            found.append(str(error))
-    return found
+class LandmarkFiles(NamedTuple):
+    """The landmarks of photographs: FOLDER/landmarks/NAME.*, one face in each.
+
+    Attributes:
+      folder: FOLDER/landmarks.
+      paths: of the files, by name.
+    """
+
+    folder: pathlib.Path
+    paths: dict[str, pathlib.Path]
+
+    @classmethod
+    def find(cls, folder: pathlib.Path) -> "LandmarkFiles":
+        """Those of a data set; FileNotFoundError if it has no such folder."""
+        folder = folder / "landmarks"
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no {folder}")
+        return cls(folder, {path.stem: path for path in list_landmark_files(folder)})
+
+    def read(self, name: str, topology: str) -> np.ndarray:
+        """See `read_face`; FileNotFoundError if there are none of that name."""
+        if name not in self.paths:
+            raise FileNotFoundError(f"no {self.folder / name}.* (no face detected?)")
+        return read_face(self.paths[name], topology)
 
 
 def read_face(path: pathlib.Path, topology: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from deepmds_jax.evaluation.paper import METHODS, Data
 from deepmds_jax.evaluation.protocol import draw_samples, evaluate
 from deepmds_jax.methods import Method, registry
 from deepmds_jax.reconstruct import Params
+from deepmds_jax.training import run_name
 from deepmds_jax.weights import networks
 
 # Test faces come from a key that no training seed gives.
@@ -63,8 +64,7 @@ class Setting:
 
     def run(self, method: str, data: Data) -> pathlib.Path:
         """The folder of the training run of a method."""
-        name = f"{data.train}_{data.topology}"
-        return self.runs / (name if method == "deep_mds" else f"{method}_{name}")
+        return self.runs / run_name(method, data.train, data.topology)
 
 
 def draw_test_faces(

@@ -1,9 +1,5 @@
 """Rows of tables 1 to 4: the paper's number beside what is measured here."""
 
-import os
-import pathlib
-import platform
-import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +10,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation.counts import parameter_rows
 from deepmds_jax.evaluation.experiments import Scored
+from deepmds_jax.evaluation.hardware import hardware
 from deepmds_jax.evaluation.paper import METHODS, PARAMETERS, ScoreTable
 from deepmds_jax.evaluation.protocol import summarize
 from deepmds_jax.evaluation.tables import Row
@@ -86,12 +83,9 @@ def cost_rows(methods: Mapping[str, Method], faces: Faces) -> list[Row]:
 
 def machine() -> str:
     """What was timed on."""
-    info = pathlib.Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    device = jax.devices()[0]
-    cpu = models[0] if models else platform.processor() or platform.machine()
-    return (f"{os.cpu_count()} cores of {cpu}" if device.platform == "cpu"
-            else f"{device.device_kind}") + f", jax {jax.__version__}"
+    here = hardware()
+    name = f"{here['cores']} cores of {here['cpu']}" if here["device"] == "cpu" else here["device"]
+    return f"{name}, jax {jax.__version__}"
 
 
 def describe_landmarks(topology: str) -> str:

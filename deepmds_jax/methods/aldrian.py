@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.views import Faces
+from deepmds_jax.data.views import Faces, size
 from deepmds_jax.geometry import centre
 from deepmds_jax.methods.method import Method
 
@@ -87,10 +87,10 @@ def fit_shape(
         mean = mean + _EXPRESSION_MEAN * model.expression.sum(axis=0)
         modes = jnp.concatenate([modes, _EXPRESSION_STD * model.expression])
     mean, modes = centre(mean), centre(modes)
-    size = _root_mean_square(mean)
-    mean, modes = mean / size, modes / size
+    unit = size(mean)
+    mean, modes = mean / unit, modes / unit
     image = centre(x2d)
-    image = image / _root_mean_square(image)[..., None, None]
+    image = image / size(image)[..., None, None]
     num_modes = modes.shape[0]
     batch = x2d.shape[:-2]
 
@@ -116,8 +116,8 @@ def fit_shape(
     camera = jnp.linalg.solve(mean.T @ mean, mean.T @ image).mT
     start = camera, jnp.zeros((*batch, num_modes), mean.dtype)
     (camera, coefficients), _ = jax.lax.scan(step, start, length=num_iters)
-    points = size * (mean + jnp.einsum("...k,knd->...nd", coefficients, modes))
-    return Fit(points, coefficients, camera / size)
+    points = unit * (mean + jnp.einsum("...k,knd->...nd", coefficients, modes))
+    return Fit(points, coefficients, camera / unit)
 
 
 def _least_squares(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -139,8 +139,3 @@ def _least_squares(a: jax.Array, b: jax.Array) -> jax.Array:
     second = jnp.linalg.cholesky(near @ near.mT)
     x = jax.scipy.linalg.cho_solve((second, True), near @ b[..., None])
     return (jax.scipy.linalg.solve_triangular(first, x, lower=True, trans="T") / norms.mT)[..., 0]
-
-
-def _root_mean_square(centred: jax.Array) -> jax.Array:
-    """(...) distance of (..., N, d) points to the origin."""
-    return jnp.sqrt(jnp.mean(jnp.sum(centred**2, axis=-1), axis=-1))

@@ -5,8 +5,17 @@ from deepmds_jax.training.train import (
     NetworkRun,
     Run,
     dissimilarity_curve,
+    run_name,
     train,
     train_network,
 )
 
-__all__ = ["NetworkRun", "Run", "dissimilarity_curve", "load_checkpoint", "train", "train_network"]
+__all__ = [
+    "NetworkRun",
+    "Run",
+    "dissimilarity_curve",
+    "load_checkpoint",
+    "run_name",
+    "train",
+    "train_network",
+]

@@ -86,6 +86,12 @@ class NetworkRun:
         topologies.get(self.topology)
 
 
+def run_name(method: str, dataset: str, topology: str) -> str:
+    """Of the folder of a run, within the folder of all."""
+    name = f"{dataset}_{topology}"
+    return name if method == "deep_mds" else f"{method}_{name}"
+
+
 def train(
     run: Run,
     dataset: Dataset,

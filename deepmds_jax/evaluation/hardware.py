@@ -1,4 +1,4 @@
-"""What the numbers of a benchmark were measured on."""
+"""What times were measured on."""
 
 import os
 import pathlib
@@ -14,5 +14,5 @@ def hardware() -> dict:
     models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     return {
         "device": jax.devices()[0].device_kind, "cores": os.cpu_count(),
-        "cpu": models[0] if models else platform.processor(),
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
     }

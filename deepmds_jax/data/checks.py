@@ -1,0 +1,19 @@
+"""Checks of a folder of files, for `bin/check`."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tqdm
+
+T = TypeVar("T")
+
+
+def problems(things: Sequence[T], read: Callable[[T], object]) -> list[str]:
+    """What `read` says of each thing that it cannot read, in one line each."""
+    found = []
+    for thing in tqdm.tqdm(things, unit="file", delay=5):
+        try:
+            read(thing)
+        except (OSError, ValueError) as error:
+            found.append(str(error))
+    return found
