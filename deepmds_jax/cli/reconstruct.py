@@ -1,14 +1,18 @@
-"""Lifts landmark files to 3D.
+"""Lifts landmark files, or the faces in photographs, to 3D.
 
   bin/reconstruct examples --image=examples
   bin/reconstruct face.pts --image=face.jpg --out=face.npz,face.obj
   bin/reconstruct landmarks/*.npy --weights=runs/ict_flame51 --out=faces.json
+  bin/reconstruct --image=face.jpg --face_model=face_landmarker.task
 
 Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .npz, .json, .csv,
 .obj and .ply, and with --image or --picture a picture. A file that cannot be read is left out and
-named at the end.
+named at the end. Without landmark files MediaPipe finds the faces in the photographs, called
+PHOTO#0, PHOTO#1, ... from left to right where there are several, and its own 3D is drawn and scored
+beside ours.
 """
 
+import collections
 import os
 import pathlib
 import sys
@@ -19,33 +23,46 @@ from absl import flags
 
 from deepmds_jax import topologies, weights
 from deepmds_jax.cli import common
+from deepmds_jax.data import face_mesh
 from deepmds_jax.data.landmark_files import list_landmark_files, read_landmarks
 from deepmds_jax.data.shape_files import check_format, write_shapes
 from deepmds_jax.evaluation import figures, tables
-from deepmds_jax.extras import require
-from deepmds_jax.geometry import place_in_image
+from deepmds_jax.evaluation.metrics import score
+from deepmds_jax.geometry import place_in_image, procrustes
 from deepmds_jax.reconstruct import Params, reconstruct_detailed
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _MAX_DRAWN = 20  # rows of a picture that can still be looked at
 
 _WEIGHTS = flags.DEFINE_string(
     "weights", None,
     "Shipped (a topology), a .safetensors file, or a training run's workdir; default: the shipped "
-    "weights for that number of landmarks.",
+    "weights for that number of landmarks; in photographs flame51, whose landmarks do not depend "
+    "on where a jaw line is taken to run.",
 )
 _OUT = flags.DEFINE_list("out", ["out/faces.npz"], "Files for the shapes; endings tell the format.")
 _IMAGE = flags.DEFINE_string(
     "image", None,
-    "The photograph, or a folder of photographs named like their landmark files; draws a picture.",
+    "The photograph, or a folder of photographs named like their landmark files; draws a picture. "
+    "Without landmark files, where to find the faces.",
 )
 _PICTURE = flags.DEFINE_string(
     "picture", None, "Picture, .png, .svg or .pdf; default with --image: the first --out as .png."
 )
 
+_FACE_MODEL = flags.DEFINE_string(
+    "face_model", None,
+    "Finds faces by MediaPipe's Face Landmarker and this model file of Google's, "
+    "face_landmarker.task; needs deepmds-jax[mediapipe].",
+)
+_FACE_MESH_PYTHON = flags.DEFINE_string(
+    "face_mesh_python", None,
+    "Finds faces by MediaPipe's old Face Mesh, whose model comes with it, run by this Python of an "
+    f"environment made by: {face_mesh.ENVIRONMENT}",
+)
+
 
 def main(paths: list[str]) -> None:
-    """Lifts the landmark files in `paths` as the flags say."""
+    """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
     for out in _OUT.value:
         check_format(out)
     picture = _PICTURE.value
@@ -53,34 +70,57 @@ def main(paths: list[str]) -> None:
         picture = pathlib.Path(_OUT.value[0]).with_suffix(".png")
     if picture is not None:
         figures.check_format(picture)
+    detector = {"model": _FACE_MODEL.value or None, "python": _FACE_MESH_PYTHON.value or None}
+    if paths or _IMAGE.value is None:
+        if any(detector.values()):
+            raise ValueError("face_model, face_mesh_python: they find faces in photographs, give "
+                             "--image and no landmark files")
+        landmarks, left_out = _read(paths)
+        params = _load_weights(landmarks)
+        topology = topologies.get(params.config.topology)
+        meshes, files = {}, None
+    else:
+        params = common.load_weights(_WEIGHTS.value or "flame51")[0]
+        topology = topologies.get(params.config.topology)
+        meshes, files, left_out = _find_faces(topology, detector)
+        landmarks = {name: mesh[:, :2] for name, mesh in meshes.items()}
 
-    landmarks, left_out = _read(paths)
-    params = _load_weights(landmarks)
-    topology = topologies.get(params.config.topology)
     landmarks = _fitting(landmarks, topology, left_out)
-    drawn = list(landmarks)[:_MAX_DRAWN] if picture is not None else []
-    photographs = _open_photographs(_find_photographs(drawn))
+    # MediaPipe's own shape has a row of its own.
+    drawn = list(landmarks)[: _MAX_DRAWN // (2 if meshes else 1)] if picture is not None else []
+    if files is None:
+        files = _find_photographs(drawn)
+    photographs = _open_photographs({n: files[n] for n in drawn if n in files}, left_out)
     faces = _lift(params, landmarks, left_out) if landmarks else {}
     if faces:
         print(tables.to_text([_summary(name, face) for name, face in faces.items()]))
+        if meshes:
+            faces = {name: face | {"mediapipe": meshes[name]} for name, face in faces.items()}
+            print("\nbeside MediaPipe's own 3D; neither is the truth, which a photograph does "
+                  "not tell:")
+            print(tables.to_text(_compare(faces, topology)))
         for out in _OUT.value:
             write_shapes(out, faces, topology)
         if picture is not None:
             shown = {name: faces[name] for name in drawn if name in faces}
             if len(shown) < len(faces):
                 print(f"the picture shows {len(shown)} of {len(faces)} faces")
+            if meshes:
+                shown, photographs = _beside_mediapipe(shown, photographs)
             figures.save_figure(figures.draw_reconstructions(shown, topology, photographs), picture)
         written = [*_OUT.value, *([str(picture)] if picture is not None else [])]
         print(f"{len(faces)} faces, weights {params.config.topology}; wrote", *written)
     if left_out:
         print("left out:", *left_out, sep="\n  ", file=sys.stderr)
+    # A landmark file is there to be lifted, but not every photograph has a face.
+    if left_out and (paths or not faces):
         sys.exit(1)
 
 
 def _read(paths: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Landmarks by face name, and a line for each file that could not be read."""
     if not paths:
-        raise ValueError("expected landmark files or folders of them, got none; "
+        raise ValueError("expected landmark files or folders of them, or --image=PHOTO, got none; "
                          "try: bin/reconstruct examples --image=examples")
     files, landmarks, left_out = [], {}, []
     for path in paths:
@@ -162,38 +202,127 @@ def _summary(name: str, face: dict[str, np.ndarray]) -> tables.Row:
     }
 
 
-def _find_photographs(names) -> dict[str, pathlib.Path]:
+def _find_faces(
+    topology: topologies.Topology, detector: dict[str, str | None]
+) -> tuple[dict[str, np.ndarray], dict[str, pathlib.Path], list[str]]:
+    """MediaPipe's 3D landmarks by face name, their photographs, and a line for each without."""
+    if topology.name not in face_mesh.TOPOLOGIES:
+        raise ValueError(f"weights: MediaPipe's mesh has the landmarks of "
+                         f"{' and '.join(face_mesh.TOPOLOGIES)}, not of {topology.name}")
+    if len([value for value in detector.values() if value]) != 1:
+        raise ValueError(
+            "image: to find faces in photographs give either --face_model=face_landmarker.task, "
+            "Google's model file, after: pip install 'deepmds-jax[mediapipe]'; or "
+            "--face_mesh_python=face_mesh/bin/python, of an environment made by: "
+            f"{face_mesh.ENVIRONMENT}"
+        )
+    try:
+        paths = face_mesh.list_photographs(_IMAGE.value)
+    except ValueError as error:
+        raise ValueError(f"image: {error}") from None
+    found, left_out = face_mesh.find_faces(paths, **detector)
+    stems = collections.Counter(path.stem for path in found)
+    meshes, files = {}, {}
+    for path, faces in found.items():
+        if not len(faces):
+            left_out.append(f"{path}: no face found")
+        for i, mesh in enumerate(faces):
+            name = path.stem if stems[path.stem] == 1 else path.name
+            name += f"#{i}" if len(faces) > 1 else ""
+            meshes[name] = face_mesh.to_landmarks(mesh, topology.name)
+            files[name] = path
+    return meshes, files, left_out
+
+
+def _compare(
+    faces: dict[str, dict[str, np.ndarray]], topology: topologies.Topology
+) -> list[tables.Row]:
+    """What can be told of our shape and MediaPipe's without the truth; docs/photographs.md."""
+    ours, theirs, placed, x2d = (
+        np.stack([face[key] for face in faces.values()]).astype(np.float32)
+        for key in ("points", "mediapipe", "image_points", "x2d")
+    )
+    eyes = [topology.landmarks.index(f"exocanthion_{side}") for side in topologies.SIDES]
+
+    def relative(offsets, shape):  # % of the shape's own distance of the outer eye corners
+        between = np.linalg.norm(shape[:, eyes[0]] - shape[:, eyes[1]], axis=-1)
+        return 100 * np.linalg.norm(offsets, axis=-1).mean(-1) / between
+
+    def asymmetry(shape):
+        mirrored = shape[:, list(topology.mirror)] * np.array([-1, 1, 1], np.float32)
+        return relative(_fit(mirrored, shape) - shape, shape)
+
+    between = jax.device_get(score(ours, theirs, topology))
+    columns = {
+        "reprojection (%)": relative(placed[..., :2] - x2d, placed),
+        "asymmetry (%)": asymmetry(ours),
+        "MediaPipe's (%)": asymmetry(theirs),
+        "difference (%)": 100 * between.nme,
+        "depth correlation": between.depth_correlation,
+        "same handedness": between.right_handed,
+    }
+    return [
+        {"face": name, **{title: column[i].item() for title, column in columns.items()}}
+        for i, name in enumerate(faces)
+    ]
+
+
+@jax.jit
+def _fit(source: jax.Array, target: jax.Array) -> jax.Array:
+    """`source` turned, scaled and moved onto `target`, never mirrored."""
+    return procrustes(source, target)(source)
+
+
+def _beside_mediapipe(
+    faces: dict[str, dict[str, np.ndarray]], photographs: dict[str, np.ndarray]
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """The faces to draw with MediaPipe's shape after each, turned and scaled onto ours."""
+    rows, images = {}, {}
+    for name, face in faces.items():
+        other = f"MediaPipe: {name}"
+        theirs = _fit(face["mediapipe"].astype(np.float32), face["points"])
+        rows |= {name: face, other: {"x2d": face["x2d"], "points": theirs}}
+        if name in photographs:
+            images |= dict.fromkeys((name, other), photographs[name])
+    return rows, images
+
+
+def _find_photographs(names: list[str]) -> dict[str, pathlib.Path]:
     """Photographs by face name: the one given, or those whose file name begins the face's."""
-    if _IMAGE.value is None:
+    if _IMAGE.value is None or not names:
         return {}
-    path = pathlib.Path(_IMAGE.value)
-    if not path.is_dir():
-        if not path.exists():
-            raise ValueError(f"image: no such file or folder: {path}")
-        return dict.fromkeys(names, path)
-    files = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
+    try:
+        files = face_mesh.list_photographs(_IMAGE.value)
+    except ValueError as error:
+        raise ValueError(f"image: {error}") from None
+    if not os.path.isdir(_IMAGE.value):
+        return dict.fromkeys(names, files[0])
     files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
-    return {
+    found = {
         name: file
         for file in files
         for name in names
         if name.startswith(file.stem) and not name[len(file.stem) :][:1].isalnum()
     }
+    without = [name for name in names if name not in found]
+    if without:
+        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
+        print(f"warning: image: none of the {len(files)} photographs in {_IMAGE.value} is named "
+              f"like {', '.join(without[:3])}{more}; drawn without", file=sys.stderr)
+    return found
 
 
-def _open_photographs(files: dict[str, pathlib.Path]) -> dict[str, np.ndarray]:
-    """RGB arrays by face name, turned as viewers show them."""
-    if not files:
-        return {}
-    image = require("PIL.Image", extra="pictures")
-    transpose = require("PIL.ImageOps", extra="pictures").exif_transpose
-    photographs = {}
-    for name, file in files.items():
+def _open_photographs(
+    files: dict[str, pathlib.Path], left_out: list[str]
+) -> dict[str, np.ndarray]:
+    """RGB arrays by face name; those that cannot be read are added to `left_out`."""
+    opened = {}
+    for file in dict.fromkeys(files.values()):
         try:
-            photographs[name] = np.asarray(transpose(image.open(file)).convert("RGB"))
-        except Exception as error:  # Pillow raises many kinds on damaged files
-            raise ValueError(f"image: cannot read {file}: {error}") from error
-    return photographs
+            opened[file] = face_mesh.read_photograph(file)
+        except ValueError as error:
+            left_out.append(str(error))
+    return {name: opened[file] for name, file in files.items() if file in opened}
 
 
 def run() -> None:

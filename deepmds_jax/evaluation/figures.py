@@ -43,9 +43,9 @@ def draw_reconstructions(
 
     Args:
       faces: face name -> its arrays: `x2d` (N, 2) landmarks, x right and y down, in pixels of the
-        image if there is one; `frontal` (N, 2), x right and y down, any unit; `points` (N, 3), head
-        frame (x right, y down, z away from the viewer), as `reconstruct` returns them. Others do
-        not matter.
+        image if there is one; `points` (N, 3), head frame (x right, y down, z away from the
+        viewer), as `reconstruct` returns them; `frontal` (N, 2), x right and y down, any unit, may
+        be missing, and its panel then is. Others do not matter.
       topology: what the N landmarks are; its edges are drawn.
       images: face name -> (height, width), (height, width, 3) or (height, width, 4), uint8 in
         0..255 or float in 0..1. A face without one gets its landmarks alone.
@@ -77,11 +77,12 @@ def draw_reconstructions(
     height = _TOP + len(faces) * (_PANEL + _GAP) + _BOTTOM
     figure = figure_module.Figure(figsize=(width, height), facecolor="white")
     for row, (name, face) in enumerate(faces.items()):
-        x2d, frontal, points = face["x2d"], face["frontal"], face["points"]
+        x2d, frontal, points = face["x2d"], face.get("frontal"), face["points"]
         image = (images or {}).get(name)
         flat = points[:, :2]
         # The frontalised landmarks have a unit of their own: show them as large as the 3D ones.
-        frontal_window = window * np.sqrt(frontal.var(0).sum() / flat.var(0).sum())
+        frontal_window = (None if frontal is None else
+                          window * np.sqrt(frontal.var(0).sum() / flat.var(0).sum()))
         image_window = _extent(x2d) * (_MARGIN if image is None else _IMAGE_MARGIN)
         panels = [
             ("image", "Landmarks", x2d, image_window, None),
@@ -94,13 +95,15 @@ def draw_reconstructions(
         _write(figure, 0.5 * _LEFT, top + 0.5 * _PANEL, _shorten(name), rotation=90)
         for column, (label, title, shown, size, distance) in enumerate(panels):
             left = _LEFT + column * (_PANEL + _GAP)
+            if row == 0:
+                _write(figure, left + 0.5 * _PANEL, 0.6 * _TOP, title)
+            if shown is None:
+                continue
             axes = _add_axes(figure, left, top, _PANEL, _PANEL, label)
             _frame(axes, shown, size)
             if label == "image" and image is not None:
                 _show_image(axes, np.asarray(image), name)
             _draw_skeleton(axes, shown, edges, points[:, 2], distance, style)
-            if row == 0:
-                _write(figure, left + 0.5 * _PANEL, 0.6 * _TOP, title)
     _draw_legend(figure, _PANEL / window, cmap)
     return figure
 
@@ -135,6 +138,8 @@ def check_format(path: str | Path) -> Path:
 def _check(name: str, face: Mapping[str, np.ndarray], num_landmarks: int) -> dict[str, np.ndarray]:
     checked = {}
     for key, num_dims in (("x2d", 2), ("frontal", 2), ("points", 3)):
+        if key == "frontal" and key not in face:
+            continue
         array, expected = np.asarray(face.get(key), np.float64), (num_landmarks, num_dims)
         if array.shape != expected:
             raise ValueError(f"{key} of '{name}': expected {expected}, got {array.shape}")

@@ -210,6 +210,17 @@ def test_real_photographs(shared, tmp_path):
         assert picture.size == tuple(np.rint(figure.get_size_inches() * 200).astype(int))
 
 
+def test_face_without_frontal_view_has_no_such_panel():
+    face = make_face()
+    bare = {key: face[key] for key in ("x2d", "points")}
+    for faces, expected in (({"a": face, "b": bare}, 1), ({"a": bare}, 0)):
+        figure = draw_reconstructions(faces, TOPOLOGY)
+        labels = [axes.get_label() for axes in figure.axes]
+        assert labels.count("frontal") == expected
+        assert labels.count("profile") == len(faces)
+        assert texts(figure).count("Frontalised") == 1
+
+
 def test_saves_whole_files(tmp_path):
     figure = draw_reconstructions({"a": make_face()}, TOPOLOGY)
     for suffix in (".png", ".svg", ".pdf"):

@@ -1,5 +1,4 @@
 import importlib
-import types
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,10 +8,11 @@ import scipy.io
 from absl import logging
 
 from deepmds_jax import topologies
+from deepmds_jax.data.face_mesh import FLAME51
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import procrustes
 from deepmds_jax.methods import mediapipe
-from deepmds_jax.methods.mediapipe import FLAME51, mediapipe_live
+from deepmds_jax.methods.mediapipe import mediapipe_live
 
 PHOTOGRAPHS = ["imgHQ00039", "imgHQ00088", "imgHQ00095", "imgHQ01148"]
 
@@ -78,64 +78,32 @@ def test_live_needs_its_model_file(tmp_path):
         mediapipe_live(tmp_path / "face_landmarker.task", [None], ["a"])
 
 
-class FakeMediaPipe:
-    """What MediaPipe's landmarker does, of an image that a word in its path describes."""
-
-    ImageFormat = types.SimpleNamespace(SRGB=1)
-
-    class Image:
-        def __init__(self, image_format, data, empty=False):
-            self.data, self.empty = data, empty
-            self.height, self.width = data.shape[:2]
-
-        @classmethod
-        def create_from_file(cls, path):
-            if "damaged" in path:
-                raise RuntimeError("Image decoding failed (unknown image type): " + path)
-            channels = () if "grey" in path else (3,)
-            return cls(None, np.zeros((100, 200, *channels), np.uint8), "empty" in path)
-
-        def numpy_view(self):
-            return self.data
-
-    def __init__(self):
-        self.tasks = self.vision = self.FaceLandmarker = self
-        self.is_open = True
-
-    def create_from_model_path(self, path):
-        if "cut" in path:
-            raise RuntimeError("Unable to open zip archive.\ntrace")
-        return self
-
-    def close(self):
-        self.is_open = False
-
-    def detect(self, image):
-        if image.data.shape != (100, 200, 3):
-            raise RuntimeError("CalculatorGraph::Run() failed: ")
-        face = [types.SimpleNamespace(x=0.5, y=0.25, z=-0.1)] * 478
-        return types.SimpleNamespace(face_landmarks=[] if image.empty else [face])
-
-
-def test_live_goes_on_past_photographs_that_are_damaged_or_without_a_face(tmp_path, monkeypatch):
+def test_live_takes_the_largest_face_and_goes_on_past_photographs_without(monkeypatch):
     module = importlib.import_module("deepmds_jax.methods.mediapipe")
-    fake = FakeMediaPipe()
-    monkeypatch.setattr(module, "require", lambda *_, **__: fake)
-    model, lines = tmp_path / "face_landmarker.task", []
+    two, none, damaged = map(Path, ("two.jpg", "none.jpg", "damaged.jpg"))
+    rng = np.random.default_rng(0)
+    small = rng.uniform(0, 50, (478, 3))
+    large = small * 3 + 200
+
+    def find_faces(paths, *, model):
+        assert model == "face_landmarker.task"
+        found = {two: np.stack([small, large]), none: np.empty((0, 468, 3))}
+        wrong = [f"{damaged}: cannot be read"] if damaged in paths else []
+        return {path: found[path] for path in paths if path != damaged}, wrong
+
+    monkeypatch.setattr(module, "find_faces", find_faces)
+    lines = []
     monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
-    model.touch()
-    images = [*map(Path, ("good.jpg", "grey.jpg", "damaged.jpg", "empty.jpg")), None]
-    points = mediapipe_live(model, images, list("abcde")).predict(all_rows(5))
-    np.testing.assert_allclose(points[:2], np.tile([100, 25, -20], (2, 51, 1)))
-    assert np.isnan(points[2:]).all()
+
+    def live(images, names):
+        return mediapipe_live("face_landmarker.task", images, names)
+
+    points = live([None, two, damaged, none], list("abcd")).predict(all_rows(4))
+    np.testing.assert_allclose(points[1], large[FLAME51], rtol=1e-6)
+    assert np.isnan(points[np.array([0, 2, 3])]).all()
     assert "damaged.jpg" in lines[0]
-    assert "3 of 5 faces" in lines[1]
-    assert not fake.is_open
+    assert "3 of 4 faces" in lines[1]
     with pytest.raises(ValueError, match="a face in none of the photographs"):
-        mediapipe_live(model, images[3:4], ["d"])
+        live([none, None], list("ab"))
     with pytest.raises(ValueError, match=r"damaged\.jpg"):
-        mediapipe_live(model, images[2:3], ["c"])
-    cut = tmp_path / "cut.task"
-    cut.touch()
-    with pytest.raises(ValueError, match=r"cut\.task.*Unable to open zip archive\.$"):
-        mediapipe_live(cut, images, list("abcde"))
+        live([damaged], ["a"])

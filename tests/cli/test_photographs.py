@@ -1,0 +1,166 @@
+"""bin/reconstruct on photographs, with a stand-in for the interpreter that runs MediaPipe."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepmds_jax.data.face_mesh import FLAME51
+from deepmds_jax.data.landmark_files import read_landmarks
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+# Finds a face where the red channel is 1 and one where it is 2, in the box of these pixels: it
+# fills the box, and its depth is half its width.
+STAND_IN = """#!{python}
+import pathlib, sys
+import numpy as np
+folder = pathlib.Path(sys.argv[3])
+found = {{}}
+for path in folder.glob("*.npy"):
+    red = np.load(path)[..., 0]
+    height, width = red.shape
+    faces = []
+    for value in (1, 2):
+        y, x = np.nonzero(red == value)
+        if len(y):
+            size = [np.ptp(x), np.ptp(y), np.ptp(x) / 2]
+            points = np.load({mesh!r}) * size + [x.min(), y.min(), 0]
+            faces.append(points / [width, height, width])
+    found[path.stem] = np.array(faces)
+np.savez(folder / "faces.npz", **found)
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """The stand-in; its mesh is the landmarks of an example, with a nose, in a unit box."""
+    folder = tmp_path_factory.mktemp("stand_in")
+    x2d = read_landmarks(EXAMPLES / "hopper.json")["hopper"][17:]
+    depth = np.abs(x2d[:, 0] - x2d[13, 0]) / np.ptp(x2d[:, 0])
+    depth[10:14] = [0, -0.1, -0.2, -0.3]
+    mesh = np.zeros((478, 3))
+    mesh[FLAME51] = np.column_stack([(x2d - x2d.min(0)) / np.ptp(x2d, axis=0), depth])
+    np.save(folder / "mesh.npy", mesh)
+    path = folder / "python"
+    path.write_text(STAND_IN.format(python=sys.executable, mesh=str(folder / "mesh.npy")))
+    path.chmod(0o755)
+    return path
+
+
+def photograph(path, *boxes, exif=None):
+    """A photograph with a face in each box (left, top, right, bottom)."""
+    pixels = np.full((300, 500, 3), 200, np.uint8)
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        pixels[top : bottom + 1, left : right + 1, 0] = i + 1
+    Image.fromarray(pixels).save(path, **({"exif": exif} if exif else {}))
+
+
+def call(*arguments, cwd):
+    command = [sys.executable, ROOT / "bin" / "reconstruct", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_faces_in_photographs_are_lifted_beside_mediapipes(tmp_path, python):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down
+    photograph(folder / "one.png", (100, 100, 300, 250), exif=turned)
+    photograph(folder / "two.png", (300, 20, 480, 160), (20, 30, 200, 170))
+    photograph(folder / "same.png", (100, 100, 300, 250))
+    photograph(folder / "same.bmp", (100, 100, 300, 250))
+    photograph(folder / "none.png")
+    (folder / "cut.jpg").write_bytes((EXAMPLES / "collins.jpg").read_bytes()[:3000])
+    done = call(f"--image={folder}", f"--face_mesh_python={python}",
+                "--out=o/f.npz,o/f.json,o/f.csv,o/f.obj,o/f.ply", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "none.png: no face found" in done.stderr
+    assert "cut.jpg: cannot be read" in done.stderr
+    found = np.load(tmp_path / "o/f.npz")
+    assert list(found["names"]) == ["one", "same.bmp", "same.png", "two#0", "two#1"]
+    assert found["topology"] == "flame51"
+    boxes = [(199, 49, 399, 199), (100, 100, 300, 250), (100, 100, 300, 250),
+             (20, 30, 200, 170), (300, 20, 480, 160)]
+    np.testing.assert_allclose(found["x2d"].min(1), [box[:2] for box in boxes], atol=1e-6)
+    np.testing.assert_allclose(found["x2d"].max(1), [box[2:] for box in boxes], atol=1e-6)
+    np.testing.assert_allclose(found["mediapipe"][..., :2], found["x2d"])
+    assert found["points"].shape == (5, 51, 3)
+    assert (found["points"][:, 13, 2] < found["points"][:, 28, 2]).all()  # nose before the eyes
+    for suffix in ("json", "csv", "obj", "ply"):
+        assert (tmp_path / "o" / f"f.{suffix}").stat().st_size > 5000
+    with open(tmp_path / "o/f.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 5 * 51
+    assert "mediapipe" in json.loads((tmp_path / "o/f.json").read_text())["faces"]["two#0"]
+    with Image.open(tmp_path / "o/f.png") as picture:
+        assert picture.size[1] > 10 * 2.2 * 200  # a row for each face, and one for MediaPipe's
+
+    summary, compared = done.stdout.split("beside MediaPipe")
+    assert "yaw (deg)" in summary
+    rows = [line.split() for line in compared.splitlines() if line.startswith(("two#", "same"))]
+    assert [row[-1] for row in rows] == ["yes"] * 4  # the same handedness
+    numbers = np.array([[float(cell) for cell in row[1:-1]] for row in rows])
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-2)  # one photograph in two formats
+    reprojection, _, _, difference, correlation = numbers.T
+    assert (reprojection > 0).all() and (reprojection < 25).all()
+    assert (difference > 1).all() and (correlation < 1).all()
+    # What the file holds gives the same: distances over the outer eyes'.
+    placed = found["image_points"][3]
+    off = np.linalg.norm(placed[:, :2] - found["x2d"][3], axis=1).mean()
+    assert numbers[2, 0] == pytest.approx(100 * off / np.linalg.norm(placed[19] - placed[28]),
+                                          rel=1e-2)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("--image=face.png",), "--face_model=face_landmarker.task, Google's model file, after: pip "
+     "install 'deepmds-jax[mediapipe]'; or --face_mesh_python="),
+    (("--image=face.png", "--face_model=a.task", "--face_mesh_python=b"), "give either"),
+    (("--image=none.png", "--face_mesh_python=STAND_IN"), "image: no such file or folder"),
+    (("--image=face.png", "--face_model=none.task"), "none.task: no such model file"),
+    (("--image=face.png", "--face_mesh_python=none"), "'mediapipe==0.10.21' 'numpy<2'"),
+    (("--image=face.png", "--face_mesh_python=STAND_IN"), "face.png: no face found"),
+    ((EXAMPLES / "hopper.json", "--image=face.png", "--face_model=a.task"), "no landmark files"),
+])
+def test_bad_input_is_told_in_a_line(tmp_path, python, arguments, message):
+    photograph(tmp_path / "face.png")
+    arguments = [str(argument).replace("STAND_IN", str(python)) for argument in arguments]
+    done = call(*arguments, "--out=out/f.npz", cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_photographs_that_fit_no_landmark_file_are_told(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    photograph(folder / "else.png")
+    (folder / "hopper.jpg").write_bytes((EXAMPLES / "hopper.jpg").read_bytes()[:3000])
+    done = call(EXAMPLES, f"--image={folder}", cwd=tmp_path)
+    assert "none of the 2 photographs in" in done.stderr
+    assert "is named like collins; drawn without" in done.stderr
+    assert "hopper.jpg: cannot be read" in done.stderr
+    assert done.returncode == 1  # that one is no whole photograph
+    assert (tmp_path / "out/faces.png").exists()
+    assert len(np.load(tmp_path / "out/faces.npz")["names"]) == 2
+
+
+def test_examples_with_mediapipe_itself(tmp_path):
+    python = os.environ.get("DEEPMDS_FACE_MESH_PYTHON")
+    if not python:
+        pytest.skip("no environment with MediaPipe's Face Mesh: DEEPMDS_FACE_MESH_PYTHON")
+    done = call(f"--image={EXAMPLES}", f"--face_mesh_python={python}", "--weights=ibug68",
+                cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out/faces.npz")
+    for name, x2d in zip(found["names"], found["x2d"], strict=True):
+        by_hand = next(iter(read_landmarks(next(EXAMPLES.glob(f"{name}.[pj][ts]*"))).values()))
+        off = np.linalg.norm(x2d - by_hand, axis=1).mean()
+        assert off < 0.06 * np.linalg.norm(by_hand[36] - by_hand[45])
