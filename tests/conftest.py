@@ -1,7 +1,16 @@
 """Shared fixtures."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
+
+# What one test process or program compiles, the others need not: most of the time goes there.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="deepmds_jax_tests_")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 import pytest

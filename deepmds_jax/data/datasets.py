@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
 from deepmds_jax.data.occlusion import visible_landmarks
 from deepmds_jax.data.recorded import Recordings, ShapeSet
 from deepmds_jax.data.rendering import render, sample_appearance
@@ -63,6 +63,29 @@ class Dataset:
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion need a model of "
                              f"the whole face, which the source {self.spec.source!r} has not")
         return _read(self.spec, lambda: module.load_dense(self.topology, self.folder))
+
+    def draw_shapes(self, key: jax.Array, num_faces: int) -> jax.Array:
+        """Training faces (num_faces, N, 3) of a model or of scans, head frame, without views.
+
+        Those of a model have lost as much of their expression as the augmentation of the spec says.
+
+        Raises:
+          ValueError: photographs have no faces for training.
+        """
+        source = self.source
+        if isinstance(source, Recordings):
+            raise ValueError(f"dataset {self.spec.name}: photographs are for testing")
+        if isinstance(source, MorphableModel):
+            shape_key, calm_key = jax.random.split(key)
+            neutral = sample_shapes(source, shape_key, num_faces)
+            if not self.spec.expression:
+                return neutral
+            expressive = sample_shapes(source, shape_key, num_faces, expression=True)
+            kept = jax.random.uniform(calm_key, (num_faces, 1, 1)) ** 2
+            kept = 1 - self.spec.augmentation.calm * (1 - kept)
+            return neutral + kept * (expressive - neutral)
+        rows = jax.random.choice(key, jnp.flatnonzero(jnp.asarray(~source.is_test)), (num_faces,))
+        return source.points[rows]
 
     def draw(
         self, key: jax.Array, num_faces: int, *, test: bool = False, images: bool = False

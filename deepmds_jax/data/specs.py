@@ -5,6 +5,7 @@ import pathlib
 import tomllib
 from typing import Any
 
+from deepmds_jax.data.augmentation import NO_AUGMENTATION, Augmentation
 from deepmds_jax.data.views import Choice, Uniform, ViewGroup
 
 # Beside the package in a clone, inside it once installed (see setup.cfg).
@@ -29,6 +30,8 @@ class DatasetSpec:
       views: groups of views; their shares sum to 1. Photographs have theirs, and none here.
       noise: of the landmark detector, see `views.add_noise`.
       occlusion: whether it is worked out which landmarks the face hides.
+      variant: of Deep-MDS, which training takes unless it is told another.
+      augmentation: of faces to train the anchored variant on.
     """
 
     name: str
@@ -43,6 +46,8 @@ class DatasetSpec:
     views: tuple[ViewGroup, ...] = ()
     noise: float = 0.0
     occlusion: bool = False
+    variant: str = "published"
+    augmentation: Augmentation = NO_AUGMENTATION
 
 
 def names() -> list[str]:
@@ -63,7 +68,11 @@ def load_spec(name: str) -> DatasetSpec:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         views = tuple(_view_group(view) for view in content.pop("views", []))
         spec = DatasetSpec(
-            name=name, views=views, topologies=tuple(content.pop("topologies")), **content
+            name=name,
+            views=views,
+            topologies=tuple(content.pop("topologies")),
+            augmentation=Augmentation(**content.pop("augmentation", {})),
+            **content,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -152,7 +152,7 @@ class Experiments:
                 self.missing[data.dataset] = str(error)
                 notes.append(f"Not here: {str(error).partition('. ')[0]}.")
                 continue
-            trained = (data.topology in weights.pretrained_names()
+            trained = (weights.published(data.topology) in weights.pretrained_names()
                        or self.setting.run("deep_mds", data).is_dir())
             if data == candidates[0] or trained:
                 if data != candidates[0]:
@@ -180,9 +180,10 @@ class Experiments:
     def _weights_note(self, data: Data) -> list[str]:
         if self.setting.run("deep_mds", data).is_dir():
             return [f"Deep-MDS has the weights of {self.setting.run('deep_mds', data)}."]
-        if data.topology not in weights.pretrained_names():
+        shipped = weights.published(data.topology)
+        if shipped not in weights.pretrained_names():
             return []
-        trained = weights.pretrained_metadata(data.topology).get("data", "other data")
+        trained = weights.pretrained_metadata(shipped).get("data", "other data")
         return [f"Deep-MDS has the shipped weights, trained on {trained}; for others: bin/train "
                 f"--dataset={data.train} --topology={data.topology}."]
 
@@ -207,7 +208,7 @@ class Experiments:
         _, _, run = self._with_run("deep_mds", data).partition("=")
         if run:
             return weights.load_params(pathlib.Path(run) / weights.WEIGHTS_FILE)
-        return weights.load_pretrained(data.topology)
+        return weights.load_pretrained(weights.published(data.topology))
 
     def load(
         self, data: Data, dataset: Dataset, texts: Sequence[str]
@@ -234,8 +235,10 @@ class Experiments:
         run = self.setting.run(text, data)
         if text in ("deep_mds", *networks.METHODS) and run.is_dir():
             return f"{text}={run}"
-        shipped = text == "deep_mds" and data.topology in weights.pretrained_names()
-        if text in ("deep_mds", *networks.METHODS) and not shipped:
+        shipped = weights.published(data.topology)
+        if text == "deep_mds" and shipped in weights.pretrained_names():
+            return f"{text}={shipped}"
+        if text in ("deep_mds", *networks.METHODS):
             raise ValueError(f"no training run {run}; bin/train --method={text} "
                              f"--dataset={data.train} --topology={data.topology}")
         if text in METHODS and text not in registry.NAMES:

@@ -185,7 +185,7 @@ def _samples_figure(experiments: Experiments) -> Page:
 def _photographs_figure(experiments: Experiments) -> Page:
     image_module = require("PIL.Image", "pictures")
     topology, landmarks, paths, notes = _photographs(experiments.setting)
-    params = weights.load_pretrained(topology)
+    params = weights.load_pretrained(weights.published(topology))
     results = {name: reconstruct_detailed(params, x2d) for name, x2d in landmarks.items()}
     faces = {name: {"x2d": landmarks[name], "frontal": np.asarray(found.frontal),
                     "points": np.asarray(found.points)} for name, found in results.items()}
@@ -263,7 +263,8 @@ def _photographs(setting: Setting):
                          f"{folder}, or the examples of the repository in {_EXAMPLES}")
     landmarks = {path.stem: np.asarray(next(iter(read_landmarks(file).values())), float)
                  for path, file in zip(images, files, strict=True)}
-    known = {topologies.get(name).num_landmarks: name for name in weights.pretrained_names()}
+    known = {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
+             if weights.published(name) in weights.pretrained_names()}
     numbers = {len(x2d) for x2d in landmarks.values()}
     if len(numbers) > 1 or not numbers <= known.keys():
         raise ValueError(f"{folder}: expected one of {sorted(known)} landmarks for each "

@@ -1,15 +1,21 @@
 """Shapes in space: normalisation, Procrustes, registration, cameras, pose. Knows nothing of MDS."""
 
-from deepmds_jax.geometry.cameras import angles_from_rotation, project, rotation_from_angles
+from deepmds_jax.geometry.cameras import (
+    angles_from_rotation,
+    project,
+    rotation_from_angles,
+    rotation_from_vector,
+)
 from deepmds_jax.geometry.icp import Registration, icp, nearest_points
 from deepmds_jax.geometry.normalization import centre, min_max, standardize
-from deepmds_jax.geometry.pose import Placement, place_in_image
+from deepmds_jax.geometry.pose import Placement, affine_rotation, place_in_image
 from deepmds_jax.geometry.procrustes import Similarity, nearest_orthogonal, procrustes
 
 __all__ = [
     "Placement",
     "Registration",
     "Similarity",
+    "affine_rotation",
     "angles_from_rotation",
     "centre",
     "icp",
@@ -20,5 +26,6 @@ __all__ = [
     "procrustes",
     "project",
     "rotation_from_angles",
+    "rotation_from_vector",
     "standardize",
 ]

@@ -27,6 +27,18 @@ def rotation_from_angles(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> j
     return about_z @ about_x @ about_y
 
 
+def rotation_from_vector(vector: jax.Array) -> jax.Array:
+    """Rotation (..., 3, 3) about the axis `vector` (..., 3) by its length in radians."""
+    square = jnp.sum(vector**2, axis=-1)[..., None, None] + 1e-12
+    angle = jnp.sqrt(square)
+    zero = jnp.zeros_like(vector[..., 0])
+    x, y, z = jnp.unstack(vector, axis=-1)
+    rows = ((zero, -z, y), (z, zero, -x), (-y, x, zero))
+    cross = jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+    turn = jnp.sin(angle) / angle * cross + (1 - jnp.cos(angle)) / square * (cross @ cross)
+    return jnp.eye(3, dtype=vector.dtype) + turn
+
+
 def angles_from_rotation(rotation: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Yaw, pitch and roll in degrees, (...) each, of (..., 3, 3); the inverse of the above.
 

@@ -10,6 +10,8 @@ from deepmds_jax.geometry.normalization import centre
 from deepmds_jax.geometry.procrustes import nearest_orthogonal
 
 _NUM_ITERS = 20
+_RIDGE = 1e-5  # of the variance of the points
+_TINY = 1e-12
 
 
 class Placement(NamedTuple):
@@ -93,6 +95,45 @@ def _place(points: jax.Array, x2d: jax.Array) -> Placement:
     return Placement(
         placed + offset[..., None, :], rotation, scale[..., 0, 0], translation, *angles
     )
+
+
+@jax.default_matmul_precision("highest")
+def affine_rotation(points: jax.Array, x2d: jax.Array, weights: jax.Array) -> jax.Array:
+    """The rotation whose first two rows are nearest to the affine camera of least squares.
+
+    In closed form, for a start: `place_in_image` gives the scaled-orthographic pose of least error.
+
+    Args:
+      points: (N, 3) or (..., N, 3) float, head frame, any unit.
+      x2d: (..., N, 2) float, image points, x right and y down.
+      weights: (..., N) not negative, of the squared errors; they sum to 1.
+
+    Returns:
+      (..., 3, 3) proper; turns head-frame column vectors into the image frame. Points on a line
+      give a finite matrix that is no rotation.
+
+    Source: Higham (1986), "Computing the polar decomposition", SIAM J. Sci. Stat. Comput. 7; the
+    root of a two by two matrix: Levinger (1980), Mathematics Magazine 53.
+    """
+    weights = weights[..., None]
+    points = points - jnp.sum(weights * points, axis=-2, keepdims=True)
+    image = x2d - jnp.sum(weights * x2d, axis=-2, keepdims=True)
+    covariance = points.mT @ (weights * points)
+    variance = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
+    ridge = _RIDGE * variance * jnp.eye(3, dtype=points.dtype)
+    affine = image.mT @ (weights * points) @ _inverse(covariance + ridge)
+    # Rows of any unit: their own size goes before squares of squares are taken.
+    affine = affine / jnp.sqrt(jnp.sum(affine**2, axis=(-2, -1), keepdims=True) + _TINY)
+    gram = affine @ affine.mT
+    a, b, d = gram[..., 0, 0], gram[..., 0, 1], gram[..., 1, 1]
+    area = jnp.cross(affine[..., 0, :], affine[..., 1, :])  # a d - b b, whose digits would cancel
+    s = jnp.sqrt(jnp.sum(area**2, axis=-1) + _TINY)
+    t = jnp.sqrt(a + d + 2 * s)
+    # Inverse of the root ((a + s, b), (b, d + s)) / t of the Gram matrix, whose determinant is s.
+    inverse = jnp.stack([jnp.stack([d + s, -b], axis=-1), jnp.stack([-b, a + s], axis=-1)], axis=-2)
+    rows = inverse / (s * t)[..., None, None] @ affine
+    last = jnp.cross(rows[..., 0, :], rows[..., 1, :])
+    return jnp.concatenate([rows, last[..., None, :]], axis=-2)
 
 
 def _rotation(affine: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from deepmds_jax.extras import require
 from deepmds_jax.mds.additive import additive_constant
+from deepmds_jax.mds.anchored import anchored
 from deepmds_jax.mds.classical import classical
 from deepmds_jax.mds.comparison import Comparison, compare_configurations
 from deepmds_jax.mds.isotonic import isotonic_regression
@@ -25,6 +26,7 @@ __all__ = [
     "ShepardDiagram",
     "Status",
     "additive_constant",
+    "anchored",
     "classical",
     "compare_configurations",
     "distances",

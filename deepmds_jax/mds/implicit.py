@@ -38,16 +38,32 @@ def implicit_change(
         return hessian(x) + gauge + jnp.mean(x, axis=0, keepdims=True)
 
     return -lax.custom_linear_solve(
-        regular, change, solve=_conjugate_gradients, symmetric=True
+        regular, change, solve=conjugate_gradients, symmetric=True
     )
 
 
-def _conjugate_gradients(product, right):
-    tolerance = (100 * jnp.finfo(right.dtype).eps) ** 2 * jnp.sum(right**2)
+def conjugate_gradients(
+    product: Callable[[jax.Array], jax.Array],
+    right: jax.Array,
+    diagonal: jax.Array | float = 1.0,
+    max_iters: int = _MAX_ITERS,
+) -> jax.Array:
+    """x of a symmetric, positive product(x) = right, to 100 roundings of its norm.
+
+    Args:
+      product: (n, k) -> (n, k), linear.
+      right: (n, k).
+      diagonal: (n, k) positive, of the product or near it: the preconditioner.
+      max_iters: most products.
+
+    Returns:
+      (n, k); where a direction of no curvature is met, what was found until then.
+    """
+    tolerance = (100 * jnp.finfo(right.dtype).eps) ** 2
 
     def iterates(state):
         _, _, _, square, curvature, count = state
-        return (square > tolerance) & (curvature > 0) & (count < _MAX_ITERS)
+        return (square > tolerance * start) & (curvature > 0) & (count < max_iters)
 
     def iterate(state):
         x, residual, direction, old, _, count = state
@@ -55,9 +71,10 @@ def _conjugate_gradients(product, right):
         curvature = jnp.sum(direction * image)
         length = jnp.where(curvature > 0, old / jnp.where(curvature > 0, curvature, 1), 0)
         x, residual = x + length * direction, residual - length * image
-        new = jnp.sum(residual**2)
-        return x, residual, residual + new / old * direction, new, curvature, count + 1
+        new = jnp.sum(residual**2 / diagonal)
+        return x, residual, residual / diagonal + new / old * direction, new, curvature, count + 1
 
-    square = jnp.sum(right**2)
-    state = jnp.zeros_like(right), right, right, square, jnp.ones_like(square), jnp.int32(0)
+    start = jnp.sum(right**2 / diagonal)
+    state = (jnp.zeros_like(right), right, right / diagonal, start, jnp.ones_like(start),
+             jnp.int32(0))
     return lax.while_loop(iterates, iterate, state)[0]

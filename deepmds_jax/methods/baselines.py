@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax.data.views import Faces
-from deepmds_jax.geometry import place_in_image
 from deepmds_jax.methods.method import Method
+from deepmds_jax.methods.observed import observed
 
 
 def mean_shape(mean: jax.Array) -> Method:
@@ -22,9 +22,4 @@ def posed_mean(mean: jax.Array) -> Method:
 
     Only depth and pose are guessed. The points are in the image frame and the landmarks' unit.
     """
-
-    def predict(faces: Faces) -> jax.Array:
-        posed = place_in_image(mean, faces.x2d).points
-        return jnp.concatenate([faces.x2d, posed[..., 2:]], axis=-1)
-
-    return Method("posed mean", predict, 0)
+    return observed(mean_shape(mean))._replace(title="posed mean")

@@ -8,4 +8,5 @@ from deepmds_jax.reconstruct import Params, reconstruct
 def deep_mds(params: Params) -> Method:
     """`reconstruct` with the given weights: ours, or the authors' from `load_released`."""
     num_params = count_deep_mds(params.autoencoder, params.dissimilarity)
-    return Method("Deep-MDS", lambda faces: reconstruct(params, faces.x2d), num_params)
+    title = "Deep-MDS" if params.config.variant == "published" else "Deep-MDS, anchored"
+    return Method(title, lambda faces: reconstruct(params, faces.x2d), num_params)

@@ -15,6 +15,7 @@ from deepmds_jax.methods.external import external
 from deepmds_jax.methods.mediapipe import mediapipe, mediapipe_live
 from deepmds_jax.methods.method import Method
 from deepmds_jax.methods.mobileface import mobileface
+from deepmds_jax.methods.observed import observed
 from deepmds_jax.methods.zhao import zhao
 from deepmds_jax.weights.networks import load_network
 
@@ -36,6 +37,7 @@ def load(text: str, dataset: Dataset, reference: Dataset | None = None) -> Metho
           `released:FOLDER`, of which MobileFace's is for the Basel Face Model 2009.
         * `aldrian`, or `aldrian=` its noise, see `aldrian.fit_shape`; by default 0.001 on faces
           drawn from a model without noise, 0.01 elsewhere.
+        * `aldrian_observed`, likewise: that fit with the observed x and y.
         * `mean_shape`, `posed_mean`.
         * `external=` a file or folder of predictions, and, if it is not "camera", a comma and its
           frame, see `external.external`.
@@ -98,7 +100,7 @@ def _load_deep_mds(argument: str, dataset: Dataset, reference: Dataset) -> Metho
     path = pathlib.Path(argument)
     if argument.startswith(_RELEASED):
         params = released.load_released(argument.removeprefix(_RELEASED), dataset.topology)
-    elif argument in topologies.TOPOLOGIES:
+    elif argument in (*topologies.TOPOLOGIES, *weights.pretrained_names()):
         params = weights.load_pretrained(argument)
     else:
         params = weights.load_params(path / weights.WEIGHTS_FILE if path.is_dir() else path)
@@ -136,6 +138,10 @@ def _load_aldrian(argument: str, dataset: Dataset, reference: Dataset) -> Method
         if not noise > 0:
             raise ValueError(f"aldrian: noise: expected a number above 0, got {argument}")
     return aldrian(_model("aldrian", reference), noise, expression=reference.spec.expression)
+
+
+def _load_aldrian_observed(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    return observed(_load_aldrian(argument, dataset, reference))
 
 
 def _load_mean_shape(argument: str, dataset: Dataset, reference: Dataset) -> Method:
@@ -176,6 +182,7 @@ METHODS = {
     "deep_mds": _load_deep_mds,
     "zhao": _load_zhao,
     "aldrian": _load_aldrian,
+    "aldrian_observed": _load_aldrian_observed,
     "mobileface": _load_mobileface,
     "mean_shape": _load_mean_shape,
     "posed_mean": _load_posed_mean,

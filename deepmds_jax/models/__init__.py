@@ -2,7 +2,9 @@
 
 from deepmds_jax.models.autoencoder import Autoencoder
 from deepmds_jax.models.dissimilarity import FEATURE_SIZES, DissimilarityNetwork, pair_features
+from deepmds_jax.models.encoder import Proposal, ShapeEncoder
 from deepmds_jax.models.mobileface import MobileFace
+from deepmds_jax.models.pairs import PairEstimate, PairNetwork
 from deepmds_jax.models.zhao import ZhaoNetwork, zhao_normalize
 
 __all__ = [
@@ -10,6 +12,10 @@ __all__ = [
     "Autoencoder",
     "DissimilarityNetwork",
     "MobileFace",
+    "PairEstimate",
+    "PairNetwork",
+    "Proposal",
+    "ShapeEncoder",
     "ZhaoNetwork",
     "pair_features",
     "zhao_normalize",

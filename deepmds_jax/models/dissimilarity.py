@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from deepmds_jax.models.layers import batch_norm, leaky_relu
 
-FEATURE_SIZES = {"paper": 6, "release": 5}
+FEATURE_SIZES = {"paper": 6, "release": 5, "identity": 6}
+_EMBEDDING = 4
 
 
 def pair_features(points: jax.Array, kind: str = "paper") -> jax.Array:
@@ -16,6 +17,7 @@ def pair_features(points: jax.Array, kind: str = "paper") -> jax.Array:
       points: (..., N, 2) float, frontal landmarks, min-max scaled.
       kind: "paper" is eq. 6: |xi - xj|, xi * xj, exp(-|xi - xj|), elementwise, 6 numbers.
         "release" is what the authors' scripts feed: xi * xj, exp(-|xi - xj|), ||xi - xj||, 5.
+        "identity" is "paper"; the network adds what it knows of the landmarks.
 
     Returns:
       (..., N, N, 6 or 5) float.
@@ -28,7 +30,7 @@ def pair_features(points: jax.Array, kind: str = "paper") -> jax.Array:
     xi, xj = points[..., :, None, :], points[..., None, :, :]
     difference, product = jnp.abs(xi - xj), xi * xj
     closeness = jnp.exp(-difference)
-    if kind == "paper":
+    if kind in ("paper", "identity"):
         return jnp.concatenate([difference, product, closeness], axis=-1)
     if kind == "release":
         square = jnp.sum(difference**2, axis=-1, keepdims=True)
@@ -48,13 +50,28 @@ class DissimilarityNetwork(nn.Module):
 
     Source: Kamyab & Azimifar (2022), section 3.2 and eq. 8; layer sizes from the release: 2,423
     trainable parameters and 202 moving statistics with its five features.
+
+    Attributes:
+      num_landmarks: 0, as published; or N, where the network is to know which landmarks it looks
+        at (ours): called on the features of all N x N pairs in order, it adds those of eq. 6 of an
+        embedding of four numbers per landmark, which it learns.
     """
+
+    num_landmarks: int = 0
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
         def hidden(x, i):
             return batch_norm(train, f"norm{i}")(leaky_relu(nn.Dense(20, name=f"dense{i}")(x)))
 
+        if self.num_landmarks:
+            shape = (self.num_landmarks, _EMBEDDING)
+            identity = self.param("identity", nn.initializers.normal(0.5), shape)
+            own = pair_features(identity).reshape(self.num_landmarks**2, -1)
+            faces = features.reshape(-1, self.num_landmarks**2, features.shape[-1])
+            own = jnp.broadcast_to(own, (*faces.shape[:-1], own.shape[-1]))
+            known = jnp.concatenate([faces, own], axis=-1)
+            features = known.reshape(*features.shape[:-1], known.shape[-1])
         second = hidden(hidden(features, 1), 2)
         fourth = hidden(hidden(second, 3), 4)
         x = hidden(jnp.concatenate([second, fourth], axis=-1), 5)

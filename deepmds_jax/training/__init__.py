@@ -2,6 +2,7 @@
 
 from deepmds_jax.training.checkpoints import load_checkpoint
 from deepmds_jax.training.train import (
+    EPOCHS,
     NetworkRun,
     Run,
     dissimilarity_curve,
@@ -11,6 +12,7 @@ from deepmds_jax.training.train import (
 )
 
 __all__ = [
+    "EPOCHS",
     "NetworkRun",
     "Run",
     "dissimilarity_curve",

@@ -87,7 +87,8 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]
         another version of this package.
     """
     trees = {}
-    for stage in ("autoencoder", "dissimilarity"):
+    anchored = (pathlib.Path(workdir) / "joint").is_dir()
+    for stage in ("joint",) if anchored else ("autoencoder", "dissimilarity"):
         folder = pathlib.Path(workdir).absolute() / stage
         manager = _open(folder, create=False) if folder.is_dir() else None
         if manager is None or manager.latest_step() is None:
@@ -102,7 +103,15 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]
         raise ValueError(f"{workdir}: the run in its checkpoints has no {lacking[0]}; it was "
                          "written by another version; train again in a new --workdir")
     config = Config(**{f.name: run[f.name] for f in dataclasses.fields(Config)})
+    if anchored:
+        trees = split_joint(trees["joint"])
     return Params(**trees, reference=jnp.asarray(weights["reference"]), config=config), run
+
+
+def split_joint(variables: Any) -> dict[str, Any]:
+    """The anchored networks, by their field of `Params`, out of those of the joint stage."""
+    both = variables["params"]
+    return {"autoencoder": {"params": both["encoder"]}, "dissimilarity": {"params": both["pairs"]}}
 
 
 def _open(folder: pathlib.Path, create: bool) -> ocp.CheckpointManager:

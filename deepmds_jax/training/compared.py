@@ -35,8 +35,8 @@ def zhao_stage(faces: Faces, learning_rate: float, faces_per_step: int = 16) -> 
     data = (zhao_normalize(faces.x2d), zhao_depths(faces))
     # Of optax' options these are Keras'.
     optimizer = optax.rmsprop(learning_rate, decay=0.9, eps=1e-7, eps_in_sqrt=False)
-    return Stage("zhao", ZhaoNetwork(num_landmarks), optimizer, data, num_faces, faces_per_step,
-                 take_rows)
+    return Stage("zhao", ZhaoNetwork(num_landmarks).apply, optimizer, data, num_faces,
+                 faces_per_step, take_rows)
 
 
 @jax.jit
@@ -91,7 +91,7 @@ def mobileface_stage(
         return jnp.mean(jnp.sum(errors @ gram * errors, axis=-1))
 
     # On CPU, XLA's convolutions take four times as long within a loop: a step at a time.
-    return Stage("mobileface", MobileFace(num_coefficients), optax.adam(learning_rate),
+    return Stage("mobileface", MobileFace(num_coefficients).apply, optax.adam(learning_rate),
                  (dense, pictured), num_faces, faces_per_step, minibatch, loss, max_chunk=1)
 
 

@@ -139,7 +139,7 @@ def _chunk_of_steps(stage, mesh):
     def loss_fn(params, statistics, inputs, targets):
         # Only networks with batch statistics behave in training unlike afterwards.
         options = {"train": True} if statistics else {}
-        outputs, statistics = stage.network.apply(
+        outputs, statistics = stage.apply(
             {"params": params, **statistics}, inputs, mutable=list(statistics), **options
         )
         return stage.loss(outputs, targets), statistics

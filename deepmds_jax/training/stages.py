@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -15,8 +14,8 @@ import optax
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import centre, min_max
 from deepmds_jax.mds import distances
-from deepmds_jax.models import Autoencoder, DissimilarityNetwork, pair_features
-from deepmds_jax.reconstruct import Params, frontalize
+from deepmds_jax.models import Autoencoder, pair_features
+from deepmds_jax.reconstruct import Params, dissimilarity_network, frontalize
 
 PAIRS = ("face", "shuffled")
 
@@ -32,14 +31,15 @@ class Stage:
 
     Attributes:
       name: of the stage and of its checkpoint folder.
-      network: the Flax module.
+      apply: (variables, inputs, mutable, and train=True where there are statistics) to outputs and
+        changed statistics, as Flax' modules do.
       optimizer: of its parameters.
       data: pytree of arrays that minibatches are made of.
       num_faces: training faces in `data`.
       faces_per_step: of these, in the order of the epoch, a step is for.
       minibatch: pure, from `data`, the (faces_per_step,) rows of the faces, and a random key of
-        the step to inputs (B, ...) and targets (B, ...) of the network.
-      loss: of (B, ...) outputs and targets, a number.
+        the step to inputs and targets of the network, pytrees of arrays (B, ...).
+      loss: of outputs and targets, a number.
       max_chunk: most steps between two looks at the loss, which are compiled into one loop.
 
     Raises:
@@ -47,13 +47,13 @@ class Stage:
     """
 
     name: str
-    network: nn.Module
+    apply: Callable[..., tuple[Any, Any]]
     optimizer: optax.GradientTransformation
     data: Any
     num_faces: int
     faces_per_step: int
-    minibatch: Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-    loss: Callable[[jax.Array, jax.Array], jax.Array] = mean_squared_error
+    minibatch: Callable[[Any, jax.Array, jax.Array], tuple[Any, Any]]
+    loss: Callable[[Any, Any], jax.Array] = mean_squared_error
     max_chunk: int = 500
 
     def __post_init__(self):
@@ -82,7 +82,7 @@ def autoencoder_stage(faces: Faces, learning_rate: float, faces_per_step: int = 
     """Any view -> x and y of the 3D landmarks, min-max scaled jointly over x, y and z (eq. 7)."""
     num_faces, num_landmarks, _ = faces.x2d.shape
     data = (min_max(centre(faces.x2d)), min_max(faces.points)[..., :2])
-    return Stage("autoencoder", Autoencoder(num_landmarks), optax.adam(learning_rate), data,
+    return Stage("autoencoder", Autoencoder(num_landmarks).apply, optax.adam(learning_rate), data,
                  num_faces, faces_per_step, take_rows)
 
 
@@ -111,5 +111,6 @@ def dissimilarity_stage(
         features = pair_features(frontal, params.config.features)
         return features[:, 0, 1], distances(points)[:, 0, 1]
 
-    return Stage("dissimilarity", DissimilarityNetwork(), optax.adam(learning_rate), data,
-                 num_faces, 1, {"face": one_face, "shuffled": shuffled}[pairs])
+    minibatch = {"face": one_face, "shuffled": shuffled}[pairs]
+    return Stage("dissimilarity", dissimilarity_network(params.config).apply,
+                 optax.adam(learning_rate), data, num_faces, 1, minibatch)

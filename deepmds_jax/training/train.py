@@ -19,12 +19,21 @@ from deepmds_jax.data.views import Faces
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import standardize
 from deepmds_jax.reconstruct import Config, Params, init_params
-from deepmds_jax.training.checkpoints import Checkpoints
+from deepmds_jax.training.anchored import (
+    CALIBRATION_FACES,
+    calibrated,
+    encoder_stage,
+    joint_stage,
+)
+from deepmds_jax.training.checkpoints import Checkpoints, split_joint
 from deepmds_jax.training.compared import mobileface_stage, zhao_stage
 from deepmds_jax.training.fit import fit, loss_curve
 from deepmds_jax.training.interrupt import deferred_interrupt
 from deepmds_jax.training.stages import PAIRS, autoencoder_stage, dissimilarity_stage
 from deepmds_jax.weights import networks
+
+# Passes over the faces in the two stages that a variant takes to be good.
+EPOCHS = {"published": (100, 4), "anchored": (60, 20)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,23 +44,29 @@ class Run:
       config: topology, features and solver options of the weights.
       seed: of initial weights, faces, views and their order.
       num_train: faces.
-      autoencoder_epochs, dissimilarity_epochs: passes over the faces.
-      learning_rate: Adam's, in both stages.
+      autoencoder_epochs, dissimilarity_epochs: passes over the faces in the first stage and in the
+        second; of the anchored variant, the encoder's, and those of both networks together.
+      learning_rate: Adam's, in both stages; the encoder of the anchored variant takes three times
+        as much, and both fall to 0.
       pairs: of a minibatch of the dissimilarity network: of one "face", or "shuffled".
+      end_to_end: whether the anchored variant's second stage learns through stress majorization.
 
     Raises:
-      ValueError: `pairs` is neither.
+      ValueError: `pairs` is neither, or shuffled where the network knows the landmarks.
     """
 
     config: Config
     seed: int = 0
     num_train: int = 20_000
-    autoencoder_epochs: int = 100
-    dissimilarity_epochs: int = 4
+    autoencoder_epochs: int = EPOCHS["published"][0]
+    dissimilarity_epochs: int = EPOCHS["published"][1]
     learning_rate: float = 1e-3
     pairs: str = "face"
+    end_to_end: bool = True
 
     def __post_init__(self):
+        if self.pairs == "shuffled" and self.config.features == "identity":
+            raise ValueError("pairs: features=identity takes all pairs of a face, got 'shuffled'")
         if self.pairs not in PAIRS:
             raise ValueError(f"pairs: expected one of {list(PAIRS)}, got {self.pairs!r}")
 
@@ -118,13 +133,21 @@ def train(
       KeyboardInterrupt: SIGINT or SIGTERM came; the run stopped where it can go on.
     """
     description = describe(run, dataset.spec)
-    init_key, faces_key, *order_keys = jax.random.split(jax.random.key(run.seed), 4)
+    init_key, faces_key, *order_keys = jax.random.split(jax.random.key(run.seed), 5)
     params = dataclasses.replace(
         init_params(run.config, init_key), reference=standardize(dataset.mean)
     )
+    beside = {"reference": params.reference}
+    save = functools.partial(weights.save_params, pathlib.Path(workdir) / weights.WEIGHTS_FILE,
+                             metadata=_as_text(description))
+    if run.config.variant == "anchored":
+        points = dataset.draw_shapes(faces_key, run.num_train)
+        with _files(workdir, description, beside, devices) as fit_stage:
+            params = _train_anchored(run, dataset, params, points, fit_stage, order_keys)
+            save(params)
+        return params
     faces = dataset.draw(faces_key, run.num_train)
     stage = autoencoder_stage(faces, run.learning_rate)
-    beside = {"reference": params.reference}
     with _files(workdir, description, beside, devices) as fit_stage:
         trained = fit_stage(stage, params.autoencoder, key=order_keys[0],
                             num_epochs=run.autoencoder_epochs)
@@ -133,9 +156,23 @@ def train(
         trained = fit_stage(stage, params.dissimilarity, key=order_keys[1],
                             num_epochs=run.dissimilarity_epochs)
         params = dataclasses.replace(params, dissimilarity=trained)
-        weights.save_params(pathlib.Path(workdir) / weights.WEIGHTS_FILE, params,
-                            _as_text(description))
+        save(params)
     return params
+
+
+def _train_anchored(run, dataset, params, points, fit_stage, keys):
+    """The encoder from the mean face on, then both networks together."""
+    faces = dataset.spec, dataset.topology, dataset.mean, points
+    mean = {**params.autoencoder["params"], "mean": params.reference}
+    stage = encoder_stage(*faces, 3 * run.learning_rate, run.autoencoder_epochs)
+    encoder = fit_stage(stage, {"params": mean}, key=keys[0], num_epochs=run.autoencoder_epochs)
+    stage = joint_stage(*faces, run.learning_rate, run.dissimilarity_epochs, run.end_to_end)
+    both = {"encoder": encoder["params"], "pairs": params.dissimilarity["params"]}
+    both = fit_stage(stage, {"params": both}, key=keys[1], num_epochs=run.dissimilarity_epochs)
+    shapes_key, views_key = jax.random.split(keys[2])
+    points = dataset.draw_shapes(shapes_key, CALIBRATION_FACES)
+    both = jax.device_get(calibrated(both, *faces[:3], points, views_key))
+    return dataclasses.replace(params, **split_joint(both))
 
 
 def train_network(

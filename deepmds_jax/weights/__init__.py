@@ -1,6 +1,7 @@
 """Weights as files: safetensors with the configuration and the credits in their metadata.
 
-The shipped weights lie beside this module, one file per topology. The networks of the compared
+The shipped weights lie beside this module: a file per topology, of the anchored variant, and one of
+the published variant, by whose side the paper's numbers are put. The networks of the compared
 methods are in `networks`.
 """
 
@@ -27,20 +28,28 @@ WEIGHTS_FILE = "weights.safetensors"  # in the folder of a training run
 
 
 def pretrained_names() -> list[str]:
-    """Topologies that weights are shipped for."""
+    """Of the shipped weights: topologies, and `published` of them."""
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
-def load_pretrained(topology: str) -> Params:
-    """Loads the shipped weights of a topology.
+def published(topology: str) -> str:
+    """Name of the weights of a topology as the paper has them, whether they are shipped or not."""
+    return f"{topology}_published"
+
+
+def load_pretrained(name: str) -> Params:
+    """Loads shipped weights.
+
+    Args:
+      name: "ibug68", "flame51": the anchored variant, trained for any face and view, see
+        docs/model_card.md; "ibug68_published", "flame51_published": the paper's variant and views.
 
     Raises:
-      ValueError: no weights are shipped for it.
+      ValueError: no weights are shipped of that name.
     """
-    if topology not in pretrained_names():
-        raise ValueError(f"topology: weights are shipped for {pretrained_names()}, "
-                         f"got {topology!r}")
-    return load_params(_FOLDER / f"{topology}.safetensors")
+    if name not in pretrained_names():
+        raise ValueError(f"name: weights are shipped for {pretrained_names()}, got {name!r}")
+    return load_params(_FOLDER / f"{name}.safetensors")
 
 
 def save_params(path: str | os.PathLike, params: Params, metadata: Mapping[str, str]) -> None:
@@ -77,9 +86,9 @@ def load_params(path: str | os.PathLike) -> Params:
     return Params(**tree, config=config)
 
 
-def pretrained_metadata(topology: str) -> dict[str, str]:
-    """The metadata of the shipped weights of a topology; see `read_metadata`."""
-    return read_metadata(_FOLDER / f"{topology}.safetensors")
+def pretrained_metadata(name: str) -> dict[str, str]:
+    """The metadata of shipped weights; see `read_metadata`."""
+    return read_metadata(_FOLDER / f"{name}.safetensors")
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:

@@ -1,0 +1,227 @@
+"""How good the shipped weights are: on ICT, on faces never seen, with noise, with holes.
+
+  python benchmarks/anchored.py --data_dir=ICT-FaceKit --topology=flame51
+
+Scores the shipped weights beside the posed mean and a linear 3DMM fit (Aldrian & Smith) with the
+observed x and y, both of the ICT model. Faces never seen: of `synthetic`, built from anthropometry;
+and, for weights of the same recipe trained here on half of ICT's identity modes and expressions,
+faces of the other half with landmarks that are defined elsewhere. Writes results/anchored_*.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from deepmds_jax import topologies, weights
+from deepmds_jax.data import specs
+from deepmds_jax.data.augmentation import augmented_faces, deform, deformation_basis
+from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.morphable_model import sample_shapes
+from deepmds_jax.data.views import Uniform, ViewGroup, add_noise, view_shapes
+from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.metrics import score
+from deepmds_jax.extras import require
+from deepmds_jax.geometry import place_in_image, procrustes, standardize
+from deepmds_jax.methods.aldrian import aldrian
+from deepmds_jax.methods.baselines import posed_mean
+from deepmds_jax.methods.observed import observed
+from deepmds_jax.reconstruct import Config, reconstruct_detailed
+from deepmds_jax.training import EPOCHS, Run, train
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+NOISES = (0, 0.5, 1, 1.5, 2, 2.5, 3)  # % of the outer eye distance
+MISSING = (0, 10, 20, 30, 40, 50)  # % of the landmarks
+_NOISE = 0.01  # of the outer eye distance, elsewhere
+_DEFINITIONS = 50  # of landmarks, on the held-out half of ICT
+_FIT_NOISE = 0.03  # what the linear fit takes for its own error: the best of 0.01, 0.03 and 0.1
+
+_DATA_DIR = flags.DEFINE_string("data_dir", "data/ict", "ICT-FaceKit.")
+_TOPOLOGY = flags.DEFINE_enum("topology", "flame51", ["flame51", "ibug68"], "Landmarks.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Of the anchored variant; default: shipped.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/half", "Training on half of ICT's modes.")
+_NUM_TEST = flags.DEFINE_integer("num_test", 5000, "Test faces of each set.", 1)
+
+
+def main(_):
+    topology, num = _TOPOLOGY.value, _NUM_TEST.value
+    params = (weights.load_params(_WEIGHTS.value) if _WEIGHTS.value
+              else weights.load_pretrained(topology))
+    folder = pathlib.Path(_DATA_DIR.value)
+    ict = open_dataset(specs.load_spec("ict_robust"), topology, folder)
+    paper = specs.load_spec("ict").views
+    model, wide = ict.source, ict.spec.views
+    keys = jax.random.split(jax.random.key(2**21), 8)
+    shapes = sample_shapes(model, keys[0], num, expression=True)
+    built = open_dataset(specs.load_spec("synthetic"), topology, folder)
+    train_half, test_half = (dataclasses.replace(ict, source=_half(model, i)) for i in (0, 1))
+    half = train(
+        Run(Config(topology, "anchored"), autoencoder_epochs=EPOCHS["anchored"][0],
+            dissimilarity_epochs=EPOCHS["anchored"][1]),
+        train_half, pathlib.Path(f"{_WORKDIR.value}_{topology}"),
+    )
+    basis = deformation_basis(model.mean)
+    mirror = topologies.get(topology).mirror
+    held_out = sample_shapes(test_half.source, keys[1], num, expression=True)
+    offsets = jnp.broadcast_to(model.mean, (_DEFINITIONS, *model.mean.shape))
+    offsets = deform(keys[2], offsets, basis, mirror, 1.0) - offsets + offsets.mean(axis=1)[:, None]
+    held_out = held_out + offsets[jnp.arange(num) % _DEFINITIONS]
+
+    def seen(points, views=wide, noise=_NOISE):
+        return _noisy(keys[4], view_shapes(keys[3], points, views), noise)
+
+    sets = {
+        "ICT, wide views": (params, model, seen(shapes)),
+        "ICT, neutral, the paper's views, no noise": (
+            params, model, seen(sample_shapes(model, keys[5], num), paper, 0.0)),
+        "ICT as in training (deformed, up to 55 % missing)": (
+            params, model, augmented_faces(keys[6], shapes, wide, 0.0, ict.spec.augmentation,
+                                           topology, basis)),
+        "synthetic, wide views": (
+            params, model, seen(sample_shapes(built.source, keys[7], num))),
+        "held-out half of ICT and offsets, by half": (half, train_half.source, seen(held_out)),
+    }
+    report = {"hardware": hardware(), "topology": topology, "num_test": num,
+              "sets": {name: _compare(*of) for name, of in sets.items()}}
+    report["noise"] = {n: _compare(params, model, seen(shapes, noise=n / 100)) for n in NOISES}
+    report["missing"] = {
+        m: _compare(params, model, seen(shapes)._replace(
+            visible=jax.random.uniform(keys[2], shapes.shape[:2]) >= m / 100))
+        for m in MISSING
+    }
+    report["yaw"] = {
+        f"{low} to {low + 20}": _compare(params, model, seen(shapes, _turned(wide, low)))
+        for low in (0, 20, 40, 60)
+    }
+    stem = RESULTS / f"anchored_{topology}"
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(_tables(report))
+    _draw(report).savefig(stem.with_suffix(".png"), dpi=130)
+    print(_tables(report))
+
+
+def _half(model, first):
+    return model.replace(identity=model.identity[first::2], expression=model.expression[first::2])
+
+
+def _turned(views, low):
+    """The views with yaw between `low` and 20 degrees more, to either side."""
+    return tuple(ViewGroup(**{**v._asdict(), "share": v.share / 2, "yaw": Uniform(*yaw)})
+                 for v in views for yaw in ((-low - 20, -low), (low, low + 20)))
+
+
+def _noisy(key, faces, noise):
+    right, left = (faces.points[:, i] for i in _eyes(faces.points.shape[1]))
+    eyes = jnp.linalg.norm(right - left, axis=-1)
+    size = jnp.linalg.norm(faces.points - faces.points.mean(axis=1, keepdims=True), axis=(-2, -1))
+    unit = eyes / size * faces.points.shape[1] ** 0.5
+    exact = faces.x2d
+    errors = add_noise(key, faces, noise).x2d - exact
+    return faces._replace(x2d=exact + unit[:, None, None] * errors)
+
+
+def _eyes(num_landmarks):
+    names = next(t for t in topologies.TOPOLOGIES.values() if t.num_landmarks == num_landmarks)
+    return [names.landmarks.index(f"exocanthion_{side}") for side in topologies.SIDES]
+
+
+def _compare(params, model, faces):
+    """Mean scores of a set of faces, and how well the standard deviations cover the errors."""
+    topology, seen = model.topology, faces.visible
+    found = _lift(params, faces.x2d, seen)
+    truth = standardize(faces.points)
+    baselines = {"posed mean": posed_mean(model.mean),
+                 "linear 3DMM, x and y observed": observed(
+                     aldrian(model, _FIT_NOISE, expression=True))}
+    points = {"encoder alone": found.proposal, "anchored": found.points}
+    for name, method in baselines.items():
+        if seen is None or name == "posed mean":
+            points[name] = _in_parts(method, faces)
+    scores = {name: score(truth, p, topology) for name, p in points.items()}
+    fit = procrustes(found.points, truth)
+    errors = fit.scale[:, None, None] * found.points
+    errors = jnp.abs(errors - (truth - fit.translation[:, None]) @ fit.rotation.mT) / found.std
+    placed = place_in_image(found.points, faces.x2d)
+    near = jnp.abs(faces.view.yaw) <= 60
+    angles = {
+        name: float(jnp.median(jnp.abs(getattr(placed, name) - getattr(faces.view, name))[near]))
+        for name in ("yaw", "pitch", "roll") if near.any()
+    }
+    return {
+        "nme": {name: float(s.nme.mean()) for name, s in scores.items()},
+        "mse": {name: float(s.mse.mean()) for name, s in scores.items()},
+        "right_handed": float(scores["anchored"].right_handed.mean()),
+        "converged": float(found.converged.mean()),
+        "iterations": float(found.num_iters.mean()),
+        "coverage": [float(jnp.mean(errors < k)) for k in (1.0, 2.0)],
+        "median_pose_error": angles,
+    }
+
+
+_lift = jax.jit(reconstruct_detailed)
+
+
+def _in_parts(method, faces):
+    """Predictions; where landmarks are missing, their x and y are the prediction's own, posed."""
+    parts = 1 + len(faces.x2d) // 250
+    split = [np.array_split(np.asarray(x), parts) for x in (faces.points, faces.x2d)]
+    predict = jax.jit(lambda points, x2d: method.predict(faces._replace(points=points, x2d=x2d)))
+    points = np.concatenate([predict(*part) for part in zip(*split, strict=True)])
+    if faces.visible is None:
+        return jnp.asarray(points)
+    hidden = place_in_image(points, faces.x2d).points
+    return jnp.where(faces.visible[..., None], points, hidden)
+
+
+def _tables(report):
+    lines = [f"{report['num_test']} faces a row, {report['topology']}; NME in % of the outer eye "
+             f"distance, alignment without reflection; 1 % noise unless it says otherwise.", ""]
+    for part, title in (("sets", "faces"), ("noise", "noise, %"), ("missing", "missing, %"),
+                        ("yaw", "yaw, degrees")):
+        names = [n for n in ("posed mean", "linear 3DMM, x and y observed", "encoder alone",
+                             "anchored") if any(n in r["nme"] for r in report[part].values())]
+        head = [title, *names, "anchored / posed mean", "within 1 and 2 std",
+                "median error of yaw, pitch, roll to 60°", "right-handed", "converged"]
+        lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for name, row in report[part].items():
+            nme = row["nme"]
+            cells = [str(name), *(f"{100 * nme[n]:.2f}" if n in nme else "" for n in names),
+                     f"{nme['anchored'] / nme['posed mean']:.3f}",
+                     " ".join(f"{c:.3f}" for c in row["coverage"]),
+                     " ".join(f"{a:.1f}" for a in row["median_pose_error"].values()),
+                     f"{row['right_handed']:.4f}", f"{row['converged']:.4f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _draw(report):
+    figure = require("matplotlib.figure", "pictures").Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    labels = {"noise": "noise of each coordinate, % of the outer eye distance",
+              "missing": "missing landmarks, %"}
+    style = {"posed mean": "C7", "encoder alone": "C0", "anchored": "C3",
+             "linear 3DMM, x and y observed": "C2"}
+    for ax, (part, label) in zip(axes, labels.items(), strict=True):
+        for name, colour in style.items():
+            rows = {float(x): r["nme"][name] for x, r in report[part].items() if name in r["nme"]}
+            if rows:
+                ax.plot(list(rows), [100 * y for y in rows.values()], "o-", color=colour,
+                        markersize=4, label=name)
+        ax.set_xlabel(label)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("NME, % of the outer eye distance")
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{report['topology']}: {report['num_test']} faces of ICT in wide views",
+                    fontsize=10)
+    return figure
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,130 @@
+"""The shape encoder: from 2D landmarks in any pose to a proposal of their 3D shape and its view."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from deepmds_jax.geometry import affine_rotation, rotation_from_vector
+
+RANK = 40  # shape modes
+WIDTH = 46  # of the dense layers
+NUM_ROUNDS = 3
+_MAX_PERSPECTIVE = 0.45  # a camera at 2.2 face sizes (10 cm from the face) is the nearest
+# Bounds that no face comes near: what is no face shall get a finite answer.
+_LEAST_FIT = 0.3  # correlation of image and projection
+_LEAST_SHRINK = 0.2
+_MAX_RESIDUAL = 1.0
+
+
+class Proposal(NamedTuple):
+    """What the encoder finds; (...) are the leading axes of the landmarks.
+
+    All points are in the unit of the mean shape (root-mean-square distance to the centroid 1) and,
+    but for `shape`, in the upright camera frame: x right, y down, z away from the viewer, turned
+    in the image so that the head's roll is 0.
+
+    Attributes:
+      shape: (..., N, 3) head frame.
+      points: (..., N, 3) the shape as it is seen.
+      observed: (..., N, 2) x and y that the image shows, freed from perspective by the depths of
+        `points`.
+      residual: (..., N, 2) image points less the projected shape; 0 where not visible.
+      rotation: (..., 3, 3) proper; turns head-frame column vectors into the upright camera frame.
+      roll: (..., 2, 2) turns image column vectors upright.
+      perspective: (...) one over the distance of the camera.
+      context: (..., WIDTH) what the encoder knows of the face.
+    """
+
+    shape: jax.Array
+    points: jax.Array
+    observed: jax.Array
+    residual: jax.Array
+    rotation: jax.Array
+    roll: jax.Array
+    perspective: jax.Array
+    context: jax.Array
+
+
+class ShapeEncoder(nn.Module):
+    """Fits a learnt linear shape model and a perspective view by learnt steps.
+
+    The start is the mean shape, in the pose of an affine camera. In every round the current shape
+    is projected; what the image shows beyond it, turned back into the head frame, goes through the
+    same small network, which answers with a step of coefficients, rotation and perspective. Scale
+    and translation follow by least squares. Turning, scaling and shifting the landmarks in the
+    image changes nothing but the view.
+
+    Called on x2d (..., N, 2), finite, and visible (..., N), 1 where a landmark is seen and 0 where
+    it is missing; returns a `Proposal`.
+
+    Source: ours, after cascaded regression of shape, Xiong & De la Torre (2013), "Supervised
+    descent method", with steps that share their weights.
+
+    Attributes:
+      num_landmarks: N; 24,094 parameters for 68, of which 204 are the mean shape.
+    """
+
+    num_landmarks: int
+
+    @nn.compact
+    def __call__(self, x2d: jax.Array, visible: jax.Array) -> Proposal:
+        size = 3 * self.num_landmarks
+        mean = self.param("mean", nn.initializers.zeros, (self.num_landmarks, 3))
+        small = nn.initializers.normal(0.05)
+        modes = self.param("modes", small, (RANK, size))
+        read = nn.Dense(WIDTH, use_bias=False, name="read")
+        hidden = nn.Dense(WIDTH, name="hidden")
+        step = nn.Dense(RANK + 4, kernel_init=nn.initializers.normal(0.015), name="step")
+
+        batch = x2d.shape[:-2]
+        weights = (visible / jnp.sum(visible, axis=-1, keepdims=True))[..., None]
+        rotation = affine_rotation(mean, x2d, weights[..., 0])
+        roll = upright(rotation)
+        rotation = jnp.concatenate([roll @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2)
+        image = x2d @ roll.mT
+        image = image - jnp.sum(weights * image, axis=-2, keepdims=True)
+        image_size = jnp.sqrt(jnp.sum(weights * image**2, axis=(-2, -1), keepdims=True))
+
+        coefficients = jnp.zeros((*batch, RANK), x2d.dtype)
+        perspective = jnp.zeros(batch, x2d.dtype)
+        for last in (False,) * NUM_ROUNDS + (True,):
+            shape = mean + (coefficients @ modes).reshape(*batch, -1, 3)
+            points = shape @ rotation.mT
+            shrink = 1 + perspective[..., None, None] * points[..., 2:]
+            shrink = jnp.maximum(shrink, _LEAST_SHRINK)
+            projected = points[..., :2] / shrink
+            middle = jnp.sum(weights * projected, axis=-2, keepdims=True)
+            projected = projected - middle
+            square = jnp.sum(weights * projected**2, axis=(-2, -1), keepdims=True) + 1e-12
+            scale = jnp.sum(weights * projected * image, axis=(-2, -1), keepdims=True) / square
+            scale = jnp.maximum(scale, _LEAST_FIT * image_size / jnp.sqrt(square))
+            residual = jnp.clip(image / scale - projected, -_MAX_RESIDUAL, _MAX_RESIDUAL)
+            residual = residual * visible[..., None]
+            if last:
+                break
+            flat = jnp.pad(residual * shrink, [(0, 0)] * (len(batch) + 1) + [(0, 1)])
+            in_head = (flat @ rotation).reshape(*batch, size)
+            spread = jnp.sum(weights * residual**2, axis=(-2, -1))
+            told = [
+                read(10 * in_head), coefficients, rotation[..., 2, :],
+                5 * perspective[..., None], 10 * jnp.sqrt(spread + 1e-8)[..., None],
+                jnp.mean(visible, axis=-1, keepdims=True),
+            ]
+            context = nn.gelu(hidden(jnp.concatenate(told, axis=-1)))
+            change = step(context)
+            coefficients = coefficients + change[..., :RANK]
+            turn = rotation_from_vector(0.3 * change[..., RANK : RANK + 3])
+            rotation = turn @ rotation
+            perspective = jnp.clip(perspective + 0.2 * change[..., -1], 0, _MAX_PERSPECTIVE)
+        observed = (image / scale + middle) * shrink
+        return Proposal(shape, points, observed, residual, rotation, roll, perspective, context)
+
+
+def upright(rotation: jax.Array) -> jax.Array:
+    """The turn (..., 2, 2) in the image after which a head of rotation (..., 3, 3) has no roll."""
+    sin, cos = -rotation[..., 0, 1], rotation[..., 1, 1]
+    norm = jnp.sqrt(sin**2 + cos**2 + 1e-12)
+    sin, cos = sin / norm, cos / norm
+    return jnp.stack([jnp.stack([cos, sin], axis=-1), jnp.stack([-sin, cos], axis=-1)], axis=-2)

@@ -1,0 +1,105 @@
+"""The pair network of the anchored variant: distances, and how sure they are."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmds_jax.models.encoder import Proposal
+
+_CODE = 10  # numbers that a landmark takes into its pairs
+_CONTEXT = 8
+_WIDTH = 16
+
+
+class PairEstimate(NamedTuple):
+    """What the pair network says, P = N (N - 1) / 2 pairs i < j in the order of `pairs`.
+
+    Attributes:
+      distances: (..., P) in the unit of the proposal.
+      std: (..., P) standard deviation of each.
+      landmark_std: (..., N, 3) that of x, y and z of each landmark in the result, in the upright
+        camera frame.
+      observed_std: (..., N) that of x and y as the image shows them.
+      trust: (4,) log of the weight that stress majorization gives the proposal's x, y and z and
+        the distances, as shares of their precisions: errors of one face go together, and their
+        precisions do not simply add up.
+    """
+
+    distances: jax.Array
+    std: jax.Array
+    landmark_std: jax.Array
+    observed_std: jax.Array
+    trust: jax.Array
+
+
+class PairNetwork(nn.Module):
+    """Estimates the 3D distance of every pair of landmarks, knowing which landmarks they are.
+
+    Each landmark has a code: where the encoder's proposal has it, what the image shows beyond
+    that, whether it is seen, and the encoder's context, through one dense layer whose bias is the
+    landmark's own (its identity). A pair sees |ci - cj|, ci * cj and exp(-|ci - cj|) of its codes,
+    the paper's features (eq. 6), and is symmetric like them; two hidden layers answer with the
+    logarithm of its distance over the proposal's, and with its precision.
+
+    Called on a `Proposal` and visible (..., N); returns a `PairEstimate`.
+
+    Source: Kamyab & Azimifar (2022), section 3.2; identity and context are ours.
+
+    Attributes:
+      num_landmarks: N; 2,306 parameters for 68.
+    """
+
+    num_landmarks: int
+
+    @nn.compact
+    def __call__(self, proposal: Proposal, visible: jax.Array) -> PairEstimate:
+        identity = self.param("identity", nn.initializers.normal(0.5), (self.num_landmarks, _CODE))
+        bias = self.param("landmarks", _precisions, (self.num_landmarks, 4))
+        context = nn.Dense(_CONTEXT, use_bias=False, name="context")(proposal.context)
+        context = jnp.broadcast_to(context[..., None, :], (*visible.shape, _CONTEXT))
+        local = [proposal.points, 10 * proposal.residual, visible[..., None], context]
+        local = nn.Dense(_CODE, use_bias=False, name="code")(jnp.concatenate(local, axis=-1))
+        code = nn.gelu(local + identity)
+
+        i, j = pairs(self.num_landmarks)
+        difference = jnp.abs(code[..., i, :] - code[..., j, :])
+        features = [difference, code[..., i, :] * code[..., j, :], jnp.exp(-difference)]
+        x = nn.gelu(nn.Dense(_WIDTH, name="dense1")(jnp.concatenate(features, axis=-1)))
+        x = nn.gelu(nn.Dense(_WIDTH, name="dense2")(x))
+        last = nn.initializers.normal(0.025)
+        x = nn.Dense(2, kernel_init=last, name="dense3")(x)
+        apart = proposal.points[..., i, :] - proposal.points[..., j, :]
+        proposed = jnp.sqrt(jnp.sum(apart**2, axis=-1) + 1e-8)
+        spread = nn.Dense(4, use_bias=False, kernel_init=last, name="head")(code) + bias
+        spread = jnp.exp(-spread)
+        return PairEstimate(
+            proposed * jnp.exp(0.1 * x[..., 0]), jnp.exp(-3 - x[..., 1]), spread[..., :3],
+            spread[..., 3], self.param("trust", _trust, (4,)),
+        )
+
+
+def pairs(num_landmarks: int) -> tuple[np.ndarray, np.ndarray]:
+    """The indices i < j of all pairs, row after row."""
+    return np.triu_indices(num_landmarks, 1)
+
+
+def as_matrix(values: jax.Array, num_landmarks: int) -> jax.Array:
+    """Symmetric (..., N, N) with a zero diagonal from values (..., P) of the pairs i < j."""
+    i, j = pairs(num_landmarks)
+    place = np.zeros((num_landmarks, num_landmarks), np.int32)
+    place[i, j] = place[j, i] = np.arange(len(i))
+    off_diagonal = 1 - np.eye(num_landmarks)
+    return values[..., place] * jnp.asarray(off_diagonal, values.dtype)
+
+
+def _precisions(key, shape, dtype=jnp.float32):
+    del key
+    return jnp.broadcast_to(jnp.array([3.0, 3.0, 2.5, 3.5], dtype), shape)
+
+
+def _trust(key, shape, dtype=jnp.float32):
+    del key, shape
+    return jnp.array([-1.0, -1.0, -1.0, -2.0], dtype)

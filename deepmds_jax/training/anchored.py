@@ -1,0 +1,211 @@
+"""Training of the anchored variant: the encoder alone, then both networks."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from deepmds_jax import anchored
+from deepmds_jax.data.augmentation import augmented_faces, deformation_basis
+from deepmds_jax.data.specs import DatasetSpec
+from deepmds_jax.data.views import size
+from deepmds_jax.geometry import centre, procrustes, rotation_from_angles, standardize
+from deepmds_jax.models import Proposal, ShapeEncoder
+from deepmds_jax.models.pairs import pairs
+from deepmds_jax.training.stages import Stage
+
+ENCODER_FACES, JOINT_FACES = 256, 64  # of a step
+CALIBRATION_FACES = 4096
+_SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # near enough for a gradient
+_POSE, _RESULT, _LIKELIHOOD = 0.1, 2.0, 0.01  # weights of the parts of the loss
+
+
+class Truth(NamedTuple):
+    """What the networks should answer.
+
+    Attributes:
+      points: (B, N, 3) head frame, root-mean-square distance to the centroid 1.
+      posed: (B, N, 3) those, turned and scaled as they fit the mean face.
+      rotation: (B, 3, 3) of the view.
+      perspective: (B,) of the view, as `Proposal` has it.
+    """
+
+    points: jax.Array
+    posed: jax.Array
+    rotation: jax.Array
+    perspective: jax.Array
+
+
+def encoder_stage(
+    spec: DatasetSpec,
+    topology: str,
+    mean: jax.Array,
+    points: jax.Array,
+    learning_rate: float,
+    num_epochs: int,
+) -> Stage:
+    """Landmarks in any view -> shape and view: the mean distance of the landmarks, and the pose's.
+
+    Every step draws views, deformations, noise and missing landmarks of its faces anew.
+
+    Args:
+      spec: the views, noise and augmentation.
+      topology: name.
+      mean: (N, 3) the mean face.
+      points: (F, N, 3) the training faces, head frame.
+      learning_rate: Adam's at first; it falls to 0 along a cosine.
+      num_epochs: passes over the faces.
+    """
+    network = ShapeEncoder(points.shape[1])
+
+    def apply(variables, inputs, mutable):
+        del mutable
+        return network.apply(variables, *inputs), {}
+
+    optimizer = _optimizer(learning_rate, len(points), num_epochs, ENCODER_FACES)
+    data = points, standardize(mean), deformation_basis(mean)
+    return Stage("encoder", apply, optimizer, data, len(points), ENCODER_FACES,
+                 _minibatch(spec, topology), _proposal_error)
+
+
+def joint_stage(
+    spec: DatasetSpec,
+    topology: str,
+    mean: jax.Array,
+    points: jax.Array,
+    learning_rate: float,
+    num_epochs: int,
+    end_to_end: bool = True,
+) -> Stage:
+    """Landmarks in any view -> shape, through encoder, pair network and stress majorization.
+
+    The variables are `{"params": {"encoder": ..., "pairs": ...}}`. End to end, the mean distance
+    of the landmarks after stress majorization is minimised, through the equation that it solves,
+    and the standard deviations are the likeliest for the errors left. Otherwise nothing comes back
+    from there: distances and standard deviations are the likeliest for the proposal's errors. Both
+    ways the encoder's own error stays part of the loss.
+
+    Args:
+      end_to_end: see above.
+      spec, topology, mean, points, learning_rate, num_epochs: see `encoder_stage`.
+    """
+    i, j = pairs(points.shape[1])
+
+    def apply(variables, inputs, mutable):
+        del mutable
+        encoder, pair_network = ({"params": variables["params"][k]} for k in ("encoder", "pairs"))
+        return anchored.lift(encoder, pair_network, *inputs, **_SOLVER), {}
+
+    def error(lift, truth):
+        proposal, estimate, embedded = lift
+        result = embedded.embedding if end_to_end else jax.lax.stop_gradient(proposal.points)
+        result, true = _aligned(result, truth.points)
+        apart = jnp.sqrt(jnp.sum((true[:, i] - true[:, j]) ** 2, axis=-1))
+        losses = _proposal_error(proposal, truth)
+        losses += _LIKELIHOOD * _surprise(apart - estimate.distances, estimate.std)
+        errors = jax.lax.stop_gradient(result - true)
+        losses += _LIKELIHOOD * _surprise(errors, estimate.landmark_std)
+        if end_to_end:
+            return losses + _RESULT * jnp.mean(_length(result - true))
+        seen = jax.lax.stop_gradient(proposal.observed) - true[..., :2]
+        return losses + _LIKELIHOOD * _surprise(seen, estimate.observed_std[..., None])
+
+    optimizer = _optimizer(learning_rate, len(points), num_epochs, JOINT_FACES)
+    data = points, standardize(mean), deformation_basis(mean)
+    return Stage("joint", apply, optimizer, data, len(points), JOINT_FACES,
+                 _minibatch(spec, topology), error)
+
+
+def calibrated(
+    variables: Any,
+    spec: DatasetSpec,
+    topology: str,
+    mean: jax.Array,
+    points: jax.Array,
+    key: jax.Array,
+) -> Any:
+    """Variables of the joint stage whose standard deviations cover 68.3 % of the errors, per axis.
+
+    Likelihood makes them as large as the errors' root mean square, which a few large errors decide.
+    What the anchors weigh stays as it was.
+
+    Args:
+      variables: trained by `joint_stage`.
+      spec, topology, mean: see `encoder_stage`.
+      points: (F, N, 3) faces that were not trained on, head frame.
+      key: of their views.
+    """
+    data = points, standardize(mean), deformation_basis(mean)
+    params = jax.tree.map(jnp.asarray, variables["params"])
+
+    @jax.jit
+    def factors(params, data):
+        inputs, truth = _minibatch(spec, topology)(data, jnp.arange(len(points)), key)
+        found = anchored.lift(*({"params": params[k]} for k in ("encoder", "pairs")), *inputs)
+        result, true = _aligned(found.embedded.embedding, truth.points)
+        surprise = jnp.abs(result - true) / found.estimate.landmark_std
+        return jnp.log(jnp.quantile(surprise, 0.6827, axis=(0, 1)))
+
+    larger = factors(params, data)
+    networks = params["pairs"]
+    networks = {
+        **networks,
+        "landmarks": networks["landmarks"].at[:, :3].add(-larger),
+        "trust": networks["trust"].at[:3].add(2 * larger),
+    }
+    return {"params": {**params, "pairs": networks}}
+
+
+def _optimizer(learning_rate, num_faces, num_epochs, faces_per_step):
+    num_steps = max(num_faces // faces_per_step * num_epochs, 1)
+    schedule = optax.cosine_decay_schedule(learning_rate, num_steps)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
+def _minibatch(spec, topology):
+    def minibatch(data, rows, key):
+        points, mean, basis = data
+        faces = augmented_faces(key, points[rows], spec.views, spec.noise, spec.augmentation,
+                                topology, basis)
+        view = faces.view
+        radius = jnp.sqrt(jnp.max(jnp.sum(centre(faces.points) ** 2, axis=-1), axis=-1))
+        perspective = jnp.tan(jnp.deg2rad(view.field_of_view) / 2) / radius * size(faces.points)
+        truth = Truth(
+            standardize(faces.points),
+            procrustes(faces.points, mean)(faces.points),
+            rotation_from_angles(view.yaw, view.pitch, view.roll),
+            perspective,
+        )
+        return (centre(faces.x2d), faces.visible.astype(faces.x2d.dtype)), truth
+
+    return minibatch
+
+
+def _proposal_error(proposal: Proposal, truth: Truth) -> jax.Array:
+    roll = proposal.roll.mT
+    rotation = proposal.rotation
+    rotation = jnp.concatenate([roll @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2)
+    turn = jnp.sqrt(jnp.sum((rotation - truth.rotation) ** 2, axis=(-2, -1)) + 1e-6)
+    perspective = jnp.abs(proposal.perspective - truth.perspective)
+    shape = jnp.mean(_length(proposal.shape - truth.posed))
+    return shape + _POSE * (jnp.mean(turn) + jnp.mean(perspective))
+
+
+def _aligned(result: jax.Array, truth: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The result in the scale of the truth, and the truth in the frame of the result.
+
+    The similarity is the best one, so it needs no derivative: to first order it changes nothing.
+    """
+    fit = jax.tree.map(jax.lax.stop_gradient, procrustes(result, truth))
+    return (fit.scale[:, None, None] * result,
+            (truth - fit.translation[:, None, :]) @ fit.rotation.mT)
+
+
+def _surprise(errors: jax.Array, std: jax.Array) -> jax.Array:
+    """Mean negative log likelihood of normal errors, but for a constant."""
+    return jnp.mean(jnp.log(std) + (errors / std) ** 2 / 2)
+
+
+def _length(vectors: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(vectors**2, axis=-1) + 1e-6)

@@ -1,0 +1,195 @@
+"""The networks of the anchored variant: what their answers may and may not depend on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmds_jax import Config, topologies
+from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data.views import sample_faces
+from deepmds_jax.geometry import centre, standardize
+from deepmds_jax.models import PairNetwork, ShapeEncoder
+from deepmds_jax.models.pairs import as_matrix, pairs
+from deepmds_jax.reconstruct import init_params
+
+N = 51
+
+
+def size(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def random_like(tree, seed, scale):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda x: x + jnp.asarray(scale * rng.normal(size=x.shape), x.dtype), tree
+    )
+
+
+@pytest.fixture(scope="module")
+def faces():
+    views = specs.load_spec("ict_robust").views
+    return sample_faces(jax.random.key(0), synthetic.load("flame51"), views, 8)
+
+
+@pytest.fixture(scope="module")
+def x2d(faces):
+    return standardize(faces.x2d)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Both with parameters that are all random, none of them 0."""
+    params = init_params(Config("flame51", "anchored"), jax.random.key(0))
+    encoder = random_like(params.autoencoder, 0, 0.02)
+    encoder["params"]["mean"] += standardize(synthetic.load("flame51").mean)
+    return encoder, random_like(params.dissimilarity, 1, 0.1)
+
+
+@pytest.fixture(scope="module")
+def propose(networks):
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def both(x2d, visible):
+        proposal = ShapeEncoder(N).apply(networks[0], x2d, visible)
+        return proposal, PairNetwork(N).apply(networks[1], proposal, visible)
+
+    return both
+
+
+@pytest.mark.parametrize(("topology", "encoder", "pair_network"), [
+    ("flame51", 19_657, 2_068), ("ibug68", 24_094, 2_306), ("bfm72", 25_138, 2_362),
+])
+def test_both_networks_keep_the_papers_budget(topology, encoder, pair_network):
+    params = jax.eval_shape(lambda: init_params(Config(topology, "anchored"), jax.random.key(0)))
+    assert (size(params.autoencoder), size(params.dissimilarity)) == (encoder, pair_network)
+    assert encoder + pair_network <= 27_505
+    mean = params.autoencoder["params"]["mean"]
+    assert mean.shape == (topologies.get(topology).num_landmarks, 3)
+
+
+def test_turning_scaling_and_shifting_change_the_roll_alone(propose, x2d):
+    ones = jnp.ones((8, N))
+    plain, plain_pairs = propose(x2d, ones)
+    assert np.std(plain.shape - plain.shape[:1]) > 1e-3  # it looks at the faces
+    for degrees, scale, shift in [(180, 1, 0), (37, 2.5, 1.5), (-100, 0.3, -2)]:
+        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        turn = np.array([[c, -s], [s, c]], np.float32)
+        other, other_pairs = propose(scale * x2d @ turn.T + shift, ones)
+        for name in ("shape", "points", "rotation", "perspective", "context", "observed",
+                     "residual"):
+            np.testing.assert_allclose(getattr(other, name), getattr(plain, name), atol=1e-4,
+                                       err_msg=name)
+        # A point turned by `turn` is turned back by the roll.
+        np.testing.assert_allclose(other.roll @ turn, plain.roll, atol=1e-4)
+        for a, b in zip(other_pairs, plain_pairs, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_the_view_is_a_rotation_and_what_is_seen_fits_together(propose, x2d):
+    proposal, _ = propose(x2d, jnp.ones((8, N)))
+    for turn in (proposal.rotation, proposal.roll):
+        eye = np.broadcast_to(np.eye(turn.shape[-1]), turn.shape)
+        np.testing.assert_allclose(turn @ turn.mT, eye, atol=1e-4)
+        np.testing.assert_allclose(np.linalg.det(turn), 1, atol=1e-4)
+    np.testing.assert_allclose(
+        proposal.points, np.einsum("bij,bnj->bni", proposal.rotation, proposal.shape), atol=1e-5
+    )
+    # By definition of perspective, z away: points and observed, both seen by the camera, differ by
+    # the residual.
+    shrink = 1 + np.asarray(proposal.perspective)[:, None, None] * proposal.points[..., 2:]
+    seen, shown = proposal.points[..., :2] / shrink, proposal.observed / shrink
+    np.testing.assert_allclose(shown - seen, proposal.residual, atol=1e-5)
+    # And what is shown is the image, upright and in the unit of the mean shape.
+    upright = np.einsum("bij,bnj->bni", proposal.roll, x2d)
+    a, b = (np.asarray(centre(x)).reshape(8, -1) for x in (shown, upright))
+    cosine = np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    np.testing.assert_allclose(cosine, 1, atol=1e-5)
+
+
+def test_where_missing_landmarks_are_does_not_matter(propose, x2d):
+    rng = np.random.default_rng(0)
+    visible = (rng.random((8, N)) < 0.6).astype(np.float32)
+    elsewhere = np.where(visible[..., None] > 0, x2d, 30 * rng.normal(size=(8, N, 2)))
+    plain, plain_pairs = propose(x2d, visible)
+    other, other_pairs = propose(jnp.asarray(elsewhere, jnp.float32), visible)
+    for name in plain._fields:
+        a, b = getattr(plain, name), getattr(other, name)
+        if name == "observed":
+            a, b = a * visible[..., None], b * visible[..., None]
+        np.testing.assert_allclose(a, b, atol=1e-4, err_msg=name)
+    for a, b in zip(plain_pairs, other_pairs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(plain.residual[visible == 0], 0)
+    everything, _ = propose(x2d, jnp.ones((8, N)))
+    assert np.abs(everything.shape - plain.shape).max() > 1e-3  # but that they are missing does
+
+
+def test_faces_of_a_batch_do_not_mix(propose, x2d):
+    visible = jnp.ones((8, N))
+    broken = x2d.at[3].set(jnp.nan)
+    for a, b in zip(jax.tree.leaves(propose(x2d, visible)[0]),
+                    jax.tree.leaves(propose(broken, visible)[0]), strict=True):
+        good = np.array([0, 1, 2, 4, 5, 6, 7])
+        np.testing.assert_allclose(a[good], b[good], atol=1e-5)
+        assert np.isnan(b[3]).all()
+
+
+def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
+    def total(variables):
+        visible = jnp.ones((8, N)).at[:, 10:15].set(0)
+        proposal = ShapeEncoder(N).apply(variables[0], x2d, visible)
+        estimate = PairNetwork(N).apply(variables[1], proposal, visible)
+        return sum(jnp.mean(x**2) for x in jax.tree.leaves((proposal, estimate)))
+
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(total))(networks)):
+        assert np.isfinite(leaf).all(), path
+        assert (np.abs(leaf).max(axis=-1) > 0).mean() > 0.9, path
+
+
+def test_estimates_of_pairs(propose, x2d):
+    proposal, estimate = propose(x2d, jnp.ones((8, N)))
+    assert estimate.distances.shape == estimate.std.shape == (8, N * (N - 1) // 2)
+    assert estimate.landmark_std.shape == (8, N, 3)
+    assert estimate.observed_std.shape == (8, N)
+    assert estimate.trust.shape == (4,)
+    for std in (estimate.std, estimate.landmark_std, estimate.observed_std):
+        assert (np.asarray(std) > 0).all()
+    matrix = np.asarray(as_matrix(estimate.distances, N))
+    np.testing.assert_array_equal(matrix, np.swapaxes(matrix, 1, 2))
+    np.testing.assert_array_equal(np.diagonal(matrix, axis1=1, axis2=2), 0)
+    # The network corrects the proposal's distances, each by a factor near 1.
+    points = np.asarray(proposal.points)
+    apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+    far = apart > 0.1
+    ratio = matrix[far] / apart[far]
+    assert 0.2 < ratio.min() < ratio.max() < 5
+    assert np.std(np.log(ratio)) > 1e-3
+
+
+def test_pairs_are_in_the_order_of_rows():
+    i, j = pairs(4)
+    assert list(zip(i.tolist(), j.tolist(), strict=True)) == [
+        (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    np.testing.assert_array_equal(
+        as_matrix(jnp.arange(1.0, 7), 4),
+        [[0, 1, 2, 3], [1, 0, 4, 5], [2, 4, 0, 6], [3, 5, 6, 0]],
+    )
+
+
+def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2d):
+    """Landmarks 3 and 40 change places, in the proposal and in what is learnt of them."""
+    visible = jnp.ones((8, N))
+    proposal, plain = propose(x2d, visible)
+    order = np.arange(N)
+    order[[3, 40]] = order[[40, 3]]
+    exchanged = proposal._replace(**{
+        name: getattr(proposal, name)[:, order] for name in ("points", "residual")})
+    variables = jax.tree.map(lambda x: x, networks[1])
+    for name in ("identity", "landmarks"):
+        variables["params"][name] = variables["params"][name][order]
+    with jax.default_matmul_precision("highest"):
+        other = PairNetwork(N).apply(variables, exchanged, visible)
+    a, b = as_matrix(plain.distances, N), as_matrix(other.distances, N)
+    np.testing.assert_allclose(a[:, order][:, :, order], b, atol=1e-5)
