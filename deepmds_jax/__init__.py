@@ -16,15 +16,24 @@ from deepmds_jax.reconstruct import (
     reconstruct,
     reconstruct_detailed,
 )
+from deepmds_jax.sequence import (
+    OneEuro,
+    SequenceReconstruction,
+    Smoothing,
+    reconstruct_sequence,
+)
 from deepmds_jax.weights import load_params, load_pretrained, save_params
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Config",
+    "OneEuro",
     "Params",
     "Placement",
     "Reconstruction",
+    "SequenceReconstruction",
+    "Smoothing",
     "geometry",
     "load_params",
     "load_pretrained",
@@ -34,6 +43,7 @@ __all__ = [
     "place_in_image",
     "reconstruct",
     "reconstruct_detailed",
+    "reconstruct_sequence",
     "save_params",
     "topologies",
 ]

@@ -8,8 +8,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmds_jax"
 # Each floor may import those after it.
 FLOORS = [
-    "cli", "evaluation", "training", "methods", "data", "weights", "reconstruct", "models", "mds",
-    "geometry", "topologies", "files", "extras",
+    "cli", "evaluation", "training", "methods", "data", "weights", "sequence", "reconstruct",
+    "anchored", "models", "mds", "geometry", "topologies", "files", "extras",
 ]
 
 

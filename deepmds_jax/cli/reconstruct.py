@@ -4,12 +4,13 @@
   bin/reconstruct face.pts --image=face.jpg --out=face.npz,face.obj
   bin/reconstruct landmarks/*.npy --weights=runs/ict_flame51 --out=faces.json
   bin/reconstruct --image=face.jpg --face_model=face_landmarker.task
+  bin/reconstruct video.npy --fps=25 --picture=video.png
 
 Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .npz, .json, .csv,
 .obj and .ply, and with --image or --picture a picture. A file that cannot be read is left out and
 named at the end. Without landmark files MediaPipe finds the faces in the photographs, called
 PHOTO#0, PHOTO#1, ... from left to right where there are several, and its own 3D is drawn and scored
-beside ours.
+beside ours. With --fps the faces are frames of one face in time, smoothed unless --nosmooth.
 """
 
 import collections
@@ -28,9 +29,12 @@ from deepmds_jax.data.landmark_files import list_landmark_files, read_landmarks
 from deepmds_jax.data.shape_files import check_format, write_shapes
 from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.evaluation.metrics import score
+from deepmds_jax.evaluation.sequence_figures import draw_sequence
 from deepmds_jax.geometry import place_in_image, procrustes
 from deepmds_jax.reconstruct import Params, reconstruct_detailed
+from deepmds_jax.sequence import BOTH_WAYS, reconstruct_sequence
 
+_FRAMES_DRAWN = 5  # of a video
 _MAX_DRAWN = 20  # rows of a picture that can still be looked at
 
 _WEIGHTS = flags.DEFINE_string(
@@ -60,9 +64,19 @@ _FACE_MESH_PYTHON = flags.DEFINE_string(
     f"environment made by: {face_mesh.ENVIRONMENT}",
 )
 
+_FPS = flags.DEFINE_float(
+    "fps", None,
+    "Frames per second: the landmark files hold the frames of one face, in their order. A frame "
+    "whose landmarks are all equal is one without a face.",
+)
+_SMOOTH = flags.DEFINE_bool("smooth", True, "With --fps, whether to smooth over time.")
+
 
 def main(paths: list[str]) -> None:
     """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
+    if _FPS.value is not None and not (paths and 0 < _FPS.value < float("inf")):
+        raise ValueError("fps: expected a number above 0, and landmark files, got "
+                         f"{_FPS.value:g} and {len(paths)} files")
     for out in _OUT.value:
         check_format(out)
     picture = _PICTURE.value
@@ -85,6 +99,9 @@ def main(paths: list[str]) -> None:
         meshes, files, left_out = _find_faces(topology, detector)
         landmarks = {name: mesh[:, :2] for name, mesh in meshes.items()}
 
+    if _FPS.value is not None:
+        _lift_video(params, landmarks, left_out, picture)
+        return
     landmarks = _fitting(landmarks, topology, left_out)
     # MediaPipe's own shape has a row of its own.
     drawn = list(landmarks)[: _MAX_DRAWN // (2 if meshes else 1)] if picture is not None else []
@@ -140,13 +157,15 @@ def _read(paths: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
 def _load_weights(landmarks: dict[str, np.ndarray]) -> Params:
     if _WEIGHTS.value is not None:
         return common.load_weights(_WEIGHTS.value)[0]
-    sizes = {topologies.get(name).num_landmarks: name for name in weights.pretrained_names()}
+    shipped = set(weights.pretrained_names())
+    sizes = {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
+             if name in shipped}
     found = [len(points) for points in landmarks.values()]
     known = [n for n in found if n in sizes]
     if found and not known:
         raise ValueError(f"weights are shipped for {list(sizes)} landmarks, the first face has "
                          f"{found[0]}; give others by --weights")
-    return weights.load_pretrained(sizes[known[0]] if known else weights.pretrained_names()[0])
+    return weights.load_pretrained(sizes[known[0]] if known else next(iter(sizes.values())))
 
 
 def _fitting(
@@ -200,6 +219,69 @@ def _summary(name: str, face: dict[str, np.ndarray]) -> tables.Row:
         "face": name, **angles, "stress-1": float(face["stress"]),
         "iterations": int(face["num_iters"]), "converged": "yes" if face["converged"] else "no",
     }
+
+
+def _lift_video(
+    params: Params, landmarks: dict[str, np.ndarray], left_out: list[str],
+    picture: str | pathlib.Path | None,
+) -> None:
+    """Lifts, prints, writes and draws frames of one face in time."""
+    topology = topologies.get(params.config.topology)
+    wrong = [name for name, points in landmarks.items() if len(points) != topology.num_landmarks]
+    left_out = left_out + [f"{name}: {len(landmarks[name])} landmarks, topology {topology.name} "
+                           f"has {topology.num_landmarks}" for name in wrong]
+    if left_out:  # without them the others would be at wrong times
+        raise ValueError("fps: every frame is needed: " + "; ".join(left_out[:3]))
+    x2d = np.stack(list(landmarks.values()))
+    origin = x2d.mean(axis=1)
+    near = (x2d - origin[:, None]).astype(np.float32)
+    result = jax.device_get(reconstruct_sequence(
+        params, near, frame_rate=_FPS.value, smoothing=BOTH_WAYS if _SMOOTH.value else None
+    ))
+    # The landmarks tell where the turned shape lies, and how large it is.
+    turned = result.points @ result.rotation.swapaxes(-1, -2)
+    scale = np.sum(turned[..., :2] * near, (1, 2)) / np.sum(turned[..., :2] ** 2, (1, 2))
+    placed = scale[:, None, None] * turned
+    placed = placed + np.pad(origin, ((0, 0), (0, 1)))[:, None]
+    arrays = {
+        "x2d": x2d, **{key: value for key, value in result._asdict().items() if value is not None},
+        "converged": result.converged, "image_points": placed, "scale": scale,
+        "translation": origin, "seconds": np.arange(len(x2d)) / _FPS.value,
+    }
+    frames = {name: {key: array[i] for key, array in arrays.items()}
+              for i, name in enumerate(landmarks)}
+    found = [name for name, frame in frames.items() if frame["converged"]]
+    if not found:
+        raise ValueError("fps: no frame shows a face")
+    listed = _spread(list(frames), _MAX_DRAWN)
+    print(tables.to_text([_frame_summary(name, frames[name]) for name in listed]))
+    if len(listed) < len(frames):
+        print(f"{len(listed)} of {len(frames)} frames, spread over time")
+    for out in _OUT.value:
+        write_shapes(out, frames, topology)
+    if picture is not None:
+        shown = _spread(found, _FRAMES_DRAWN)
+        photographs = _open_photographs(_find_photographs(shown), left_out)
+        drawn = {name: frame | {"frontal": frame["points"][:, :2]}
+                 for name, frame in frames.items()}
+        figures.save_figure(draw_sequence(drawn, shown, topology, photographs), picture)
+    written = [*_OUT.value, *([str(picture)] if picture is not None else [])]
+    print(f"{len(frames)} frames of one face, {len(frames) - len(found)} without a face, weights "
+          f"{params.config.topology}; wrote", *written)
+    if left_out:
+        print("left out:", *left_out, sep="\n  ", file=sys.stderr)
+
+
+def _spread(names: list[str], most: int) -> list[str]:
+    """At most so many names, evenly from the first to the last."""
+    return [names[i] for i in np.unique(np.linspace(0, len(names) - 1, most).round().astype(int))]
+
+
+def _frame_summary(name: str, frame: dict[str, np.ndarray]) -> tables.Row:
+    angles = {f"{key} (deg)": round(float(frame[key]), 1) for key in ("yaw", "pitch", "roll")}
+    return {"frame": name, "time (s)": round(float(frame["seconds"]), 3), **angles,
+            "iterations": int(frame["num_iters"]),
+            "converged": "yes" if frame["converged"] else "no"}
 
 
 def _find_faces(

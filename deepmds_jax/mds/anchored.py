@@ -9,9 +9,12 @@ from jax import lax
 from deepmds_jax.mds.guttman import product, ratio
 from deepmds_jax.mds.implicit import conjugate_gradients
 from deepmds_jax.mds.inputs import as_float, check_shapes, is_valid, symmetrize
-from deepmds_jax.mds.solver import RELAXATION, MDSResult, Status
+from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.stress import distances, stress
 
+# Of a Guttman transform; up to 2 it cannot raise the loss. Where anchors decide, as of the place of
+# the whole, the quadratic is the loss itself and 1 is exact: there more overshoots.
+_RELAXATION = 1.2
 _INNER_ITERS = 8  # of conjugate gradients per Guttman transform, all of which lower the majorizer
 
 
@@ -108,7 +111,7 @@ def _anchored(dissimilarities, weights, anchors, anchor_weights, init, max_iters
         def transform(state):
             points, _, num_iters = state
             change = conjugate_gradients(quadratic, -gradient(points), degrees, _INNER_ITERS)
-            change = RELAXATION * change
+            change = _RELAXATION * change
             points = points + change
             spread = jnp.sum((points - jnp.mean(points, axis=0)) ** 2)
             return points, jnp.sqrt(jnp.sum(change**2) / spread), num_iters + 1

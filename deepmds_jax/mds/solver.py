@@ -21,7 +21,7 @@ from deepmds_jax.mds.transforms import get_transform
 ACCELERATIONS = ("anderson", "none")
 _START_TOLERANCE = 1e-2  # of the eigenpairs: the iterations see to the rest
 _MAX_WRITTEN = 512  # points, from which on a distance matrix is worth several threads
-RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
+_RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
 
 class Status(enum.IntEnum):
@@ -196,7 +196,7 @@ def _iterate(options, problem, state):
         window, candidate, is_plain = state.window, x + step, True
     else:
         window = anderson.extend(state.window, x - state.embedding, step - state.step)
-        over = jnp.where(window.is_empty, RELAXATION - 1, 0)
+        over = jnp.where(window.is_empty, _RELAXATION - 1, 0)
         candidate, is_plain = anderson.extrapolate(window, x + step, step) + over * step, False
     # Stress cannot rise at a Guttman transform, but for rounding.
     accepted = state.is_plain | (stress <= (1 + 8 * jnp.finfo(x.dtype).eps) * state.stress)

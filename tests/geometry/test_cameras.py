@@ -1,7 +1,14 @@
+import jax
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from deepmds_jax.geometry import angles_from_rotation, project, rotation_from_angles
+from deepmds_jax.geometry import (
+    angles_from_rotation,
+    project,
+    rotation_from_angles,
+    rotation_from_vector,
+)
 from deepmds_jax.geometry.cameras import project_with_depth
 
 # Head frame: x right, y down, z away from the viewer.
@@ -64,3 +71,26 @@ def test_lines_stay_lines_in_image_and_depth():
     assert not np.allclose(np.diff(seen, axis=0), np.diff(seen, axis=0)[0], rtol=1e-2)
     turned = (line - landmarks.mean(0)) @ np.asarray(rotation).T
     np.testing.assert_array_equal(np.argsort(seen[:, 2]), np.argsort(turned[:, 2]))
+
+
+def test_rotation_vectors_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    axes = rng.normal(size=(300, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    lengths = np.r_[10.0 ** rng.uniform(-8, 0, 200), rng.uniform(0, 2 * np.pi, 99), 0]
+    vectors = (axes * lengths[:, None]).astype(np.float32)
+    found = rotation_from_vector(vectors.reshape(3, 100, 3))
+    expected = Rotation.from_rotvec(vectors).as_matrix().reshape(3, 100, 3, 3)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_rotation_vectors_have_gradients_at_tiny_angles():
+    with jax.enable_x64(True):
+        generators = np.zeros((3, 3, 3))  # of the turns about x, y and z
+        generators[2, 1, 0] = generators[0, 2, 1] = generators[1, 0, 2] = 1
+        generators -= generators.swapaxes(0, 1)
+        for angle in (0.0, 1e-12, 1e-7, 1e-3):
+            jacobian = jax.jacobian(rotation_from_vector)(np.full(3, angle))
+            np.testing.assert_allclose(jacobian, generators, atol=3 * angle + 1e-5)
+    single = jax.jacobian(rotation_from_vector)(np.zeros(3, np.float32))
+    np.testing.assert_allclose(single, generators, atol=1e-5)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from deepmds_jax.geometry import place_in_image, rotation_from_angles
+from deepmds_jax.geometry import affine_rotation, place_in_image, rotation_from_angles
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,69 @@ def test_one_shape_in_many_images(shape):
 def test_wrong_shapes_raise(shape):
     with pytest.raises(ValueError, match=r"\(39, 2\)"):
         place_in_image(shape, np.ones((39, 2), np.float32))
+
+
+def exact_view(shape, angles, scale=150.0, translation=(300, 220)):
+    return photograph(shape, angles, scale, np.float32(translation)).astype(np.float32)
+
+
+EVEN = np.full(40, 1 / 40, np.float32)
+
+
+@pytest.mark.parametrize("angles", [
+    (0, 0, 0), (35, -20, 10), (-80, 35, -30), (20, 10, 180), (10, -30, 100), (160, 0, 0),
+])
+def test_affine_rotation_of_an_orthographic_view_is_exact(shape, angles):
+    found = jax.jit(affine_rotation)(shape, exact_view(shape, angles), EVEN)
+    np.testing.assert_allclose(found, rotation_from_angles(*map(float, angles)), atol=1e-3)
+    np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-5)
+
+
+def test_affine_rotation_does_not_look_at_points_of_weight_zero(shape):
+    angles = (35.0, -20.0, 10.0)
+    x2d, moved = exact_view(shape, angles), shape.copy()
+    weights = np.r_[np.zeros(15), np.full(25, 1 / 25)].astype(np.float32)
+    x2d[:15] += 1000 * np.random.default_rng(0).normal(size=(15, 2))
+    moved[:15] += 3
+    np.testing.assert_allclose(affine_rotation(moved, x2d, weights),
+                               rotation_from_angles(*angles), atol=1e-3)
+
+
+def test_affine_rotation_turns_with_the_image_and_scales_with_nothing(shape):
+    rng = np.random.default_rng(1)
+    x2d = exact_view(shape, (35, -20, 10)) + 10 * rng.normal(size=(40, 2)).astype(np.float32)
+    plain = np.asarray(affine_rotation(shape, x2d, EVEN))
+    c, s = np.cos(2.0), np.sin(2.0)
+    turn = np.float32([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    for scale in (1e-2, 1, 50):
+        turned = affine_rotation(shape, scale * x2d @ turn[:2, :2].T, EVEN)
+        np.testing.assert_allclose(turned, turn @ plain, atol=1e-4)
+    np.testing.assert_allclose(plain @ plain.T, np.eye(3), atol=1e-5)
+
+
+def test_affine_rotation_is_near_the_least_squares_pose_of_noisy_points(shape):
+    rng = np.random.default_rng(2)
+    x2d = exact_view(shape, (20, 5, -15)) + 5 * rng.normal(size=(40, 2)).astype(np.float32)
+    start = np.asarray(affine_rotation(shape, x2d, EVEN))
+    angle = np.arccos((np.trace(start @ place_in_image(shape, x2d).rotation.T) - 1) / 2)
+    assert np.degrees(angle) < 3
+
+
+def test_affine_rotation_of_batches_and_of_points_on_a_line(shape):
+    x2d = np.stack([exact_view(shape, (a, 0, 0)) for a in (-40.0, 0.0, 60.0)] * 2)
+    t = np.random.default_rng(3).normal(size=40)
+    x2d[1] = t[:, None] * [30, 40]
+    x2d[4] = np.nan
+    found = affine_rotation(shape, x2d.reshape(2, 3, 40, 2), np.tile(EVEN, (2, 3, 1)))
+    found = np.asarray(found).reshape(6, 3, 3)
+    for i in (0, 2, 3, 5):
+        np.testing.assert_allclose(found[i], affine_rotation(shape, x2d[i], EVEN), atol=1e-5)
+    assert np.isfinite(found[1]).all()
+    assert np.sum(found[1] ** 2) < 2.5  # of a rotation 3
+    assert np.isnan(found[4]).all()
+
+
+def test_affine_rotation_has_a_finite_gradient_at_an_exact_view_and_on_a_line(shape):
+    gradient = jax.jit(jax.grad(lambda x: affine_rotation(shape, x, EVEN)[0, 2]))
+    assert np.isfinite(gradient(exact_view(shape, (0, 0, 0)))).all()
+    assert np.isfinite(gradient(np.float32([1, 2]) * np.arange(40.0, dtype="f")[:, None])).all()

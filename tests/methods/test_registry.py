@@ -9,6 +9,7 @@ from deepmds_jax.data.datasets import Dataset, open_dataset
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.specs import load_spec
 from deepmds_jax.data.views import Faces
+from deepmds_jax.geometry import place_in_image, procrustes
 from deepmds_jax.methods import registry
 from deepmds_jax.models import MobileFace, ZhaoNetwork
 from deepmds_jax.weights import load_pretrained, save_params
@@ -36,10 +37,35 @@ def zhao_run(tmp_path):
 
 def test_methods_without_files(drawn):
     titles = {n: registry.load(n, drawn).title
-              for n in ("deep_mds", "aldrian", "mean_shape", "posed_mean")}
-    assert titles == {"deep_mds": "Deep-MDS", "aldrian": "Aldrian & Smith",
-                      "mean_shape": "mean shape", "posed_mean": "posed mean"}
-    assert registry.load("deep_mds=flame51", drawn).num_params == 19_378 + 2_645
+              for n in ("deep_mds", "deep_mds=flame51_published", "aldrian", "aldrian_observed",
+                        "mean_shape", "posed_mean")}
+    assert titles == {
+        "deep_mds": "Deep-MDS, anchored", "deep_mds=flame51_published": "Deep-MDS",
+        "aldrian": "Aldrian & Smith", "aldrian_observed": "Aldrian & Smith, x and y observed",
+        "mean_shape": "mean shape", "posed_mean": "posed mean",
+    }
+    assert registry.load("deep_mds=flame51", drawn).num_params == 19_657 + 2_068
+    assert registry.load("deep_mds=flame51_published", drawn).num_params == 19_378 + 2_645
+
+
+def test_the_observed_fit_keeps_its_depth_and_the_landmarks_x_and_y(drawn):
+    faces = drawn.draw(jax.random.key(3), 20)
+    faces = faces._replace(x2d=3 * faces.x2d + 100)  # another unit and origin than the fit's
+    fit, observed = (registry.load(f"{n}=0.01", drawn) for n in ("aldrian", "aldrian_observed"))
+    assert observed.num_params == fit.num_params
+    points = np.asarray(observed.predict(faces))
+    np.testing.assert_array_equal(points[..., :2], faces.x2d)
+
+    def errors(points):
+        moved = procrustes(points, faces.points)(points)
+        return np.sqrt(np.mean(np.sum((moved - faces.points) ** 2, -1), -1))
+
+    placed = place_in_image(fit.predict(faces), faces.x2d)
+    np.testing.assert_allclose(points[..., 2], placed.points[..., 2], atol=1e-2)
+    mean = registry.load("posed_mean", drawn).predict(faces)
+    assert np.median(errors(points)) < 0.8 * np.median(errors(mean))
+    # Exact landmarks can but help a fit that allows for noise.
+    assert np.median(errors(points)) < np.median(errors(fit.predict(faces)))
 
 
 def test_networks_from_files(drawn, tmp_path, zhao_run):
@@ -50,7 +76,7 @@ def test_networks_from_files(drawn, tmp_path, zhao_run):
     method = registry.load(f"mobileface={tmp_path / 'm.safetensors'}", drawn)
     assert method.num_params == sum(x.size for x in jax.tree.leaves(variables["params"]))
     save_params(tmp_path / "run" / "weights.safetensors", load_pretrained("flame51"), {})
-    assert registry.load(f"deep_mds={tmp_path / 'run'}", drawn).title == "Deep-MDS"
+    assert registry.load(f"deep_mds={tmp_path / 'run'}", drawn).title == "Deep-MDS, anchored"
 
 
 def test_released_weights(drawn, shared):
@@ -89,6 +115,8 @@ def test_photographs_take_the_model_of_a_reference(photographs, drawn):
     ("zhao", "zhao: expected zhao=PATH"),
     ("zhao=nowhere", "nowhere: no such file"),
     ("deep_mds=ibug68", "for topology ibug68, the faces have flame51"),
+    ("deep_mds=ibug68_published", "for topology ibug68, the faces have flame51"),
+    ("aldrian_observed=much", "noise: expected a number, got 'much'"),
     ("aldrian=much", "noise: expected a number, got 'much'"),
     ("aldrian=-1", "noise: expected a number above 0"),
     ("aldrian=nan", "noise: expected a number above 0"),
