@@ -19,7 +19,7 @@ from absl import app, flags
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.evaluation.hardware import hardware
-from deepmds_jax.evaluation.metrics import score
+from deepmds_jax.evaluation.protocol import evaluate
 from deepmds_jax.methods.baselines import mean_shape, posed_mean
 from deepmds_jax.methods.deep_mds import deep_mds
 from deepmds_jax.methods.method import Method
@@ -61,7 +61,7 @@ def main(_):
     faces = dataset.draw(jax.random.key(2**20), _NUM_TEST.value, test=True)
 
     def scores(method):
-        found = score(faces.points, jax.jit(method.predict)(faces), TOPOLOGY)
+        (found,) = evaluate([method], faces, TOPOLOGY).values()
         return {"nme": float(found.nme.mean()), "mse": float(found.mse.mean()),
                 "right_handed": float(found.right_handed.mean())}
 

@@ -14,7 +14,6 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import app, flags
 
 from deepmds_jax import topologies, weights
@@ -132,15 +131,16 @@ def _eyes(num_landmarks):
 def _compare(params, model, faces):
     """Mean scores of a set of faces, and how well the standard deviations cover the errors."""
     topology, seen = model.topology, faces.visible
-    found = _lift(params, faces.x2d, seen)
+    seen = jnp.ones(faces.x2d.shape[:2], bool) if seen is None else seen
+    found = _in_batches(lambda x2d, seen: _lift(params, x2d, seen), faces.x2d, seen)
     truth = standardize(faces.points)
     baselines = {"posed mean": posed_mean(model.mean),
                  "linear 3DMM, x and y observed": observed(
                      aldrian(model, _FIT_NOISE, expression=True))}
     points = {"encoder alone": found.proposal, "anchored": found.points}
     for name, method in baselines.items():
-        if seen is None or name == "posed mean":
-            points[name] = _in_parts(method, faces)
+        if faces.visible is None or name == "posed mean":
+            points[name] = _predict(method, faces)
     scores = {name: score(truth, p, topology) for name, p in points.items()}
     fit = procrustes(found.points, truth)
     errors = fit.scale[:, None, None] * found.points
@@ -165,14 +165,23 @@ def _compare(params, model, faces):
 _lift = jax.jit(reconstruct_detailed)
 
 
-def _in_parts(method, faces):
+def _in_batches(function, *arrays):
+    """The function of faces, 250 at a time; the last batch overlaps with the one before."""
+    num = len(arrays[0])
+    starts = [min(start, max(num - 250, 0)) for start in range(0, num, 250)]
+    parts = [jax.device_get(function(*(x[s : s + 250] for x in arrays))) for s in starts]
+    keep = [start - begin for start, begin in zip(range(0, num, 250), starts, strict=True)]
+    return jax.tree.map(
+        lambda *x: jnp.concatenate([p[k:] for p, k in zip(x, keep, strict=True)]), *parts
+    )
+
+
+def _predict(method, faces):
     """Predictions; where landmarks are missing, their x and y are the prediction's own, posed."""
-    parts = 1 + len(faces.x2d) // 250
-    split = [np.array_split(np.asarray(x), parts) for x in (faces.points, faces.x2d)]
-    predict = jax.jit(lambda points, x2d: method.predict(faces._replace(points=points, x2d=x2d)))
-    points = np.concatenate([predict(*part) for part in zip(*split, strict=True)])
+    predict = jax.jit(lambda x2d: method.predict(faces._replace(x2d=x2d)))
+    points = _in_batches(predict, faces.x2d)
     if faces.visible is None:
-        return jnp.asarray(points)
+        return points
     hidden = place_in_image(points, faces.x2d).points
     return jnp.where(faces.visible[..., None], points, hidden)
 

@@ -31,6 +31,7 @@ from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.evaluation.sequence_figures import draw_sequence
 from deepmds_jax.geometry import place_in_image, procrustes
+from deepmds_jax.mds import Status
 from deepmds_jax.reconstruct import Params, reconstruct_detailed
 from deepmds_jax.sequence import BOTH_WAYS, reconstruct_sequence
 
@@ -199,7 +200,7 @@ def _lift(
     )
     arrays = {
         "x2d": x2d,
-        **result._asdict(),
+        **{key: value for key, value in result._asdict().items() if value is not None},
         "converged": result.converged,
         **{f"image_{k}" if k == "points" else k: v for k, v in place._asdict().items()},
     }
@@ -208,6 +209,9 @@ def _lift(
     for i, name in enumerate(landmarks):
         if np.isfinite(arrays["points"][i]).all():
             faces[name] = {key: array[i] for key, array in arrays.items()}
+            if arrays["status"][i] == Status.INVALID:
+                print(f"{name}: these are not the landmarks of a face seen from before; mirrored, "
+                      "or in another order?", file=sys.stderr)
         else:
             left_out.append(f"{name}: the reconstruction is not finite")
     return faces
@@ -215,8 +219,9 @@ def _lift(
 
 def _summary(name: str, face: dict[str, np.ndarray]) -> tables.Row:
     angles = {f"{key} (deg)": round(float(face[key]), 1) for key in ("yaw", "pitch", "roll")}
+    std = {"std (% of size)": round(100 * float(face["std"].mean()), 1)} if "std" in face else {}
     return {
-        "face": name, **angles, "stress-1": float(face["stress"]),
+        "face": name, **angles, **std, "stress-1": float(face["stress"]),
         "iterations": int(face["num_iters"]), "converged": "yes" if face["converged"] else "no",
     }
 

@@ -63,7 +63,7 @@ def test_the_observed_fit_keeps_its_depth_and_the_landmarks_x_and_y(drawn):
     placed = place_in_image(fit.predict(faces), faces.x2d)
     np.testing.assert_allclose(points[..., 2], placed.points[..., 2], atol=1e-2)
     mean = registry.load("posed_mean", drawn).predict(faces)
-    assert np.median(errors(points)) < 0.8 * np.median(errors(mean))
+    assert np.median(errors(points)) < 0.9 * np.median(errors(mean))
     # Exact landmarks can but help a fit that allows for noise.
     assert np.median(errors(points)) < np.median(errors(fit.predict(faces)))
 

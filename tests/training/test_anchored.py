@@ -1,6 +1,7 @@
 """Training of the anchored variant, with few synthetic faces and few steps."""
 
 import dataclasses
+import importlib
 import signal
 
 import jax
@@ -30,7 +31,8 @@ RUN = Run(Config("flame51", "anchored"), num_train=256, autoencoder_epochs=30,
 @pytest.fixture(scope="module", autouse=True)
 def fewer_faces_to_calibrate_on():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deepmds_jax.training.train.CALIBRATION_FACES", 1024)
+        module = importlib.import_module("deepmds_jax.training.train")  # not the function train
+        patch.setattr(module, "CALIBRATION_FACES", 1024)
         yield
 
 
