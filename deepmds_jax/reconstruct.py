@@ -209,6 +209,9 @@ def reconstruct_detailed(
     x2d = jnp.asarray(x2d, params.reference.dtype)
     if params.config.variant == "anchored":
         return _anchored(params, x2d, visible, init)
+    if init is not None:
+        raise ValueError("init: expected none with the published variant, whose distances say where "
+                         "scaling starts")
     return _published(params, x2d)
 
 

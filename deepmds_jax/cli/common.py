@@ -60,6 +60,8 @@ def load_weights(source: str) -> tuple[Params, dict[str, Any]]:
     if source in weights.pretrained_names():
         return weights.load_pretrained(source), weights.pretrained_metadata(source)
     path = pathlib.Path(source)
+    if (path / weights.WEIGHTS_FILE).exists():  # of a run that came to its end
+        path = path / weights.WEIGHTS_FILE
     if path.is_dir():
         return load_checkpoint(path)
     if path.exists():

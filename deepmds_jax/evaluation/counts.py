@@ -13,6 +13,7 @@ from deepmds_jax.models import (
     ZhaoNetwork,
 )
 from deepmds_jax.models.mobileface import IMAGE_SIZE
+from deepmds_jax.reconstruct import Config, init_params
 
 # Table 2, with 72 landmarks; MobileFace gives the 199 coefficients of the Basel Face Model.
 _PAPER = {
@@ -40,12 +41,18 @@ def parameter_rows() -> list[dict]:
     def shapes(network, *size):
         return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *size)))
 
-    for topology in topologies.TOPOLOGIES.values():
+    for name, topology in topologies.TOPOLOGIES.items():
         n = topology.num_landmarks
+        config = Config(name, "anchored")
+        anchored = jax.eval_shape(lambda key, c=config: init_params(c, key), jax.random.key(0))
+        encoder, pairs = map(count_parameters, (anchored.autoencoder, anchored.dissimilarity))
+        both = [encoder[i] + pairs[i] for i in range(2)]
+        add("Deep-MDS, anchored", n, *both, both[1])
         autoencoder = shapes(Autoencoder(n), n, 2)
         frontal = count_parameters(autoencoder)
         add("autoencoder", n, *frontal, frontal[0])
-        for kind, size in FEATURE_SIZES.items():
+        for kind in ("paper", "release"):
+            size = FEATURE_SIZES[kind]
             dissimilarity = shapes(DissimilarityNetwork(), size)
             distance = count_parameters(dissimilarity)
             add(f"dissimilarity, {kind} features", n, *distance, distance[1])
