@@ -210,8 +210,7 @@ def reconstruct_detailed(
     if params.config.variant == "anchored":
         return _anchored(params, x2d, visible, init)
     if init is not None:
-        raise ValueError("init: expected none with the published variant, whose distances say where "
-                         "scaling starts")
+        raise ValueError("init: expected none with the published variant, which takes none")
     return _published(params, x2d)
 
 
