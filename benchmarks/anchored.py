@@ -9,6 +9,7 @@ faces of the other half with landmarks that are defined elsewhere. Writes result
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -21,7 +22,7 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import augmented_faces, deform, deformation_basis
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.morphable_model import sample_shapes
-from deepmds_jax.data.views import Uniform, ViewGroup, add_noise, view_shapes
+from deepmds_jax.data.views import Faces, Uniform, ViewGroup, add_noise, view_shapes
 from deepmds_jax.evaluation.hardware import hardware
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.extras import require
@@ -72,27 +73,24 @@ def main(_):
     def seen(points, views=wide, noise=_NOISE):
         return _noisy(keys[4], view_shapes(keys[3], points, views), noise)
 
-    sets = {
-        "ICT, wide views": (params, model, seen(shapes)),
-        "ICT, neutral, the paper's views, no noise": (
-            params, model, seen(sample_shapes(model, keys[5], num), paper, 0.0)),
-        "ICT as in training (deformed, up to 55 % missing)": (
-            params, model, augmented_faces(keys[6], shapes, wide, 0.0, ict.spec.augmentation,
-                                           topology, basis)),
-        "synthetic, wide views": (
-            params, model, seen(sample_shapes(built.source, keys[7], num))),
-        "held-out half of ICT and offsets, by half": (half, train_half.source, seen(held_out)),
-    }
-    report = {"hardware": hardware(), "topology": topology, "num_test": num,
-              "sets": {name: _compare(*of) for name, of in sets.items()}}
-    report["noise"] = {n: _compare(params, model, seen(shapes, noise=n / 100)) for n in NOISES}
+    shipped, halved = _comparer(params, model), _comparer(half, train_half.source)
+    augmented = augmented_faces(keys[6], ict.draw_shapes(keys[6], num), wide, 0.0,
+                                ict.spec.augmentation, topology, basis)
+    report = {"hardware": hardware(), "topology": topology, "num_test": num, "sets": {
+        "ICT, wide views": shipped(seen(shapes)),
+        "ICT, neutral, the paper's views, no noise": shipped(
+            seen(sample_shapes(model, keys[5], num), paper, 0.0)),
+        "ICT as in training (deformed, up to 55 % missing)": shipped(augmented),
+        "synthetic, wide views": shipped(seen(sample_shapes(built.source, keys[7], num))),
+        "held-out half of ICT and offsets, by half": halved(seen(held_out)),
+    }}
+    report["noise"] = {n: shipped(seen(shapes, noise=n / 100)) for n in NOISES}
+    missing = jax.random.uniform(keys[2], shapes.shape[:2])
     report["missing"] = {
-        m: _compare(params, model, seen(shapes)._replace(
-            visible=jax.random.uniform(keys[2], shapes.shape[:2]) >= m / 100))
-        for m in MISSING
+        m: shipped(seen(shapes)._replace(visible=missing >= m / 100)) for m in MISSING
     }
     report["yaw"] = {
-        f"{low} to {low + 20}": _compare(params, model, seen(shapes, _turned(wide, low)))
+        f"{low} to {low + 20}": shipped(seen(shapes, _turned(wide, low)), with_fit=False)
         for low in (0, 20, 40, 60)
     }
     stem = RESULTS / f"anchored_{topology}"
@@ -127,19 +125,28 @@ def _eyes(num_landmarks):
     return [names.landmarks.index(f"exocanthion_{side}") for side in topologies.SIDES]
 
 
-def _compare(params, model, faces):
-    """Mean scores of a set of faces, and how well the standard deviations cover the errors."""
-    topology, seen = model.topology, faces.visible
-    seen = jnp.ones(faces.x2d.shape[:2], bool) if seen is None else seen
-    found = _in_batches(lambda x2d, seen: _lift(params, x2d, seen), faces.x2d, seen)
-    truth = standardize(faces.points)
+def _comparer(params, model):
+    """Compares sets of faces by these weights with what is made of this model."""
     baselines = {"posed mean": posed_mean(model.mean),
                  "linear 3DMM, x and y observed": observed(
                      aldrian(model, _FIT_NOISE, expression=True))}
+    baselines = {
+        name: jax.jit(lambda x2d, predict=method.predict: predict(Faces(x2d, None)))
+        for name, method in baselines.items()
+    }
+    return functools.partial(_compare, params, baselines, model.topology)
+
+
+def _compare(params, baselines, topology, faces, with_fit=True):
+    """Mean scores of a set of faces, and how well the standard deviations cover the errors."""
+    seen = faces.visible
+    seen = jnp.ones(faces.x2d.shape[:2], bool) if seen is None else seen
+    found = _in_batches(lambda x2d, seen: _lift(params, x2d, seen), faces.x2d, seen)
+    truth = standardize(faces.points)
     points = {"encoder alone": found.proposal, "anchored": found.points}
-    for name, method in baselines.items():
-        if faces.visible is None or name == "posed mean":
-            points[name] = _predict(method, faces)
+    for name, predict in baselines.items():
+        if name == "posed mean" or (with_fit and faces.visible is None):
+            points[name] = _predict(predict, faces)
     scores = {name: score(truth, p, topology) for name, p in points.items()}
     fit = procrustes(found.points, truth)
     errors = fit.scale[:, None, None] * found.points
@@ -175,9 +182,8 @@ def _in_batches(function, *arrays):
     )
 
 
-def _predict(method, faces):
+def _predict(predict, faces):
     """Predictions; where landmarks are missing, their x and y are the prediction's own, posed."""
-    predict = jax.jit(lambda x2d: method.predict(faces._replace(x2d=x2d)))
     points = _in_batches(predict, faces.x2d)
     if faces.visible is None:
         return points
