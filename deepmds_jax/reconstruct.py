@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import anchored, mds, topologies
-from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize
+from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize, turn_in_image
 from deepmds_jax.mds.transforms import TRANSFORMS
 from deepmds_jax.models import (
     FEATURE_SIZES,
@@ -268,7 +268,7 @@ def _anchored(
         jnp.where(is_face, embedded.status, mds.Status.INVALID).astype(jnp.int32),
         jnp.where(is_face[..., None, None], jnp.sqrt(variance), 1),
         standardize(proposal.shape),
-        jnp.concatenate([proposal.roll.mT @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2),
+        turn_in_image(proposal.roll.mT, rotation),
     )
 
 

@@ -5,6 +5,7 @@ from deepmds_jax.geometry.cameras import (
     project,
     rotation_from_angles,
     rotation_from_vector,
+    turn_in_image,
 )
 from deepmds_jax.geometry.icp import Registration, icp, nearest_points
 from deepmds_jax.geometry.normalization import centre, min_max, standardize
@@ -28,4 +29,5 @@ __all__ = [
     "rotation_from_angles",
     "rotation_from_vector",
     "standardize",
+    "turn_in_image",
 ]

@@ -39,6 +39,11 @@ def rotation_from_vector(vector: jax.Array) -> jax.Array:
     return jnp.eye(3, dtype=vector.dtype) + turn
 
 
+def turn_in_image(turn: jax.Array, rotation: jax.Array) -> jax.Array:
+    """A head's rotation (..., 3, 3) once the image is turned by (..., 2, 2), for column vectors."""
+    return jnp.concatenate([turn @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2)
+
+
 def angles_from_rotation(rotation: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Yaw, pitch and roll in degrees, (...) each, of (..., 3, 3); the inverse of the above.
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepmds_jax.geometry import affine_rotation, rotation_from_vector
+from deepmds_jax.geometry import affine_rotation, rotation_from_vector, turn_in_image
 
 RANK = 40  # shape modes
 WIDTH = 46  # of the dense layers
@@ -82,7 +82,7 @@ class ShapeEncoder(nn.Module):
         weights = (visible / jnp.sum(visible, axis=-1, keepdims=True))[..., None]
         rotation = affine_rotation(mean, x2d, weights[..., 0])
         roll = upright(rotation)
-        rotation = jnp.concatenate([roll @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2)
+        rotation = turn_in_image(roll, rotation)
         image = x2d @ roll.mT
         image = image - jnp.sum(weights * image, axis=-2, keepdims=True)
         image_size = jnp.sqrt(jnp.sum(weights * image**2, axis=(-2, -1), keepdims=True))

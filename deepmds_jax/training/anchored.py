@@ -10,7 +10,13 @@ from deepmds_jax import anchored
 from deepmds_jax.data.augmentation import augmented_faces, deformation_basis
 from deepmds_jax.data.specs import DatasetSpec
 from deepmds_jax.data.views import size
-from deepmds_jax.geometry import centre, procrustes, rotation_from_angles, standardize
+from deepmds_jax.geometry import (
+    centre,
+    procrustes,
+    rotation_from_angles,
+    standardize,
+    turn_in_image,
+)
 from deepmds_jax.models import Proposal, ShapeEncoder
 from deepmds_jax.models.pairs import pairs
 from deepmds_jax.training.stages import Stage
@@ -183,9 +189,7 @@ def _minibatch(spec, topology):
 
 
 def _proposal_error(proposal: Proposal, truth: Truth) -> jax.Array:
-    roll = proposal.roll.mT
-    rotation = proposal.rotation
-    rotation = jnp.concatenate([roll @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2)
+    rotation = turn_in_image(proposal.roll.mT, proposal.rotation)
     turn = jnp.sqrt(jnp.sum((rotation - truth.rotation) ** 2, axis=(-2, -1)) + 1e-6)
     perspective = jnp.abs(proposal.perspective - truth.perspective)
     shape = jnp.mean(_length(proposal.shape - truth.posed))
