@@ -20,10 +20,10 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.evaluation.hardware import hardware
 from deepmds_jax.evaluation.protocol import evaluate
+from deepmds_jax.lifting import Config, reconstruct_detailed
 from deepmds_jax.methods.baselines import mean_shape, posed_mean
 from deepmds_jax.methods.deep_mds import deep_mds
 from deepmds_jax.methods.method import Method
-from deepmds_jax.reconstruct import Config, reconstruct_detailed
 from deepmds_jax.training import Run, train
 
 RESULTS = pathlib.Path(__file__).parent / "results"

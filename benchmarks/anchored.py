@@ -27,10 +27,10 @@ from deepmds_jax.evaluation.hardware import hardware
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import place_in_image, procrustes, standardize
+from deepmds_jax.lifting import Config, reconstruct_detailed
 from deepmds_jax.methods.aldrian import aldrian
 from deepmds_jax.methods.baselines import posed_mean
 from deepmds_jax.methods.observed import observed
-from deepmds_jax.reconstruct import Config, reconstruct_detailed
 from deepmds_jax.training import Run, train
 
 RESULTS = pathlib.Path(__file__).parent / "results"

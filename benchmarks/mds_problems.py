@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.spatial.distance import pdist, squareform
 
-from deepmds_jax.data import synthetic
+from deepmds_jax.data.sources import synthetic
 
 ICT_FACES = pathlib.Path(__file__).parents[2] / "shared/data/ict_facekit/ict68.npz"
 TOPOLOGIES = {68: "ibug68", 72: "bfm72"}  # faces of so many landmarks

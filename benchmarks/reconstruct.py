@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 import deepmds_jax as dm
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.evaluation.hardware import hardware
 

@@ -34,7 +34,7 @@ from deepmds_jax.geometry import (
     rotation_from_angles,
     standardize,
 )
-from deepmds_jax.sequence import (
+from deepmds_jax.video import (
     BOTH_WAYS,
     LIVE,
     OneEuro,

@@ -78,7 +78,7 @@ def lift(
     anchors = (
         proposed * proposal.points + seen * jnp.pad(proposal.observed, _no_depth(x2d))
     ) / (proposed + seen)
-    embedded = mds.anchored(distances, anchors, proposed + seen, init=start,
+    embedded = mds.smacof_anchored(distances, anchors, proposed + seen, init=start,
                             weights=as_matrix(trust[3] * precision, num_landmarks), **solver)
     return Lift(proposal, estimate, embedded)
 

@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmds_jax"
 # Each floor may import those after it.
 FLOORS = [
-    "cli", "evaluation", "training", "methods", "data", "weights", "sequence", "reconstruct",
+    "cli", "paper", "evaluation", "training", "methods", "weights", "video", "lifting", "data",
     "anchored", "models", "mds", "geometry", "topologies", "files", "extras",
 ]
 

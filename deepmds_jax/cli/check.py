@@ -30,7 +30,7 @@ def main() -> None:
     print(f"wanted: {spec.obtain}")
     if not folder.is_dir():
         raise ValueError(f"data_dir: no folder {folder}")
-    problems = importlib.import_module(f"deepmds_jax.data.{spec.source}").check(folder)
+    problems = importlib.import_module(f"deepmds_jax.data.sources.{spec.source}").check(folder)
     for problem in problems:
         print(f"problem: {problem}")
     if problems:

@@ -10,7 +10,7 @@ import jax
 from absl import app, flags, logging
 
 from deepmds_jax import weights
-from deepmds_jax.reconstruct import Params
+from deepmds_jax.lifting import Params
 from deepmds_jax.training.checkpoints import load_checkpoint
 
 _ACCELERATOR = flags.DEFINE_enum(

@@ -7,7 +7,7 @@ from absl import flags
 
 from deepmds_jax import weights
 from deepmds_jax.cli import common
-from deepmds_jax.data.released import load_released
+from deepmds_jax.weights.keras import load_released
 
 _RELEASED = flags.DEFINE_string("released", None, "Folder of the authors' .h5 files.")
 _TOPOLOGY = flags.DEFINE_enum("topology", None, ["bfm72", "flame51"], "Which networks.")

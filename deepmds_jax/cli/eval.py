@@ -22,8 +22,6 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation import tables
-from deepmds_jax.evaluation.counts import parameter_rows
-from deepmds_jax.evaluation.experiments import Setting, draw_test_faces, test_key
 from deepmds_jax.evaluation.metrics import CRITERIA, Metrics
 from deepmds_jax.evaluation.protocol import (
     by_pose,
@@ -32,11 +30,13 @@ from deepmds_jax.evaluation.protocol import (
     evaluate,
     summarize,
 )
-from deepmds_jax.evaluation.report import write_report
-from deepmds_jax.evaluation.reproduce import ITEMS, reproduce
+from deepmds_jax.evaluation.report_page import write_report
 from deepmds_jax.evaluation.significance import compare
 from deepmds_jax.methods import Method, deep_mds, registry
 from deepmds_jax.methods.external import FRAMES
+from deepmds_jax.paper.counts import parameter_rows
+from deepmds_jax.paper.experiments import Setting, draw_test_faces, test_key
+from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
 _FIELDS = {
     "mse": ("mse",),

@@ -24,16 +24,16 @@ from absl import flags
 
 from deepmds_jax import topologies, weights
 from deepmds_jax.cli import common
-from deepmds_jax.data import face_mesh
-from deepmds_jax.data.landmark_files import list_landmark_files, read_landmarks
-from deepmds_jax.data.shape_files import check_format, write_shapes
+from deepmds_jax.data.formats.landmark_files import list_landmark_files, read_landmarks
+from deepmds_jax.data.formats.shape_files import check_format, write_shapes
+from deepmds_jax.data.photos import face_mesh
 from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.evaluation.sequence_figures import draw_sequence
 from deepmds_jax.geometry import place_in_image, procrustes
+from deepmds_jax.lifting import Params, reconstruct_detailed
 from deepmds_jax.mds import Status
-from deepmds_jax.reconstruct import Params, reconstruct_detailed
-from deepmds_jax.sequence import BOTH_WAYS, reconstruct_sequence
+from deepmds_jax.video import BOTH_WAYS, reconstruct_sequence
 
 _FRAMES_DRAWN = 5  # of a video
 _MAX_DRAWN = 20  # rows of a picture that can still be looked at

@@ -15,8 +15,8 @@ from absl import flags
 from deepmds_jax.cli import common
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.lifting import VARIANTS, Config
 from deepmds_jax.models import FEATURE_SIZES
-from deepmds_jax.reconstruct import VARIANTS, Config
 from deepmds_jax.training import EPOCHS, NetworkRun, Run, run_name, train, train_network
 from deepmds_jax.training.stages import PAIRS
 from deepmds_jax.weights import WEIGHTS_FILE

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
-from deepmds_jax.data.views import Faces, ViewGroup, add_noise, size, view_shapes
-from deepmds_jax.geometry import centre, standardize
+from deepmds_jax.data.views import Faces, ViewGroup, add_noise, view_shapes
+from deepmds_jax.geometry import centre, size, standardize
 
 # Gaussian processes over the mean face: length and standard deviation of an axis, in root mean
 # square distances of the landmarks to their centroid (47 mm for the 51 inner landmarks). Large

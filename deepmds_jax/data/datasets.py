@@ -58,7 +58,7 @@ class Dataset:
         Raises:
           ValueError: the source has none, or a file is missing or damaged.
         """
-        module = importlib.import_module(f"deepmds_jax.data.{self.spec.source}")
+        module = importlib.import_module(f"deepmds_jax.data.sources.{self.spec.source}")
         if not hasattr(module, "load_dense"):
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion need a model of "
                              f"the whole face, which the source {self.spec.source!r} has not")
@@ -139,7 +139,7 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
     """
     if topology not in spec.topologies:
         raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
-    source = importlib.import_module(f"deepmds_jax.data.{spec.source}")
+    source = importlib.import_module(f"deepmds_jax.data.sources.{spec.source}")
     arguments = (topology, folder) if spec.obtain else (topology,)
     dataset = Dataset(spec, _read(spec, lambda: source.load(*arguments)), folder)
     if not spec.views and not isinstance(dataset.source, Recordings):

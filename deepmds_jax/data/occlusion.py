@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.data.views import View, seen_with_depth, size
+from deepmds_jax.data.views import View, seen_with_depth
+from deepmds_jax.geometry import size
 
 # How far in front of a landmark a surface must lie to hide it, in root mean square distances of
 # the landmarks to their centroid: 5 mm on a face. Lips and lids that touch are not hidden by one

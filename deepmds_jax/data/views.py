@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax.data.morphable_model import MorphableModel, sample_coefficients
-from deepmds_jax.geometry import centre, project, rotation_from_angles
+from deepmds_jax.geometry import project, rotation_from_angles, size
 from deepmds_jax.geometry.cameras import project_with_depth
 
 
@@ -154,11 +154,6 @@ def seen_with_depth(points: jax.Array, landmarks: jax.Array, view: View) -> jax.
     """
     rotation = rotation_from_angles(view.yaw, view.pitch, view.roll)
     return project_with_depth(points, rotation, view.field_of_view, landmarks)
-
-
-def size(points: jax.Array) -> jax.Array:
-    """Root mean square distance (...) of (..., N, 3) points to their centroid."""
-    return jnp.sqrt(jnp.mean(jnp.sum(centre(points) ** 2, axis=-1), axis=-1))
 
 
 def _draw(key: jax.Array, numbers: Uniform | Choice, num: int, dtype: jnp.dtype) -> jax.Array:

@@ -7,10 +7,10 @@ from deepmds_jax.geometry.cameras import (
     rotation_from_vector,
     turn_in_image,
 )
-from deepmds_jax.geometry.icp import Registration, icp, nearest_points
-from deepmds_jax.geometry.normalization import centre, min_max, standardize
+from deepmds_jax.geometry.normalization import centre, min_max, size, standardize
 from deepmds_jax.geometry.pose import Placement, affine_rotation, place_in_image
-from deepmds_jax.geometry.procrustes import Similarity, nearest_orthogonal, procrustes
+from deepmds_jax.geometry.registration import Registration, icp, nearest_points
+from deepmds_jax.geometry.similarity import Similarity, nearest_orthogonal, procrustes
 
 __all__ = [
     "Placement",
@@ -28,6 +28,7 @@ __all__ = [
     "project",
     "rotation_from_angles",
     "rotation_from_vector",
+    "size",
     "standardize",
     "turn_in_image",
 ]

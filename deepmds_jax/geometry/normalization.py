@@ -9,6 +9,11 @@ def centre(points: jax.Array) -> jax.Array:
     return points - jnp.mean(points, axis=-2, keepdims=True)
 
 
+def size(points: jax.Array) -> jax.Array:
+    """Root mean square distance (...) of (..., N, 3) points to their centroid."""
+    return jnp.sqrt(jnp.mean(jnp.sum(centre(points) ** 2, axis=-1), axis=-1))
+
+
 def min_max(points: jax.Array) -> jax.Array:
     """Scales each (..., N, d) configuration to [0, 1] jointly over all its N d numbers.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from deepmds_jax.geometry.cameras import angles_from_rotation
 from deepmds_jax.geometry.normalization import centre
-from deepmds_jax.geometry.procrustes import nearest_orthogonal
+from deepmds_jax.geometry.similarity import nearest_orthogonal
 
 _NUM_ITERS = 20
 _RIDGE = 1e-5  # of the variance of the points

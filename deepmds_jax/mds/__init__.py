@@ -2,15 +2,12 @@
 
 from deepmds_jax.extras import require
 from deepmds_jax.mds.additive import additive_constant
-from deepmds_jax.mds.anchored import anchored
-from deepmds_jax.mds.classical import classical
+from deepmds_jax.mds.anchors import smacof_anchored
 from deepmds_jax.mds.comparison import Comparison, compare_configurations
+from deepmds_jax.mds.diagrams import ShepardDiagram, draw_shepard, shepard
 from deepmds_jax.mds.isotonic import isotonic_regression
-from deepmds_jax.mds.placement import place
-from deepmds_jax.mds.shepard import ShepardDiagram, draw_shepard, shepard
-from deepmds_jax.mds.smacof import smacof
-from deepmds_jax.mds.solver import MDSResult, Status
-from deepmds_jax.mds.stress import (
+from deepmds_jax.mds.majorization import smacof
+from deepmds_jax.mds.measures import (
     distances,
     normalized_stress,
     raw_stress,
@@ -18,6 +15,9 @@ from deepmds_jax.mds.stress import (
     stress_2,
     stress_per_point,
 )
+from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.solver import MDSResult, Status
+from deepmds_jax.mds.torgerson import classical
 
 __all__ = [
     "MDS",
@@ -26,7 +26,6 @@ __all__ = [
     "ShepardDiagram",
     "Status",
     "additive_constant",
-    "anchored",
     "classical",
     "compare_configurations",
     "distances",
@@ -37,6 +36,7 @@ __all__ = [
     "raw_stress",
     "shepard",
     "smacof",
+    "smacof_anchored",
     "stress",
     "stress_2",
     "stress_per_point",

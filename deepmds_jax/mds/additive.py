@@ -8,8 +8,8 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax.geometry.linalg import svd
-from deepmds_jax.mds.classical import double_centre
 from deepmds_jax.mds.inputs import check_shapes, explain, is_valid, symmetrize
+from deepmds_jax.mds.torgerson import double_centre
 
 _MAX_ITERS = 1000
 

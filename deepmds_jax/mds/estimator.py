@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.placement import place
-from deepmds_jax.mds.smacof import smacof
 from deepmds_jax.mds.solver import Status
 
 _OPTIONS = {

@@ -11,11 +11,11 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax.mds import acceleration as anderson
-from deepmds_jax.mds.classical import torgerson
 from deepmds_jax.mds.guttman import Laplacian, guttman_step, product, ratio
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import complete, is_connected, is_valid, symmetrize
-from deepmds_jax.mds.stress import distances, square_root, total
+from deepmds_jax.mds.measures import distances, square_root, total
+from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
+from deepmds_jax.mds.measures import total
 from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, take
-from deepmds_jax.mds.stress import total
 
 TRANSFORMS = ("ratio", "interval", "ordinal")
 TIES = ("primary", "secondary")

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.views import Faces, size
-from deepmds_jax.geometry import centre
+from deepmds_jax.data.views import Faces
+from deepmds_jax.geometry import centre, size
 from deepmds_jax.methods.method import Method
 
 # `sample_coefficients` draws expression weights as products of two of U[0, 1].

@@ -1,8 +1,8 @@
 """The method of this package."""
 
+from deepmds_jax.lifting import Params, reconstruct
 from deepmds_jax.methods.counts import count_deep_mds
 from deepmds_jax.methods.method import Method
-from deepmds_jax.reconstruct import Params, reconstruct
 
 
 def deep_mds(params: Params) -> Method:

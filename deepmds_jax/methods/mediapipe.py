@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deepmds_jax.data.face_mesh import FLAME51, NUM_POINTS, find_faces
+from deepmds_jax.data.photos.face_mesh import FLAME51, NUM_POINTS, find_faces
 from deepmds_jax.methods.external import from_rows, leave_out, read_predictions
 from deepmds_jax.methods.method import Method
 

@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from deepmds_jax import topologies, weights
-from deepmds_jax.data import released
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.recorded import Recordings
@@ -17,6 +16,7 @@ from deepmds_jax.methods.method import Method
 from deepmds_jax.methods.mobileface import mobileface
 from deepmds_jax.methods.observed import observed
 from deepmds_jax.methods.zhao import zhao
+from deepmds_jax.weights import keras as released
 from deepmds_jax.weights.networks import load_network
 
 _RELEASED = "released:"

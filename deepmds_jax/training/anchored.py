@@ -9,11 +9,11 @@ import optax
 from deepmds_jax import anchored
 from deepmds_jax.data.augmentation import augmented_faces, deformation_basis
 from deepmds_jax.data.specs import DatasetSpec
-from deepmds_jax.data.views import size
 from deepmds_jax.geometry import (
     centre,
     procrustes,
     rotation_from_angles,
+    size,
     standardize,
     turn_in_image,
 )

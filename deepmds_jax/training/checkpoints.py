@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from deepmds_jax.reconstruct import Config, Params
+from deepmds_jax.lifting import Config, Params
 
 
 class Checkpoints:

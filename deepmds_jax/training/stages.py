@@ -13,9 +13,9 @@ import optax
 
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import centre, min_max
+from deepmds_jax.lifting import Params, dissimilarity_network, frontalize
 from deepmds_jax.mds import distances
 from deepmds_jax.models import Autoencoder, pair_features
-from deepmds_jax.reconstruct import Params, dissimilarity_network, frontalize
 
 PAIRS = ("face", "shuffled")
 

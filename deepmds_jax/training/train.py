@@ -18,7 +18,7 @@ from deepmds_jax.data.rendering import sample_appearance
 from deepmds_jax.data.views import Faces
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import standardize
-from deepmds_jax.reconstruct import Config, Params, init_params
+from deepmds_jax.lifting import Config, Params, init_params
 from deepmds_jax.training.anchored import (
     CALIBRATION_FACES,
     calibrated,

@@ -20,7 +20,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from deepmds_jax.files import replacing
-from deepmds_jax.reconstruct import Config, Params, init_params
+from deepmds_jax.lifting import Config, Params, init_params
 
 _FOLDER = pathlib.Path(__file__).parent
 _FORMAT = "deepmds_jax"

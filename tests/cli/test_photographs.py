@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepmds_jax.data.face_mesh import FLAME51
-from deepmds_jax.data.landmark_files import read_landmarks
+from deepmds_jax.data.formats.landmark_files import read_landmarks
+from deepmds_jax.data.photos.face_mesh import FLAME51
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deepmds_jax import Config, save_params, topologies
-from deepmds_jax.reconstruct import init_params
+from deepmds_jax.lifting import init_params
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

@@ -8,7 +8,6 @@ import scipy.optimize
 import scipy.stats
 
 from deepmds_jax import topologies
-from deepmds_jax.data import synthetic
 from deepmds_jax.data.augmentation import (
     NO_AUGMENTATION,
     Augmentation,
@@ -16,8 +15,9 @@ from deepmds_jax.data.augmentation import (
     deform,
     deformation_basis,
 )
-from deepmds_jax.data.views import Choice, Uniform, ViewGroup, size
-from deepmds_jax.geometry import project, rotation_from_angles
+from deepmds_jax.data.sources import synthetic
+from deepmds_jax.data.views import Choice, Uniform, ViewGroup
+from deepmds_jax.geometry import project, rotation_from_angles, size
 
 TOPOLOGY = topologies.get("ibug68")
 NUM = 4000

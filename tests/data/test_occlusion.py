@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from deepmds_jax.data import ict
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.occlusion import hidden, visible_landmarks
+from deepmds_jax.data.sources import ict
 from deepmds_jax.data.views import Choice, ViewGroup, view_shapes
 from deepmds_jax.geometry import rotation_from_angles
 

@@ -5,10 +5,10 @@ import pytest
 import trimesh
 from matplotlib.path import Path
 
-from deepmds_jax.data import ict
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.rendering import Appearance, crop, rasterize, render, sample_appearance
+from deepmds_jax.data.sources import ict
 from deepmds_jax.data.views import Choice, ViewGroup, sample_faces, view_shapes
 
 NONE = jnp.zeros((1, 0))

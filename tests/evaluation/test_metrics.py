@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from deepmds_jax.data import synthetic
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, score
 from deepmds_jax.topologies import Topology
 

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.evaluation import protocol
 from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, score

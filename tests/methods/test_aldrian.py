@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmds_jax.data import ict, synthetic
+from deepmds_jax.data.sources import ict, synthetic
 from deepmds_jax.data.views import Choice, Faces, Uniform, ViewGroup, sample_faces
 from deepmds_jax.methods import aldrian
 from deepmds_jax.methods.aldrian import fit_shape

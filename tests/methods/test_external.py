@@ -8,7 +8,7 @@ import scipy.io
 from absl import logging
 
 from deepmds_jax import topologies
-from deepmds_jax.data.shape_files import write_shapes
+from deepmds_jax.data.formats.shape_files import write_shapes
 from deepmds_jax.data.views import Faces
 from deepmds_jax.methods import external
 

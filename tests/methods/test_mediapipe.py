@@ -8,7 +8,7 @@ import scipy.io
 from absl import logging
 
 from deepmds_jax import topologies
-from deepmds_jax.data.face_mesh import FLAME51
+from deepmds_jax.data.photos.face_mesh import FLAME51
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import procrustes
 from deepmds_jax.methods import mediapipe

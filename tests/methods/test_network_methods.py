@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from deepmds_jax import load_released, load_released_zhao
-from deepmds_jax.data import synthetic
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import Faces, Uniform, ViewGroup, sample_faces
+from deepmds_jax.lifting import Config, init_params, reconstruct
 from deepmds_jax.methods import deep_mds, mobileface, zhao
 from deepmds_jax.models import MobileFace, ZhaoNetwork
-from deepmds_jax.reconstruct import Config, init_params, reconstruct
 
 VIEWS = (ViewGroup(1.0, yaw=Uniform(-30.0, 30.0)),)
 

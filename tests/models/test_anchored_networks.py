@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from deepmds_jax import Config, topologies
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import centre, standardize
+from deepmds_jax.lifting import init_params
 from deepmds_jax.models import PairNetwork, ShapeEncoder
 from deepmds_jax.models.pairs import as_matrix, pairs
-from deepmds_jax.reconstruct import init_params
 
 N = 51
 

@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmds_jax.data.released import load_released_mobileface
 from deepmds_jax.models import MobileFace
+from deepmds_jax.weights.keras import load_released_mobileface
 
 
 def test_has_the_published_size():

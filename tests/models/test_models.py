@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deepmds_jax import load_released, load_released_zhao
+from deepmds_jax.lifting import dissimilarities
 from deepmds_jax.models import Autoencoder, DissimilarityNetwork, ZhaoNetwork, pair_features
 from deepmds_jax.models.zhao import zhao_normalize
-from deepmds_jax.reconstruct import dissimilarities
 
 
 def sizes(network, example):

@@ -11,11 +11,12 @@ import pytest
 import tensorboardX
 
 from deepmds_jax import anchored, load_params
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import Augmentation, augmented_faces, deformation_basis
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import centre, procrustes, standardize
-from deepmds_jax.reconstruct import Config
+from deepmds_jax.lifting import Config
 from deepmds_jax.training import Run, load_checkpoint, train
 from deepmds_jax.training.anchored import calibrated, joint_stage
 from deepmds_jax.weights import read_metadata

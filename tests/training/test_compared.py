@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import tensorboardX
 
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.recorded import Recordings
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import Faces, View
+from deepmds_jax.lifting import Config
 from deepmds_jax.methods.zhao import zhao
-from deepmds_jax.reconstruct import Config
 from deepmds_jax.training import NetworkRun, Run, load_checkpoint, train, train_network
 from deepmds_jax.training.compared import mobileface_stage, zhao_depths, zhao_stage
 from deepmds_jax.weights.networks import load_network

@@ -15,9 +15,10 @@ import tensorboardX
 from safetensors.numpy import load_file
 
 from deepmds_jax import load_params
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.reconstruct import Config, init_params
+from deepmds_jax.data.sources import synthetic
+from deepmds_jax.lifting import Config, init_params
 from deepmds_jax.training import Run, checkpoints, dissimilarity_curve, load_checkpoint, train
 from deepmds_jax.training.stages import dissimilarity_stage
 from deepmds_jax.weights import read_metadata
@@ -218,9 +219,10 @@ def start_program(workdir):
 
 FOUR_DEVICES = """
 import dataclasses, json, jax, tensorboardX
-from deepmds_jax.data import specs, synthetic
+from deepmds_jax.data import specs
+from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.reconstruct import Config
+from deepmds_jax.lifting import Config
 from deepmds_jax.training import Run, train
 
 run = Run(Config("flame51"), num_train=160, autoencoder_epochs=2, dissimilarity_epochs=1)

@@ -6,7 +6,7 @@ import pytest
 import safetensors.numpy
 
 from deepmds_jax import Config, load_params, save_params
-from deepmds_jax.reconstruct import init_params
+from deepmds_jax.lifting import init_params
 from deepmds_jax.weights.networks import (
     load_network,
     mobileface_network,

@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from deepmds_jax import Config, load_params, load_pretrained, save_params, topologies, weights
-from deepmds_jax.reconstruct import init_params
+from deepmds_jax.lifting import init_params
 from deepmds_jax.weights import pretrained_metadata, pretrained_names
 
 

@@ -1,0 +1,1 @@
+"""Photographs: reading them, and finding the faces in them."""

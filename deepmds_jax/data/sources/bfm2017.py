@@ -1,0 +1,182 @@
+"""The Basel Face Models 2017 and 2019: shape, expression and colour. Licensed: each user asks.
+
+Gerig, Morel-Forster, Blumer, Egger, Luethi, Schoenborn & Vetter (2018), "Morphable face models - an
+open framework", FG. The files are statismo's HDF5.
+
+A face of the model is mean + identity + expression, each with normal coefficients. Expressions are
+not weights between 0 and 1 here, and their mean is not the neutral face. So the mean of the
+`MorphableModel` has the mean expression in it, and its identity modes are those of the shape
+followed by those of the expression: N(0, 1) coefficients give the model's own distribution.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepmds_jax import topologies
+from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.sources import bfm
+from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.extras import require
+
+TOPOLOGIES = ("ibug68", "flame51")
+_PATTERN = "model201[79]*.h5"
+_LANDMARKS = "landmarks_68.txt"
+_TRIANGLES = "shape/representer/cells"
+_NAMED = "metadata/landmarks/json"
+_GROUPS = {
+    part: tuple(f"{part}/model/{name}" for name in ("mean", "pcaBasis", "pcaVariance"))
+    for part in ("shape", "expression", "color")
+}
+# The file is in millimetres, y up and z towards the viewer.
+_TO_FRAME = np.array([1, -1, -1], np.float32)
+
+# What the models name themselves: some 65 points, of which these are landmarks of iBUG; no contour,
+# so 68 cannot be made of them. They tell whether the vertices in the user's file are of this mesh.
+_SAME_POINT = {
+    "center.nose.tip": "pronasale",
+    "right.eye.corner_outer": "exocanthion_right",
+    "right.eye.corner_inner": "endocanthion_right",
+    "left.eye.corner_inner": "endocanthion_left",
+    "left.eye.corner_outer": "exocanthion_left",
+    "right.lips.corner": "cheilion_right",
+    "left.lips.corner": "cheilion_left",
+    "center.lips.upper.outer": "labiale_superius",
+    "center.lips.lower.outer": "labiale_inferius",
+}
+_TOLERANCE = 15.0  # mm; half the length of an eye
+
+
+def load(topology: str, folder: pathlib.Path) -> MorphableModel:
+    """Loads the model at the landmarks, in millimetres, in the model's own origin.
+
+    Args:
+      topology: "ibug68", or "flame51", its points 17-67.
+      folder: holds one model file, such as `model2017-1_bfm_nomouth.h5`, `model2019_bfm.h5` or
+        `model2019_fullHead.h5`, and `landmarks_68.txt`: 68 vertices of that file's mesh in iBUG's
+        order, counted from 0, between spaces or line ends; `#` starts a comment. No model file
+        carries them.
+
+    Raises:
+      ValueError: another topology, damaged files, more than one model, or landmarks far from the
+        points that the model names itself, as of another mesh.
+      FileNotFoundError: a file is missing; names it.
+    """
+    path, landmarks = _find(topology, folder)
+    arrays = _read(path, landmarks, topology, ("shape", "expression"))
+    return _shape(arrays, landmarks, topology)
+
+
+def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
+    """Loads all vertices with their colours; see `load` for arguments, unit and frame."""
+    path, landmarks = _find(topology, folder)
+    arrays = _read(path, landmarks, topology)
+    colour, colour_modes = _modes(arrays, "color", slice(None))
+    return DenseModel(
+        _shape(arrays, slice(None), topology),
+        jnp.asarray(arrays[_TRIANGLES].T, jnp.int32),
+        jnp.asarray(landmarks, jnp.int32),
+        jnp.asarray(colour),
+        jnp.asarray(colour_modes),
+        topology=topology,
+    )
+
+
+def check(folder: pathlib.Path) -> list[str]:
+    """A line for every file that is missing or damaged."""
+    return problems((_find_model, _read_landmarks), lambda read: read(folder)) or problems(
+        ("ibug68",), lambda topology: _read(*_find(topology, folder), topology)
+    )
+
+
+def _modes(
+    arrays: dict[str, np.ndarray], part: str, vertices: np.ndarray | slice
+) -> tuple[np.ndarray, np.ndarray]:
+    mean, basis, variance = (arrays[name] for name in _GROUPS[part])
+    return bfm.modes_at(vertices, mean, basis, np.sqrt(variance))
+
+
+def _shape(
+    arrays: dict[str, np.ndarray], vertices: np.ndarray | slice, topology: str
+) -> MorphableModel:
+    shape, identity = _modes(arrays, "shape", vertices)
+    offset, expression = _modes(arrays, "expression", vertices)
+    mean = jnp.asarray((shape + offset) * _TO_FRAME)
+    modes = jnp.asarray(np.concatenate([identity, expression]) * _TO_FRAME)
+    return MorphableModel(mean, modes, jnp.zeros((0, *mean.shape), jnp.float32), topology, "mm")
+
+
+def _find(topology: str, folder: pathlib.Path) -> tuple[pathlib.Path, np.ndarray]:
+    if topology not in TOPOLOGIES:
+        raise ValueError(f"topology: bfm2017 has {list(TOPOLOGIES)}, got {topology!r}")
+    path = _find_model(folder)
+    return path, _read_landmarks(folder)[-topologies.get(topology).num_landmarks :]
+
+
+def _find_model(folder: pathlib.Path) -> pathlib.Path:
+    paths = sorted(folder.glob(_PATTERN))
+    if not paths:
+        raise FileNotFoundError(f"no {folder / _PATTERN}")
+    if len(paths) > 1:
+        raise ValueError(f"{folder}: expected one model, since {_LANDMARKS} is of one mesh, got "
+                         f"{[path.name for path in paths]}")
+    return paths[0]
+
+
+def _read_landmarks(folder: pathlib.Path) -> np.ndarray:
+    path = folder / _LANDMARKS
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}")
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        vertices = np.array([int(v) for line in lines for v in line.split("#")[0].split()])
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected whole numbers: {error}") from error
+    if vertices.shape != (68,):
+        raise ValueError(f"{path}: expected 68 vertices, got {vertices.size}")
+    return vertices
+
+
+def _read(
+    path: pathlib.Path,
+    landmarks: np.ndarray,
+    topology: str,
+    parts: tuple[str, ...] = tuple(_GROUPS),
+) -> dict[str, np.ndarray]:
+    h5py = require("h5py", extra="files")
+    groups = [_GROUPS[part] for part in parts]
+    names = [name for group in groups for name in group]
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {name: file[name][()] for name in (*names, _TRIANGLES)}
+            named = _named_points(file)
+        bfm.check_model(arrays, groups, arrays[_TRIANGLES].T)
+        if any((arrays[f"{part}/model/pcaVariance"] < 0).any() for part in parts):
+            raise ValueError("a variance is negative")
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: expected a Basel Face Model 2017 or 2019: {error}") from error
+    mean = arrays["shape/model/mean"].reshape(-1, 3)
+    text = path.with_name(_LANDMARKS)
+    if landmarks.min() < 0 or landmarks.max() >= len(mean):
+        raise ValueError(f"{text}: vertices {landmarks.min()} to {landmarks.max()}, counted from "
+                         f"0, but {path.name} has {len(mean)}")
+    order = topologies.get(topology).landmarks
+    for name in _SAME_POINT.keys() & named.keys():
+        vertex = landmarks[order.index(_SAME_POINT[name])]
+        distance = np.linalg.norm(mean[vertex] - named[name])
+        if not distance < _TOLERANCE:
+            raise ValueError(f"{text}: {_SAME_POINT[name]} is vertex {vertex}, {distance:.0f} mm "
+                             f"from the {name} of {path.name}: another mesh, or another order?")
+    return arrays
+
+
+def _named_points(file: Any) -> dict[str, np.ndarray]:
+    """The points that an open `h5py.File` names itself, in its frame."""
+    content = np.asarray(file[_NAMED][()]).ravel()
+    text = content[0] if content.dtype.kind in "OSU" else content.tobytes()
+    points = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+    return {point["id"]: np.array(point["coordinates"], np.float64).reshape(3) for point in points}

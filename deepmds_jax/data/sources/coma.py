@@ -1,0 +1,167 @@
+"""The CoMA data set: 20,466 meshes of 12 people with extreme expressions, registered to FLAME.
+
+Ranjan, Bolkart, Sanyal & Black (2018), "Generating 3D faces using convolutional mesh autoencoders",
+ECCV. Licensed: each user asks for it.
+"""
+
+import contextlib
+import pathlib
+import zipfile
+
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+from absl import logging
+
+from deepmds_jax import files
+from deepmds_jax.data.formats import meshes
+from deepmds_jax.data.recorded import ShapeSet
+from deepmds_jax.data.sources import flame
+from deepmds_jax.data.sources.checks import problems
+
+# The data set fixes no test subjects: its authors leave out one person at a time. These two are the
+# test subjects of VOCASET (Cudeiro et al. 2019), recorded from the same 12 people.
+TEST_SUBJECTS = ("FaceTalk_170731_00024_TA", "FaceTalk_170809_00138_TA")
+# Bridge of the nose to eyelids, counted from the end of both topologies: what expressions move
+# least.
+_STIFF = slice(-41, -20)
+
+
+def load(topology: str, folder: pathlib.Path) -> ShapeSet:
+    """Loads the landmarks of all meshes, in metres.
+
+    The people move their heads: every face is turned and shifted, not scaled, so that its nose and
+    eyes lie as those of FLAME's template. A damaged mesh is left out, with a warning.
+
+    The landmarks are kept in the folder, in `landmarks_TOPOLOGY.npz`, if it can be written to:
+    reading the meshes takes minutes. Meshes that have changed since are read again.
+
+    Args:
+      topology: "flame51", or "ibug68"; see `flame.load`.
+      folder: holds SUBJECT/EXPRESSION/*.ply as CoMA distributes them, such as
+        FaceTalk_170725_00137_TA/bareteeth/bareteeth.000001.ply; besides, FLAME's `template.ply` and
+        its embedding, see `flame.load`.
+
+    Raises:
+      ValueError: another topology, a damaged template or embedding, no mesh that can be read, or
+        no subject to train on or to test on.
+      FileNotFoundError: a file is missing, or there are no meshes.
+    """
+    embedding = flame.read_embedding(topology, folder)
+    template = flame.read_mesh(folder / flame.TEMPLATE)
+    paths = _find(folder)
+    found, left_out = _read_landmarks(folder, paths, template, embedding, topology)
+    if left_out:
+        logging.warning("coma: left out %d of %d meshes: %s", len(left_out), len(paths),
+                        ", ".join(left_out))
+    if not found:
+        raise ValueError(f"{folder}: none of its {len(paths)} meshes can be read")
+    is_test = _split(folder, list(found))
+    points = _turn_to(flame.embed(template, embedding), np.array(list(found.values())))
+    return ShapeSet(
+        jnp.asarray(points * flame.TO_FRAME, jnp.float32), is_test, tuple(found), topology, "m"
+    )
+
+
+def check(folder: pathlib.Path) -> list[str]:
+    """A line for every file that is missing or damaged; reads every mesh."""
+    found = flame.check(folder)
+    template = None
+    with contextlib.suppress(FileNotFoundError, ValueError):  # told already
+        template = flame.read_mesh(folder / flame.TEMPLATE)
+    try:
+        paths = _find(folder)
+    except FileNotFoundError as error:
+        return [*found, str(error)]
+    names = [_name(folder, path) for path in paths]
+    found += problems([names], lambda names: _split(folder, names))
+    return found + problems(paths, lambda path: _read_mesh(path, template))
+
+
+def _find(folder: pathlib.Path) -> list[pathlib.Path]:
+    paths = sorted(folder.glob("*/*/*.ply"))
+    if not paths:
+        raise FileNotFoundError(f"no {folder / 'SUBJECT' / 'EXPRESSION' / '*.ply'}")
+    return paths
+
+
+def _name(folder: pathlib.Path, path: pathlib.Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _split(folder: pathlib.Path, names: list[str]) -> np.ndarray:
+    """(S,) bool, whether a mesh is of a test subject."""
+    is_test = np.array([name.split("/")[0] in TEST_SUBJECTS for name in names])
+    if is_test.all() or not is_test.any():
+        raise ValueError(f"{folder}: expected meshes of {' or '.join(TEST_SUBJECTS)} to test on, "
+                         f"and of others to train on, got {is_test.sum()} and {(~is_test).sum()}")
+    return is_test
+
+
+def _read_mesh(path: pathlib.Path, template: meshes.Mesh | None) -> meshes.Mesh:
+    mesh = flame.read_mesh(path)
+    if template is not None and not np.array_equal(mesh.triangles, template.triangles):
+        raise ValueError(f"{path}: its triangles are not those of {flame.TEMPLATE}")
+    return mesh
+
+
+def _read_landmarks(
+    folder: pathlib.Path,
+    paths: list[pathlib.Path],
+    template: meshes.Mesh,
+    embedding: flame.Embedding,
+    topology: str,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Landmarks (N, 3) by name, in FLAME's frame, and the names of damaged meshes."""
+    kept = folder / f"landmarks_{topology}.npz"
+    known = _read_kept(kept, embedding)
+    found, stamps, left_out = {}, [], []
+    for path in tqdm.tqdm(paths, desc="coma", unit="mesh", delay=5):
+        name = _name(folder, path)
+        status = path.stat()
+        stamp = (status.st_size, status.st_mtime_ns)
+        if name in known and known[name][0] == stamp:
+            found[name] = known[name][1]
+        else:
+            try:
+                mesh = _read_mesh(path, template)
+            except ValueError as error:
+                logging.warning("coma: left out %s", error)
+                left_out.append(name)
+                continue
+            found[name] = flame.embed(mesh, embedding).astype(np.float32)
+        stamps.append(stamp)
+    if found.keys() != known.keys() or any(found[name] is not known[name][1] for name in found):
+        with contextlib.suppress(OSError), files.replacing(kept) as path:
+            np.savez(path, names=list(found), stamps=stamps, points=list(found.values()),
+                     **embedding._asdict())
+    return found, left_out
+
+
+def _read_kept(
+    path: pathlib.Path, embedding: flame.Embedding
+) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
+    """Size, time of change, and landmarks by name; empty where there are none of this embedding."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            if any(not np.array_equal(content[k], v) for k, v in embedding._asdict().items()):
+                return {}
+            names, stamps, points = (content[key] for key in ("names", "stamps", "points"))
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+    if points.shape != (len(names), len(embedding.triangles), 3) or len(stamps) != len(names):
+        return {}
+    rows = zip(names.tolist(), map(tuple, stamps.tolist()), points, strict=True)
+    return {name: (stamp, row) for name, stamp, row in rows}
+
+
+def _turn_to(template: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Moves (S, N, 3) faces rigidly so that their stiff landmarks lie as the template's (Kabsch).
+
+    In NumPy: `geometry.nearest_orthogonal` would be compiled for seconds, for this one call.
+    """
+    stiff, target = points[:, _STIFF].astype(np.float64), template[_STIFF]
+    start, end = stiff.mean(axis=1, keepdims=True), target.mean(axis=0)
+    u, _, vt = np.linalg.svd(np.swapaxes(stiff - start, 1, 2) @ (target - end))
+    u[..., -1] *= np.sign(np.linalg.det(u @ vt))[:, None]  # never mirrored
+    return (points - start) @ (u @ vt) + end

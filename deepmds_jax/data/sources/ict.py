@@ -1,0 +1,251 @@
+"""The ICT Face Model Light (ICT-FaceKit): a morphable model with identities and expressions.
+
+Li et al. (2020), "Learning formation of physically-based face attributes", CVPR; MIT licence,
+(c) 2020 USC Institute for Creative Technologies.
+"""
+
+import json
+import pathlib
+import zipfile
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepmds_jax import topologies
+from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.sources.checks import problems
+
+TOPOLOGIES = ("ibug68", "flame51")
+_NUM_IDENTITIES = 100
+_TO_FRAME = np.array([1, -1, -1])  # y up and z towards the viewer -> y down and z away
+
+_SKIN_MATERIAL = "M_Face"  # face, ears and neck; no back of the head, eyeballs and teeth
+# RGB; the model has no colours.
+_SKIN, _EYE, _MOUTH = (0.78, 0.58, 0.48), (0.85, 0.83, 0.8), (0.25, 0.1, 0.1)
+
+
+def load(topology: str, folder: pathlib.Path) -> MorphableModel:
+    """Loads the model at the landmarks of a topology, in centimetres.
+
+    The origin is ICT's own, inside the head.
+
+    Args:
+      topology: "ibug68", or "flame51", which are its points 17-67.
+      folder: holds either `FaceXModel/` as ICT-FaceKit distributes it (generic_neutral_mesh.obj,
+        identity000.obj ... identity099.obj, an .obj per expression, vertex_indices.json), or
+        `ict68.npz`, the same at the 68 landmarks only: `mean` (68, 3), `identity` (K, 68, 3) and
+        `expression` (E, 68, 3) offsets, in ICT's frame (y up, z towards the viewer).
+
+    Raises:
+      ValueError: another topology, or damaged files.
+      FileNotFoundError: neither is there, or a mesh is missing; names it.
+    """
+    start = _start(topology)
+    arrays = folder / "ict68.npz"
+    if arrays.exists():
+        mean, identity, expression = _read_arrays(arrays)
+    else:
+        mean, identity, expression = read_tree(folder / "FaceXModel")
+    return _model(mean[start:], identity[:, start:], expression[:, start:], topology)
+
+
+def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
+    """Loads the skin of face, ears and neck, in centimetres and the frame of `load`.
+
+    Eyeballs and teeth are left out. Plain sheets close the openings of eyes and mouth; their
+    vertices, copies of the edges', come last.
+
+    Args:
+      topology: see `load`.
+      folder: holds either `ict_face_dense.npz`: `mean` (V, 3), `identity` (K, V, 3), `expression`
+        (E, V, 3), `quads` (Q, 4) and `landmark_vertices` (68,), in ICT's frame; or `FaceXModel/`,
+        all of it.
+
+    Raises:
+      ValueError: another topology, or damaged files.
+      FileNotFoundError: neither is there, or a mesh is missing; names it.
+    """
+    start = _start(topology)
+    path = folder / "ict_face_dense.npz"
+    if path.exists():
+        mean, identity, expression, quads, landmarks = _read_dense(path)
+    else:
+        path = folder / "FaceXModel"
+        landmarks, _ = _read_table(path)
+        quads = read_obj_quads(path / "generic_neutral_mesh.obj", _SKIN_MATERIAL)
+        mean, identity, expression = read_tree(path, vertices=np.arange(quads.max() + 1))
+    for name, vertices in (("faces", quads), ("landmarks", landmarks)):
+        if vertices.min() < 0 or vertices.max() >= len(mean):
+            raise ValueError(f"{path}: the {name} have vertices {vertices.min()} to "
+                             f"{vertices.max()}, but the skin has 0 to {len(mean) - 1}")
+    # The longest edge is that of the neck and the back of the head; the lowest of the others is
+    # the mouth.
+    openings = sorted(boundary_loops(quads), key=len)[:-1]
+    openings.sort(key=lambda loop: mean[loop, 1].mean())
+    triangles = [quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]
+    copied, colour = [np.arange(len(mean))], [np.broadcast_to(_SKIN, mean.shape)]
+    for i, loop in enumerate(openings):
+        # From corner to corner, so that the strip of triangles joins upper and lower edge.
+        loop = np.roll(loop, -np.argmin(mean[loop, 0]))
+        triangles.append(_strip(len(loop)) + sum(map(len, copied)))
+        copied.append(loop)
+        colour.append(np.broadcast_to(_EYE if i else _MOUTH, (len(loop), 3)))
+    copied = np.concatenate(copied)
+    shape = _model(mean[copied], identity[:, copied], expression[:, copied], topology)
+    return DenseModel(
+        shape,
+        jnp.asarray(np.concatenate(triangles), jnp.int32),
+        jnp.asarray(landmarks[start:], jnp.int32),
+        jnp.asarray(np.concatenate(colour), jnp.float32),
+        jnp.zeros((0, *shape.mean.shape), jnp.float32),
+        topology=topology,
+    )
+
+
+def check(folder: pathlib.Path) -> list[str]:
+    """A line for every file that is missing or damaged, of those that `load` reads."""
+    found = problems(TOPOLOGIES, lambda topology: load(topology, folder))
+    return list(dict.fromkeys(found))  # the files serve both topologies
+
+
+def boundary_loops(quads: np.ndarray) -> list[np.ndarray]:
+    """The closed edges of a surface: vertices in order, so that a patch is turned as the rest."""
+    ends = quads[:, [[0, 1], [1, 2], [2, 3], [3, 0]]].reshape(-1, 2)
+    edges = {(int(a), int(b)) for a, b in ends}
+    following = {b: a for a, b in edges if (b, a) not in edges}
+    loops = []
+    while following:
+        loop = [next(iter(following))]
+        while (vertex := following.pop(loop[-1], None)) not in (None, loop[0]):
+            loop.append(vertex)
+        loops.append(np.array(loop))
+    return loops
+
+
+def _strip(num: int) -> np.ndarray:
+    """Triangles (num - 2, 3) that close a loop of `num` vertices, in a strip from the first on."""
+    order = [(num - i // 2) % num if i % 2 == 0 else (i + 1) // 2 for i in range(num)]
+    triangles = np.array([order[i : i + 3] for i in range(num - 2)])
+    triangles[1::2] = triangles[1::2, [0, 2, 1]]  # a strip alternates; turn them all one way
+    return triangles
+
+
+def read_tree(
+    folder: pathlib.Path,
+    num_identities: int = _NUM_IDENTITIES,
+    vertices: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads the meshes of a `FaceXModel` folder at some vertices, in ICT's frame.
+
+    Args:
+      folder: the folder.
+      num_identities: how many of the meshes identity000.obj ... to read.
+      vertices: (M,) which ones; the 68 landmarks when absent.
+
+    Returns:
+      mean (M, 3), identity offsets (num_identities, M, 3), expression offsets (E, M, 3) in the
+      order of vertex_indices.json; float64, centimetres.
+    """
+    landmarks, expressions = _read_table(folder)
+    vertices = landmarks if vertices is None else vertices
+    mean = read_obj_vertices(folder / "generic_neutral_mesh.obj", vertices)
+    identities = [f"identity{i:03d}" for i in range(num_identities)]
+    identity, expression = (
+        np.array([read_obj_vertices(folder / f"{n}.obj", vertices) for n in names]) - mean
+        for names in (identities, expressions)
+    )
+    return mean, identity, expression
+
+
+def read_obj_vertices(path: pathlib.Path, vertices: np.ndarray) -> np.ndarray:
+    """Positions (len(vertices), 3) of 0-based vertices in the order of the file's `v` lines.
+
+    Mesh libraries split an OBJ by material and texture seam, which renumbers its vertices.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if line.startswith("v ")]
+    if len(lines) <= vertices.max():
+        raise ValueError(f"{path}: {len(lines)} vertices, but vertex {vertices.max()} is a "
+                         "landmark: the file is truncated or of another mesh")
+    try:
+        return np.array([lines[i].split()[1:4] for i in vertices], np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: a vertex line is not three numbers: {error}") from error
+
+
+def read_obj_quads(path: pathlib.Path, material: str) -> np.ndarray:
+    """The faces (Q, 4) of one material of an OBJ file, as 0-based vertices."""
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}")
+    faces, current = [], None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("usemtl"):
+                current = line.split()[-1]
+            elif line.startswith("f ") and current == material:
+                faces.append(line.split()[1:])
+    try:
+        quads = np.array([[int(corner.split("/")[0]) - 1 for corner in f] for f in faces])
+    except ValueError as error:
+        raise ValueError(f"{path}: a face is not four numbered corners: {error}") from error
+    if quads.ndim != 2 or quads.shape[1] != 4:
+        raise ValueError(f"{path}: expected faces of four corners with material {material}, got "
+                         f"an array of shape {quads.shape}")
+    return quads
+
+
+def _start(topology: str) -> int:
+    if topology not in TOPOLOGIES:
+        raise ValueError(f"topology: ict has {list(TOPOLOGIES)}, got {topology!r}")
+    return topologies.IBUG68.num_landmarks - topologies.get(topology).num_landmarks
+
+
+def _model(
+    mean: np.ndarray, identity: np.ndarray, expression: np.ndarray, topology: str
+) -> MorphableModel:
+    arrays = (jnp.asarray(x * _TO_FRAME, jnp.float32) for x in (mean, identity, expression))
+    return MorphableModel(*arrays, topology=topology, unit="cm")
+
+
+def _read_table(folder: pathlib.Path) -> tuple[np.ndarray, list[str]]:
+    table = folder / "vertex_indices.json"
+    if not table.exists():
+        raise FileNotFoundError(f"no {table}")
+    try:
+        content = json.loads(table.read_text())
+        return np.array(content["idx_to_landmark_verts"]), list(content["expressions"])
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{table}: expected JSON with idx_to_landmark_verts and expressions: "
+                         f"{error}") from error
+
+
+def _read_arrays(path: pathlib.Path) -> list[np.ndarray]:
+    arrays = _read_npz(path, ("mean", "identity", "expression"))
+    if any(x.shape[-2:] != (68, 3) for x in arrays):
+        raise ValueError(f"{path}: expected (..., 68, 3) arrays, got {[x.shape for x in arrays]}")
+    return arrays
+
+
+def _read_dense(path: pathlib.Path) -> list[np.ndarray]:
+    names = ("mean", "identity", "expression", "quads", "landmark_vertices")
+    arrays = _read_npz(path, names)
+    mean, identity, expression, quads, landmarks = arrays
+    shapes = {name: x.shape for name, x in zip(names, arrays, strict=True)}
+    if mean.ndim != 2 or mean.shape[1] != 3 or any(
+        x.ndim != 3 or x.shape[1:] != mean.shape for x in (identity, expression)
+    ) or quads.ndim != 2 or quads.shape[1] != 4 or landmarks.shape != (68,):
+        raise ValueError(f"{path}: expected mean (V, 3), identity (K, V, 3), expression (E, V, 3), "
+                         f"quads (Q, 4) and landmark_vertices (68,), got {shapes}")
+    return arrays
+
+
+def _read_npz(path: pathlib.Path, names: tuple[str, ...]) -> list[np.ndarray]:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return [file[name] for name in names]
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: expected an .npz with {', '.join(names[:-1])} and {names[-1]}: "
+                         f"{error}") from error

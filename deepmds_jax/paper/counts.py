@@ -1,0 +1,66 @@
+"""Parameter counts of the networks, beside Table 2 of the paper."""
+
+import jax
+import jax.numpy as jnp
+
+from deepmds_jax import topologies
+from deepmds_jax.lifting import Config, init_params
+from deepmds_jax.methods.counts import count_deep_mds, count_parameters
+from deepmds_jax.models import (
+    FEATURE_SIZES,
+    Autoencoder,
+    DissimilarityNetwork,
+    MobileFace,
+    ZhaoNetwork,
+)
+from deepmds_jax.models.mobileface import IMAGE_SIZE
+
+# Table 2, with 72 landmarks; MobileFace gives the 199 coefficients of the Basel Face Model.
+_PAPER = {
+    ("Deep-MDS, release features", 72): 27_505,
+    ("Zhao et al.", 72): 114_840,
+    ("MobileFace", None): 900_979,
+}
+_NUM_COEFFICIENTS = 199
+
+
+def parameter_rows() -> list[dict]:
+    """A row per network and topology: trainable, all, and what Table 2 prints.
+
+    "as Table 2" is how the paper counts: trainable parameters, but for the dissimilarity network,
+    where it counts the moving statistics too. MobileFace has no landmarks: its N is None.
+    """
+    rows = []
+
+    def add(network, num_landmarks, trainable, total, counted):
+        rows.append({
+            "network": network, "N": num_landmarks, "trainable": trainable, "all": total,
+            "as Table 2": counted, "paper": _PAPER.get((network, num_landmarks)),
+        })
+
+    def shapes(network, *size):
+        return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *size)))
+
+    for name, topology in topologies.TOPOLOGIES.items():
+        n = topology.num_landmarks
+        config = Config(name, "anchored")
+        anchored = jax.eval_shape(lambda key, c=config: init_params(c, key), jax.random.key(0))
+        encoder, pairs = map(count_parameters, (anchored.autoencoder, anchored.dissimilarity))
+        both = [encoder[i] + pairs[i] for i in range(2)]
+        add("Deep-MDS, anchored", n, *both, both[1])
+        autoencoder = shapes(Autoencoder(n), n, 2)
+        frontal = count_parameters(autoencoder)
+        add("autoencoder", n, *frontal, frontal[0])
+        for kind in ("paper", "release"):
+            size = FEATURE_SIZES[kind]
+            dissimilarity = shapes(DissimilarityNetwork(), size)
+            distance = count_parameters(dissimilarity)
+            add(f"dissimilarity, {kind} features", n, *distance, distance[1])
+            both = (frontal[i] + distance[i] for i in range(2))
+            add(f"Deep-MDS, {kind} features", n, *both, count_deep_mds(autoencoder, dissimilarity))
+        zhao = count_parameters(shapes(ZhaoNetwork(n), n, 2))
+        add("Zhao et al.", n, *zhao, zhao[0])
+    mobileface = shapes(MobileFace(_NUM_COEFFICIENTS), IMAGE_SIZE, IMAGE_SIZE, 3)
+    mobileface = count_parameters(mobileface)
+    add("MobileFace", None, *mobileface, mobileface[0])
+    return rows

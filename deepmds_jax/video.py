@@ -1,0 +1,346 @@
+"""Video: landmarks of one face over time, lifted frame by frame and smoothed over time."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepmds_jax import mds
+from deepmds_jax.geometry import (
+    angles_from_rotation,
+    nearest_orthogonal,
+    place_in_image,
+    standardize,
+)
+from deepmds_jax.lifting import FEWEST, Params, reconstruct_detailed
+
+_FRAMES_AT_ONCE = 32  # a whole video at once would need 150 kB a frame for its pairs
+_TINY = 1e-6
+_NEVER = 1e9  # frames since the last good one, where there was none
+
+
+class OneEuro(NamedTuple):
+    """A low-pass filter whose cutoff grows with speed: still things are calm, fast ones in time.
+
+    Attributes:
+      cutoff: Hz, of what stands still.
+      speed: Hz more per unit and second.
+      derivative_cutoff: Hz, of the speed itself.
+
+    Source: Casiez, Roussel & Vogel (2012), "1 Euro filter: a simple speed-based low-pass filter
+    for noisy input in interactive systems", CHI.
+    """
+
+    cutoff: float
+    speed: float
+    derivative_cutoff: float = 1.0
+
+
+class Smoothing(NamedTuple):
+    """How a sequence is smoothed: as `BOTH_WAYS` is, or `LIVE`. docs/video.md tells their worth.
+
+    Attributes:
+      shape: of each head-frame coordinate by itself, in root-mean-square distances of the
+        landmarks to their centroid.
+      pose: of the rotation as a whole, in radians.
+      both_ways: whether the filters run from both ends and meet in the middle, which makes them
+        wait for nothing; otherwise no frame knows of later ones, as in a live picture.
+    """
+
+    shape: OneEuro = OneEuro(1.0, 10.0)
+    pose: OneEuro = OneEuro(1.0, 2.0)
+    both_ways: bool = True
+
+
+BOTH_WAYS = Smoothing()
+LIVE = Smoothing(pose=OneEuro(1.0, 10.0), both_ways=False)  # a lag costs more than noise
+
+
+class SequenceReconstruction(NamedTuple):
+    """What `reconstruct_sequence` returns; (...) are axes before that of the T frames.
+
+    Attributes:
+      points: (..., T, N, 3) head frame (x right, y down, z away from the viewer), frontal, centred,
+        root-mean-square distance to the centroid 1.
+      rotation: (..., T, 3, 3) proper; turns head-frame column vectors into the camera frame.
+      yaw, pitch, roll: (..., T) degrees of that rotation, positive to the image's right, up, and
+        clockwise.
+      status: (..., T) int32 `mds.Status` of the frame by itself. INVALID where it shows no face,
+        see `reconstruct_detailed`; points and rotation are then those of the frames around.
+      num_iters: (..., T) int32 iterations of stress majorization.
+      std: (..., T, N, 3) standard deviations of `points`, those of the frame by itself; 1, the
+        size of the face, where the status is INVALID. None in the published variant.
+    """
+
+    points: jax.Array
+    rotation: jax.Array
+    yaw: jax.Array
+    pitch: jax.Array
+    roll: jax.Array
+    status: jax.Array
+    num_iters: jax.Array
+    std: jax.Array | None = None
+
+    @property
+    def converged(self) -> jax.Array:
+        """(..., T) bool: the frame shows a face, and stress majorization met its tolerance."""
+        return self.status == mds.Status.CONVERGED
+
+
+def reconstruct_sequence(
+    params: Params,
+    x2d: jax.Array,
+    visible: jax.Array | None = None,
+    *,
+    frame_rate: float | None = None,
+    smoothing: Smoothing | None = BOTH_WAYS,
+) -> SequenceReconstruction:
+    """Recovers shape and pose of one face in every frame of a video.
+
+    Every frame is lifted as by `reconstruct_detailed`, from a start of its own; then head-frame
+    shape and pose are smoothed over time, each by itself. A frame that shows no face (fewer than 6
+    landmarks seen, all of them equal, mirrored, ...) takes no part in that; it gets what the frames
+    around it have, or the one before without `smoothing.both_ways`, or the mean face where there is
+    none. Pure; works under jit and vmap.
+
+    Args:
+      params: as `reconstruct` takes them. With the published variant the pose is that of
+        `place_in_image`.
+      x2d: (..., T, N, 2) landmarks of T frames in their order, x right and y down, any unit and
+        origin.
+      visible: (..., T, N) bool, whether each landmark was seen; those that were not are filled in
+        and may hold anything. All by default. The published variant takes no other.
+      frame_rate: frames per second; needed for smoothing, and only there.
+      smoothing: `BOTH_WAYS`, `LIVE`, another `Smoothing`, or None to leave every frame as it is by
+        itself.
+
+    Returns:
+      A `SequenceReconstruction`, finite also where the landmarks are not.
+
+    Raises:
+      ValueError: another shape; `visible` with the published variant; no frame rate, or one that is
+        no number above 0; a cutoff not above 0 or a speed below; and outside jit, landmarks that
+        are visible and not finite.
+    """
+    x2d, visible = _check(params, x2d, visible)
+    _check_smoothing(frame_rate, smoothing)
+    lead, per_face = x2d.shape[:-2], x2d.shape[-2:]
+    seen = jnp.ones(x2d.shape[:-1], bool) if visible is None else visible
+    shown = jnp.where(seen[..., None], x2d, jnp.nan)
+    extent = jnp.nanmax(shown, axis=-2) - jnp.nanmin(shown, axis=-2)
+    there = (jnp.sum(seen, axis=-1) >= FEWEST) & jnp.any(extent > 0, axis=-1)
+    there &= jnp.all(jnp.isfinite(x2d) | ~seen[..., None], axis=(-2, -1))
+    # Frames that show nothing are lifted too, with a face put in that cannot go wrong.
+    x2d = jnp.where(there[..., None, None], x2d, params.reference[:, :2])
+    frames = x2d.reshape(-1, *per_face)
+    if visible is not None:
+        visible = (seen | ~there[..., None]).reshape(frames.shape[:-1])
+
+    lifted = _lift(params, frames, visible)
+    points, rotation, status, num_iters, std = jax.tree.map(
+        lambda array: array.reshape(*lead, *array.shape[1:]), lifted
+    )
+    status = jnp.where(there, status, mds.Status.INVALID).astype(jnp.int32)
+    good = (status != mds.Status.INVALID) & jnp.all(jnp.isfinite(points), axis=(-2, -1))
+
+    points, rotation = over_time(points, rotation, good, params.reference, frame_rate, smoothing)
+    angles = angles_from_rotation(rotation)
+    if std is not None:
+        std = jnp.where(good[..., None, None], std, 1)
+    return SequenceReconstruction(points, rotation, *angles, status, num_iters, std)
+
+
+def over_time(
+    points: jax.Array,
+    rotation: jax.Array,
+    good: jax.Array,
+    reference: jax.Array,
+    frame_rate: float | None,
+    smoothing: Smoothing | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Head-frame shapes (..., T, N, 3) and rotations (..., T, 3, 3) smoothed over time. Pure.
+
+    Frames that are not `good` (..., T) may hold anything and are filled in, with `reference`
+    (N, 3), frontal, where no other frame can tell. Without smoothing the others stay as they are.
+    """
+    mean, forward = standardize(reference), jnp.eye(3, dtype=points.dtype)
+    if smoothing is None:
+        return _hold(points, good, mean), _hold(rotation, good, forward)
+    shape, pose, both_ways = smoothing
+    points = smooth(points, good, mean, frame_rate, shape, both_ways)
+    rotation = smooth(rotation, good, forward, frame_rate, pose, both_ways, angular_speed)
+    return standardize(points), jax.jit(_nearest_rotation)(rotation)
+
+
+@jax.jit
+def _lift(params, frames, visible):
+    """Points, rotations, status, iterations and deviations of (F, N, 2) frames."""
+
+    def lift(frame):
+        result = reconstruct_detailed(params, *frame)
+        rotation = result.rotation
+        if rotation is None:
+            rotation = place_in_image(result.points, frame[0]).rotation
+        return result.points, rotation, result.status, result.num_iters, result.std
+
+    # Whole batches: what is left over would be compiled by itself.
+    batch_size = min(_FRAMES_AT_ONCE, len(frames))
+    whole = np.minimum(np.arange(-(-len(frames) // batch_size) * batch_size), len(frames) - 1)
+    padded = jax.tree.map(lambda array: array[whole], (frames, visible))
+    lifted = lax.map(lift, padded, batch_size=batch_size)
+    return jax.tree.map(lambda array: array[: len(frames)], lifted)
+
+
+def _nearest_rotation(matrices):
+    return nearest_orthogonal(matrices, reflection=False)
+
+
+def coordinate_speed(velocity: jax.Array) -> jax.Array:
+    """The speed of each coordinate by itself."""
+    return jnp.abs(velocity)
+
+
+def angular_speed(velocity: jax.Array) -> jax.Array:
+    """The speed, radians per second, of (..., 3, 3) derivatives of rotations."""
+    return jnp.sqrt(jnp.sum(velocity**2, axis=(-2, -1), keepdims=True) / 2)
+
+
+def smooth(
+    values: jax.Array,
+    good: jax.Array,
+    start: jax.Array,
+    frame_rate: float,
+    filter_: OneEuro,
+    both_ways: bool,
+    speed_of: Callable[[jax.Array], jax.Array] = coordinate_speed,
+) -> jax.Array:
+    """`one_euro` from the first frame on, or from both ends, the mean of both. Pure.
+
+    Over frames that are not good it goes straight from the last good one to the next. See
+    `one_euro` for the arguments.
+    """
+    forth, gap = one_euro(values, good, start, frame_rate, filter_, speed_of)
+    if not both_ways:
+        return forth
+    axis = good.ndim - 1
+    flipped = (jnp.flip(x, axis) for x in (values, good))
+    back, gap_back = one_euro(*flipped, start, frame_rate, filter_, speed_of)
+    back, gap_back = jnp.flip(back, axis), jnp.flip(gap_back, axis)
+    # Half and half, and over a gap a line from one side to the other.
+    share = ((gap_back + _TINY) / (gap + gap_back + 2 * _TINY))[..., None, None]
+    return share * forth + (1 - share) * back
+
+
+@partial(jax.jit, static_argnames="speed_of")
+def one_euro(
+    values: jax.Array,
+    good: jax.Array,
+    start: jax.Array,
+    frame_rate: float,
+    filter_: OneEuro,
+    speed_of: Callable[[jax.Array], jax.Array] = coordinate_speed,
+) -> tuple[jax.Array, jax.Array]:
+    """Runs a One Euro filter over time. Pure.
+
+    Args:
+      values: (..., T, a, b).
+      good: (..., T) bool; other frames may hold anything. Over them the result stands still, and
+        the next good frame counts as much as the time since the last one makes it.
+      start: (a, b) the result before the first good frame.
+      frame_rate: frames per second.
+      filter_: the filter.
+      speed_of: (..., a, b) derivatives by the second -> speeds, of a shape that broadcasts.
+
+    Returns:
+      (..., T, a, b), and (..., T) frames since the last good one.
+    """
+    axis = good.ndim - 1
+    values, good = (jnp.moveaxis(x, axis, 0) for x in (values, good))
+
+    def step(state, frame):
+        value, velocity, gap = state
+        new, is_good = frame
+        gap = gap + 1
+        seconds = (gap / frame_rate)[..., None, None]
+        first = (gap > _NEVER / 2)[..., None, None]
+        keep = ~is_good[..., None, None]
+        new = jnp.where(keep, value, new)
+        change = jnp.where(first, 0, (new - value) / seconds)
+        faster = velocity + _share(filter_.derivative_cutoff, seconds) * (change - velocity)
+        share = _share(filter_.cutoff + filter_.speed * speed_of(faster), seconds)
+        moved = jnp.where(first, new, value + share * (new - value))
+        state = (jnp.where(keep, value, moved), jnp.where(keep, velocity, faster),
+                 jnp.where(is_good, 0, gap))
+        return state, (state[0], state[2])
+
+    value = jnp.broadcast_to(start, values.shape[1:]).astype(values.dtype)
+    gap = jnp.full(good.shape[1:], _NEVER, values.dtype)
+    _, (smoothed, gaps) = lax.scan(step, (value, jnp.zeros_like(value), gap), (values, good))
+    return jnp.moveaxis(smoothed, 0, axis), jnp.moveaxis(gaps, 0, axis)
+
+
+def _share(cutoff, seconds):
+    """What a new value counts in a low-pass filter of first order."""
+    return 1 / (1 + 1 / (2 * jnp.pi * cutoff * seconds))
+
+
+@jax.jit
+def _hold(values, good, start):
+    """`values` (..., T, a, b), and the last good ones where they are not good."""
+    axis = good.ndim - 1
+
+    def step(last, frame):
+        new, is_good = frame
+        last = jnp.where(is_good[..., None, None], new, last)
+        return last, last
+
+    values, good = (jnp.moveaxis(x, axis, 0) for x in (values, good))
+    start = jnp.broadcast_to(start, values.shape[1:]).astype(values.dtype)
+    return jnp.moveaxis(lax.scan(step, start, (values, good))[1], 0, axis)
+
+
+def _check(params, x2d, visible):
+    num_landmarks = params.reference.shape[-2]
+    shape = jnp.shape(x2d)
+    if len(shape) < 3 or shape[-2:] != (num_landmarks, 2) or shape[-3] == 0:
+        raise ValueError(f"x2d: expected (..., frames, {num_landmarks}, 2) for topology "
+                         f"{params.config.topology}, at least one frame, got {shape}")
+    if visible is not None:
+        if params.config.variant == "published":
+            raise ValueError("visible: expected none with the published variant, which takes every "
+                             "landmark as seen")
+        if jnp.shape(visible) != shape[:-1]:
+            raise ValueError(f"visible: expected {shape[:-1]} like x2d, got {jnp.shape(visible)}")
+    if not isinstance(x2d, jax.core.Tracer) and not isinstance(visible, jax.core.Tracer):
+        bad = ~np.all(np.isfinite(np.asarray(x2d)), axis=-1)
+        if visible is not None:
+            bad &= np.asarray(visible, bool)
+        bad = np.any(bad, axis=-1)
+        if np.any(bad):
+            raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} frames have landmarks that are not "
+                             "finite numbers; say by visible which were not seen")
+    visible = None if visible is None else jnp.asarray(visible, bool)
+    return jnp.asarray(x2d, params.reference.dtype), visible
+
+
+def _check_smoothing(frame_rate, smoothing):
+    if smoothing is None:
+        return
+    if frame_rate is None:
+        raise ValueError("frame_rate: smoothing needs it; give the frames per second, or "
+                         "smoothing=None")
+    limits = [("frame_rate", frame_rate, True)]
+    for name in ("shape", "pose"):
+        for field, value in getattr(smoothing, name)._asdict().items():
+            limits.append((f"smoothing.{name}.{field}", value, field != "speed"))
+    for name, value, above in limits:
+        if isinstance(value, jax.core.Tracer):
+            continue
+        is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiu"
+        if not is_number or not np.isfinite(value) or value < 0 or (above and value == 0):
+            raise ValueError(f"{name}: expected a number {'above 0' if above else 'of 0 or more'}, "
+                             f"got {value!r}")

@@ -1,0 +1,175 @@
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import scipy.io
+
+from deepmds_jax import topologies
+from deepmds_jax.data import specs
+from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.sources import bfm
+
+NUM_VERTICES = 53490
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A Basel Face Model 2009 with 2 components, written as MATLAB does."""
+    folder = tmp_path_factory.mktemp("bfm")
+    rng = np.random.default_rng(0)
+    size = 3 * NUM_VERTICES
+    scipy.io.savemat(folder / "01_MorphableModel.mat", {
+        "shapeMU": rng.normal(size=(size, 1)).astype(np.float32) * 1e5,
+        "shapePC": rng.normal(size=(size, 2)).astype(np.float32),
+        "shapeEV": np.array([[2000.0], [500.0]], np.float32),
+        "texMU": rng.uniform(0, 255, (size, 1)).astype(np.float32),
+        "texPC": rng.normal(size=(size, 3)).astype(np.float32),
+        "texEV": np.array([[30.0], [20.0], [10.0]], np.float32),
+        "tl": rng.integers(1, NUM_VERTICES + 1, (1000, 3)).astype(np.float64),
+        "segbin": np.zeros((NUM_VERTICES, 4), np.uint8),
+    })
+    for name, variable, shape in [("landmarks_me_72", "landmarks", (1, 72)),
+                                  ("landmarks_68", "landmarks_68", (68, 1))]:
+        vertices = rng.permutation(NUM_VERTICES)[: max(shape)].reshape(shape) + 1
+        scipy.io.savemat(folder / f"{name}.mat", {variable: vertices.astype(np.uint16)})
+    return folder
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "bfm")
+
+
+def change(folder, **entries):
+    path = folder / "01_MorphableModel.mat"
+    content = {k: v for k, v in scipy.io.loadmat(path).items() if not k.startswith("__")}
+    content = {k: v for k, v in (content | entries).items() if v is not None}
+    scipy.io.savemat(path, content)
+
+
+@pytest.mark.parametrize(("topology", "file", "variable", "first"), [
+    ("bfm72", "landmarks_me_72.mat", "landmarks", 0),
+    ("ibug68", "landmarks_68.mat", "landmarks_68", 0),
+    ("flame51", "landmarks_68.mat", "landmarks_68", 17),
+])  # fmt: skip
+def test_reads_the_model_at_the_landmarks_in_millimetres(original, topology, file, variable, first):
+    content = scipy.io.loadmat(original / "01_MorphableModel.mat")
+    vertex = int(scipy.io.loadmat(original / file)[variable].ravel()[first + 5]) - 1
+    x, y, z = content["shapeMU"][3 * vertex : 3 * vertex + 3, 0]
+    model = bfm.load(topology, original)
+    np.testing.assert_allclose(model.mean[5], [x / 1e3, -y / 1e3, -z / 1e3], rtol=1e-5)
+    x, y, z = 500 * content["shapePC"][3 * vertex : 3 * vertex + 3, 1]
+    np.testing.assert_allclose(model.identity[1, 5], [x / 1e3, -y / 1e3, -z / 1e3], rtol=1e-5)
+    num = topologies.get(topology).num_landmarks
+    assert (model.identity.shape, model.expression.shape) == ((2, num, 3), (0, num, 3))
+    assert (model.topology, model.unit) == (topology, "mm")
+
+
+def test_the_dense_model_has_the_same_faces_and_their_colours(original):
+    dense, model = bfm.load_dense("ibug68", original), bfm.load("ibug68", original)
+    assert dense.shape.mean.shape == dense.colour.shape == (NUM_VERTICES, 3)
+    identity = jax.random.normal(jax.random.key(0), (2, 2))
+    none = np.zeros((2, 0), np.float32)
+    surface = dense.shape.shapes(identity, none)
+    expected = model.shapes(identity, none)
+    np.testing.assert_allclose(surface[:, dense.landmarks], expected, rtol=1e-5)
+    content = scipy.io.loadmat(original / "01_MorphableModel.mat")
+    np.testing.assert_array_equal(dense.triangles + 1, content["tl"])
+    assert 0 <= dense.colour.min() < 0.1 < 0.9 < dense.colour.max() <= 1
+    np.testing.assert_allclose(255 * dense.colour[7], content["texMU"][21:24, 0], rtol=1e-5)
+    assert dense.colour_modes.shape == (3, NUM_VERTICES, 3)
+    expected = content["texPC"][21:24, 2] * 10
+    np.testing.assert_allclose(255 * dense.colour_modes[2, 7], expected, rtol=1e-5)
+
+
+def test_the_spec_draws_from_it(original):
+    spec = specs.load_spec("bfm")
+    assert spec.topologies == ("bfm72", "ibug68", "flame51")
+    faces = open_dataset(spec, "flame51", original).draw(jax.random.key(0), 3)
+    assert faces.x2d.shape == (3, 51, 2)
+    assert np.isfinite(faces.x2d).all()
+
+
+def test_missing_and_damaged_files_are_named(folder):
+    assert bfm.check(folder) == []
+    (folder / "landmarks_me_72.mat").unlink()
+    with pytest.raises(FileNotFoundError, match=r"landmarks_me_72\.mat"):
+        bfm.load("bfm72", folder)
+    model = folder / "01_MorphableModel.mat"
+    model.write_bytes(model.read_bytes()[:400])
+    with pytest.raises(ValueError, match=r"01_MorphableModel\.mat: expected a MATLAB file"):
+        bfm.load("ibug68", folder)
+    (folder / "landmarks_68.mat").write_bytes(b"")
+    model_line, missing, damaged = bfm.check(folder)
+    assert "01_MorphableModel.mat: expected a MATLAB file" in model_line
+    assert missing == f"no {folder / 'landmarks_me_72.mat'}"
+    assert "landmarks_68.mat: expected a MATLAB file" in damaged
+    (folder / "landmarks_68.mat").unlink()
+    assert bfm.check(folder) == [model_line, missing]
+
+
+@pytest.mark.parametrize("vertices", [
+    np.arange(NUM_VERTICES - 70, NUM_VERTICES + 2), np.arange(72), np.arange(1, 69),
+])  # fmt: skip
+def test_landmarks_outside_the_mesh_or_too_few_raise(folder, vertices):
+    scipy.io.savemat(folder / "landmarks_me_72.mat", {"landmarks": vertices[None]})
+    message = (f"expected 72 vertices from 1 to 53490, got {vertices.size} from {vertices[0]} "
+               f"to {vertices[-1]}")
+    with pytest.raises(ValueError, match=message):
+        bfm.load("bfm72", folder)
+    assert [message in line for line in bfm.check(folder)] == [True]
+
+
+@pytest.mark.parametrize(("entries", "message"), [
+    ({"shapeMU": np.zeros((159447, 1))}, r"expected 3 \* 53490 numbers .* got 159447"),
+    ({"shapeEV": np.ones((5, 1))}, r"\(160470, 2\) and \(5, 1\)"),
+    ({"texPC": np.ones((9, 3))}, r"texMU.*\(9, 3\)"),
+    ({"texEV": np.full((3, 1), np.nan)}, "texEV has numbers that are not finite"),
+    ({"tl": np.full((4, 3), 0.0)}, "triangles with vertices -1"),
+    ({"tl": np.full((4, 3), 53491.0)}, "53490, counted from 0, in a mesh of 53490"),
+    ({"tl": np.ones((4, 4))}, r"expected triangles \(T, 3\), got \(4, 4\)"),
+    ({"tl": None}, "expected a MATLAB file with .*'tl'"),
+    ({"texMU": "red"}, "holds no numbers"),
+])  # fmt: skip
+def test_wrong_models_say_what_is_wrong(folder, entries, message):
+    change(folder, **entries)
+    with pytest.raises(ValueError, match=rf"01_MorphableModel\.mat: .*{message}"):
+        bfm.load_dense("bfm72", folder)
+    assert len(bfm.check(folder)) == 1
+
+
+def test_other_topology_raises(original):
+    with pytest.raises(ValueError, match="'mediapipe468'"):
+        bfm.load("mediapipe468", original)
+
+
+def test_the_releases_68_vertices_are_in_ibugs_order(shared):
+    """Seen from the 72, whose meaning is known: shared vertices have one name, others are near.
+
+    Numbers of the mesh near each other are near on the face, within a feature.
+    """
+    folder = shared / "data" / "authors_release"
+    known, ours = bfm._read_landmarks("bfm72", folder), bfm._read_landmarks("ibug68", folder)
+    names, names68 = topologies.BFM72.landmarks, topologies.IBUG68.landmarks
+    both = [(names[i], names68[j]) for i, a in enumerate(known) for j, b in enumerate(ours)
+            if a == b]
+    assert sorted(both) == [(name, name) for name in
+                            ("labiale_inferius", "pronasale", "stomion_superius")]
+    vertex = dict(zip(names, known, strict=True))
+    vertex68 = dict(zip(names68, ours, strict=True))
+    for name in ("menton", "subnasale", "labiale_superius"):
+        assert abs(vertex[name] - vertex68[name]) == 1
+    # From the subject's right to the left, the numbers of a feature's row increase.
+    brows = [f"brow_{part}_{side}" for side, parts in (
+        ("right", ("outer", "middle", "inner")), ("left", ("inner", "middle", "outer"))
+    ) for part in parts]
+    for row in (vertex, vertex68):
+        assert np.all(np.diff([row[name] for name in brows]) > 0)
+    for side, sign in (("right", 1), ("left", -1)):
+        corners = [f"{corner}_{side}" for corner in ("exocanthion", "endocanthion")]
+        for row in (vertex, vertex68):
+            assert sign * (row[corners[1]] - row[corners[0]]) > 0
+    # The mesh runs down its columns: the next vertex is the next below.
+    assert vertex68["lower_lid_medial_left"] - vertex["palpebrale_inferius_left"] == 1
+    assert np.all(np.diff(ours[6:11]) > 0)  # the lower jaw, past the menton

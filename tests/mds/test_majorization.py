@@ -1,0 +1,471 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from problems import TRANSFORMS as ALL_TRANSFORMS
+from problems import Four, euclidean, noisy_distances, plain_smacof, symmetric, tied_distances
+
+from deepmds_jax import mds
+from deepmds_jax.mds import solver
+from deepmds_jax.mds.majorization import _smacof
+
+TRANSFORMS = pytest.mark.parametrize("transform", ["ordinal", "ratio"])
+EVERY_TRANSFORM = pytest.mark.parametrize("name", ALL_TRANSFORMS)
+FACES = ["face_n00", "face_n03", "face_n00_na20", "face_n10_na20"]
+# Where nothing is tied, the two treatments of ties are one.
+ORACLES = [
+    (name, transform)
+    for name in ["eurodist", "varespec", "USArrests", "iris", *FACES]
+    for transform in ALL_TRANSFORMS
+    if transform != "secondary" or name in ("eurodist", "iris")
+]
+
+
+@pytest.mark.parametrize(("oracle", "name"), ORACLES, indirect=["oracle"])
+@pytest.mark.parametrize(
+    ("num_dims", "dtype"), [(2, "float64"), (3, "float32")], indirect=["dtype"]
+)
+def test_reaches_the_oracles_optimum(oracle, name, num_dims, dtype):
+    options = ALL_TRANSFORMS[name]
+    dissimilarities = oracle.dissimilarities.astype(dtype)
+    result = mds.smacof(dissimilarities, num_dims, **options)
+    assert result.embedding.dtype == result.stress.dtype == result.disparities.dtype == dtype
+    assert result.status == mds.Status.CONVERGED
+    optimum = oracle.optimum(num_dims, **options)
+    if optimum < 1e-9:  # zero but for the 10 digits of the file
+        assert result.stress <= 256 * np.finfo(dtype).eps + 1e-9
+    else:
+        above = 1e-5 if dtype == np.float64 else 1e-4
+        assert optimum * (1 - above) <= result.stress <= optimum * (1 + above)
+    observed = ~np.isnan(dissimilarities)
+    again = mds.stress(result.disparities, mds.distances(result.embedding), observed)
+    np.testing.assert_allclose(again, result.stress, rtol=1e-4, atol=8 * np.finfo(dtype).eps)
+    assert (result.disparities[~observed] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("oracle", "name"),
+    [("eurodist", name) for name in ALL_TRANSFORMS]  # has ties
+    + [("face_n10_na20", name) for name in ("ratio", "interval", "primary")],
+    indirect=["oracle"],
+)
+def test_stress_of_the_oracles_start(oracle, name, x64):
+    options = ALL_TRANSFORMS[name]
+    start = mds.smacof(
+        oracle.dissimilarities, 2, init=oracle.start(2), max_iters=0, **options
+    )
+    assert start.num_iters == 0
+    assert start.status == mds.Status.STEP_LIMIT
+    np.testing.assert_allclose(start.stress, oracle.start_stress(2, **options), rtol=1e-8)
+
+
+@EVERY_TRANSFORM
+@pytest.mark.parametrize("acceleration", ["anderson", "none"])
+def test_stress_never_rises(acceleration, name, x64):
+    classical = np.asarray(mds.classical(Four.dissimilarities, 2))
+    for init in (Four.random, classical):
+        stress = Four.trace(40, init=init, acceleration=acceleration, **ALL_TRANSFORMS[name])
+        assert (np.diff(stress, axis=0) <= 1e-14).all()
+        assert (stress[-1] < 0.999 * stress[0]).all()
+
+
+def test_none_is_the_textbooks_loop(x64):
+    result = Four.fit(transform="ratio", acceleration="none", max_iters=5, tolerance=0.0)
+    for i in range(4):
+        d, w = Four.dissimilarities[i], Four.weights[i]
+        points = plain_smacof(d, w, Four.random[i], 5)
+        # The textbook's size wavers by the slope: compare the shapes, in its orientation.
+        expected, found = (x / np.linalg.norm(x) for x in (points, result.embedding[i]))
+        # V^+ is that of conjugate gradients where the weights differ.
+        np.testing.assert_allclose(found, expected, atol=1e-13 if i < 2 else 1e-4)
+
+
+@EVERY_TRANSFORM
+def test_acceleration_reaches_the_same_minimum_sooner(name, x64):
+    d = np.stack([noisy_distances(seed, 10, 2, noise=0.1) for seed in range(4)])
+    init = np.asarray(mds.classical(d, 2))
+    plain, accelerated = (
+        Four.fit(d, np.ones_like(d), init, acceleration=a, tolerance=1e-6, **ALL_TRANSFORMS[name])
+        for a in ("none", "anderson")
+    )
+    assert plain.converged.all() and accelerated.converged.all()
+    np.testing.assert_allclose(accelerated.stress, plain.stress, rtol=1e-6)
+    assert 2 * accelerated.num_iters.sum() < plain.num_iters.sum()
+
+
+@pytest.mark.parametrize("acceleration", ["anderson", "none"])
+def test_negative_disparities(acceleration, x64):
+    """Close pairs of points, told apart too well: the best line is below zero at the smallest."""
+    rng = np.random.default_rng(0)
+    points = np.repeat(3 * rng.standard_normal((4, 5, 2)), 2, axis=1)
+    points += 0.02 * rng.standard_normal(points.shape)
+    dissimilarities = np.stack([euclidean(x) ** 0.5 for x in points])
+    weights = np.ones_like(dissimilarities)
+    for init in (points, Four.random):
+        solve = partial(Four.fit, dissimilarities, weights, init, transform="interval",
+                        acceleration=acceleration)
+        stress = np.array([solve(max_iters=i, tolerance=0.0).stress for i in range(40)])
+        # A pair that closes up has no exact majorizer: its pull grows without bound.
+        assert (np.diff(stress, axis=0) <= 1e-6).all()
+        result = solve(max_iters=300)
+        assert (result.disparities.min(axis=(1, 2)) < 0).any()
+        for values in (result.embedding, result.stress, result.disparities):
+            assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "dissimilarities", "square"),
+    [
+        # Distances 1 (twice), 3, 2; sum of squares 15; slope 7/4, residuals 3/4, 3/4, 5/4, 1/4.
+        ("ratio", [1, 1, 1], 2.75 / 15),
+        # Slope 7/11 through the mean 7/4 of both: 11/4 - (7/4)^2 / (11/4) = 18/11 is left.
+        ("interval", [1, 2, 3], 18 / 11 / 15),
+        # In order 3, 1, 1, 2: the first three are pooled to 5/3.
+        ("primary", [2, 1, 3], 24 / 9 / 15),
+        # 1, 1, 3 are tied, with mean 5/3; then 2.
+        ("secondary", [1, 1, 3], 24 / 9 / 15),
+    ],
+)
+def test_weight_two_is_a_pair_counted_twice(name, dissimilarities, square, x64):
+    matrices = np.zeros((2, 3, 3))
+    matrices[:, *np.triu_indices(3, 1)] = dissimilarities, [2, 1, 1]
+    result = mds.smacof(
+        symmetric(matrices[0]), 1, weights=symmetric(matrices[1]), init=[[0.0], [1.0], [3.0]],
+        max_iters=0, **ALL_TRANSFORMS[name]
+    )
+    np.testing.assert_allclose(result.stress, square**0.5, rtol=1e-12)
+
+
+@EVERY_TRANSFORM
+def test_equal_weights_are_none(name, x64):
+    options = ALL_TRANSFORMS[name]
+    weighted = Four.fit(weights=np.full((10, 10), 7.0), **options)
+    without = mds.smacof(Four.dissimilarities, 2, init=Four.random, **options)
+    np.testing.assert_allclose(weighted.stress, without.stress, rtol=1e-6)
+    first = [Four.fit(weights=np.full((10, 10), 7.0), max_iters=5, **options).embedding,
+             mds.smacof(Four.dissimilarities, 2, init=Four.random, max_iters=5,
+                        **options).embedding]
+    np.testing.assert_allclose(*first, atol=1e-9)
+
+
+@EVERY_TRANSFORM
+def test_weight_zero_is_a_missing_dissimilarity(name, x64):
+    missing = np.where(Four.weights == 0, np.nan, Four.dissimilarities)
+    weights = np.where(Four.weights == 0, 1, Four.weights)  # and a weight there counts for nothing
+    by_weight, by_nan = (
+        Four.fit(*arguments, **ALL_TRANSFORMS[name])
+        for arguments in ((Four.dissimilarities, Four.weights), (missing, weights))
+    )
+    for one, other in zip(by_weight, by_nan, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_a_batch_in_common(x64):
+    common = Four.fit(weights=Four.weights[3], transform="ratio")
+    repeated = Four.fit(weights=np.stack(4 * [Four.weights[3]]), transform="ratio")
+    np.testing.assert_array_equal(common.embedding, repeated.embedding)
+
+
+@EVERY_TRANSFORM
+def test_weighted_stress_is_stationary(name, x64):
+    result = Four.fit(tolerance=1e-8, **ALL_TRANSFORMS[name])
+    assert result.converged.all()
+
+    @jax.vmap
+    def slope(embedding, disparities, weights):
+        scale = jnp.linalg.norm(embedding)
+        gradient = jax.grad(lambda x: mds.stress(disparities / scale, mds.distances(x), weights))
+        return jnp.linalg.norm(gradient(embedding / scale))
+
+    assert (slope(result.embedding, result.disparities, Four.weights) < 1e-7).all()
+    assert (slope(result.embedding, result.disparities, np.ones((4, 10, 10)))[2:] > 1e-3).all()
+
+
+def test_recovers_distances_through_missing_and_corrupted_pairs(x64):
+    rng = np.random.default_rng(6)
+    perfect = np.stack([euclidean(rng.standard_normal((10, 2))) for _ in range(4)])
+    given, weights = perfect.copy(), np.ones_like(perfect)
+    pairs = np.stack(np.triu_indices(10, 1), axis=1)
+    for problem in range(3):
+        i, j = rng.permutation(pairs)[:9].T  # 20 %
+        given[problem, i, j] = given[problem, j, i] = np.nan
+    given[3, 2, 5] = given[3, 5, 2] = 100
+    weights[3, 2, 5] = weights[3, 5, 2] = 0
+    result = mds.smacof(given, 2, transform="ratio", weights=weights, tolerance=1e-10)
+    assert result.converged.all()
+    np.testing.assert_allclose(mds.distances(result.embedding), perfect, atol=1e-9)
+
+
+def test_bad_values_inside_jit_leave_the_others_alone(x64):
+    d = np.stack(8 * [noisy_distances(0, 10)])
+    w = np.ones_like(d)
+    d[1, :4, 4:] = d[1, 4:, :4] = np.nan
+    w[2, :4, 4:] = w[2, 4:, :4] = 0
+    d[3, 0, 1] = d[3, 1, 0] = -0.1
+    d[4, 0, 1] += 1
+    d[5] = 0
+    w[6, 0, 1] = 2
+    d[7, 3, 4] = d[7, 4, 3] = np.inf
+    result = jax.jit(lambda d, w: mds.smacof(d, 2, transform="ratio", weights=w))(d, w)
+    status = mds.Status
+    assert result.status.tolist() == [
+        status.CONVERGED, *2 * [status.DISCONNECTED], *4 * [status.INVALID], status.NON_FINITE
+    ]
+    for values in result[:3]:
+        assert np.isfinite(values[0]).all() and np.isnan(values[1:]).all()
+    alone = jax.jit(lambda d, w: mds.smacof(d, 2, transform="ratio", weights=w))(d[:1], w[:1])
+    np.testing.assert_array_equal(alone.embedding[0], result.embedding[0])
+
+
+@pytest.mark.parametrize("transform", ["ratio", "ordinal"])
+def test_the_best_start_is_kept(transform, x64):
+    problem, key = noisy_distances(3, 10), jax.random.key(3)
+    batch = np.stack([noisy_distances(0, 10), problem])
+    best = mds.smacof(problem, 2, transform=transform, key=key, num_starts=4)
+    starts = jax.random.normal(key, (4, 10, 2), float)
+    each = Four.fit(np.stack(4 * [problem]), np.ones((10, 10)), starts, transform=transform)
+    assert each.stress.max() > 1.01 * each.stress.min()  # or any choice would do
+    np.testing.assert_allclose(best.stress, each.stress.min(), rtol=1e-6)
+    np.testing.assert_allclose(best.num_iters, each.num_iters[each.stress.argmin()], atol=1)
+    together = mds.smacof(batch, 2, transform=transform, key=key, num_starts=4)
+    for one, many in zip(best, together, strict=True):
+        np.testing.assert_array_equal(one, many[1])
+    other = mds.smacof(batch, 2, transform=transform, key=jax.random.key(4), num_starts=4)
+    assert not np.array_equal(other.embedding, together.embedding)
+
+
+@TRANSFORMS
+def test_progress_changes_nothing(transform, x64, capsys):
+    problem = noisy_distances(0, 10)
+    silent = mds.smacof(problem, 2, transform=transform)
+    assert not capsys.readouterr().err
+    shown = mds.smacof(problem, 2, transform=transform, progress=True)
+    assert f"stress={silent.stress:.6f}" in capsys.readouterr().err
+    assert shown.num_iters == silent.num_iters > 10
+    assert shown.status == silent.status
+    for one, other in zip(shown[:3], silent[:3], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@TRANSFORMS
+def test_convergence_means_a_small_gradient(transform, x64):
+    problems = np.stack([noisy_distances(seed) for seed in range(4)])
+    for tolerance in (1e-3, 1e-5):
+        result = mds.smacof(problems, 2, transform=transform, tolerance=tolerance)
+        assert result.converged.all()
+        for embedding, disparities in zip(result.embedding, result.disparities, strict=True):
+            # The disparities are optimal: their change adds nothing to the gradient.
+            unit = embedding / jnp.linalg.norm(embedding)
+            scaled = disparities / jnp.linalg.norm(embedding)
+            gradient = jax.grad(lambda x, d=scaled: mds.stress(d, mds.distances(x)))(unit)
+            assert tolerance / 10 < jnp.linalg.norm(gradient) < tolerance
+
+
+@TRANSFORMS
+def test_alone_or_in_a_batch(transform):
+    perfect = mds.distances(np.random.default_rng(5).standard_normal((12, 2)))
+    infinite = noisy_distances(3)
+    infinite[2, 5] = infinite[5, 2] = np.inf
+    problems = [perfect, noisy_distances(0), infinite, noisy_distances(1, noise=1)]
+    problems += [tied_distances(2), np.full((12, 12), np.inf)]
+    batch = np.stack(problems).astype(np.float32)
+    solve = partial(mds.smacof, num_dims=2, transform=transform, max_iters=300)
+    for together in (solve(batch), jax.jit(jax.vmap(solve))(batch)):
+        for i, problem in enumerate(batch):
+            for one, many in zip(solve(problem), together, strict=True):
+                np.testing.assert_array_equal(one, many[i])
+    status = list(together.status)
+    assert status[2] == status[5] == mds.Status.NON_FINITE
+    assert mds.Status.NON_FINITE not in status[:2] + status[3:5]
+    for values in (together.embedding, together.stress, together.disparities):
+        assert np.isnan(values[2]).all() and np.isnan(values[5]).all()
+        assert np.isfinite(values[:2]).all() and np.isfinite(values[3:5]).all()
+    assert len(set(together.num_iters.tolist())) >= 3  # each stopped on its own
+
+
+def test_leading_axes():
+    problems = np.stack([noisy_distances(seed) for seed in range(6)]).reshape(3, 2, 12, 12)
+    result = mds.smacof(problems, 2, transform="ratio")
+    assert result.embedding.shape == (3, 2, 12, 2)
+    assert result.disparities.shape == (3, 2, 12, 12)
+    assert result.stress.shape == result.num_iters.shape == result.status.shape == (3, 2)
+    assert result.num_iters.dtype == result.status.dtype == np.int32
+    alone = mds.smacof(problems[1, 0], 2, transform="ratio")
+    np.testing.assert_array_equal(result.embedding[1, 0], alone.embedding)
+
+
+@TRANSFORMS
+def test_as_accelerators_run_it(transform, x64):
+    """There the batch is one vmap: problems that have stopped wait for the others unchanged."""
+    problems = np.stack([noisy_distances(0), np.full((12, 12), np.inf), tied_distances(1)])
+    solve = partial(solver._minimize, solver.Options(2, transform, "primary", "anderson"))
+    waiting = jax.jit(jax.vmap(solve, in_axes=(0, None, None, None, None)))(
+        problems, None, None, 3000, 1e-4)
+    expected = mds.smacof(problems, 2, transform=transform, tolerance=1e-4)
+    np.testing.assert_array_equal(waiting.status, expected.status)
+    np.testing.assert_array_equal(waiting.num_iters, expected.num_iters)
+    # Sums are taken in another order there, and iterations that stop at 1e-4 keep the difference.
+    np.testing.assert_allclose(waiting.embedding, expected.embedding, atol=1e-7)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_exports_without_custom_calls(platform):
+    """No LAPACK or cuSOLVER inside: every operation exists wherever StableHLO does."""
+    argument = jax.ShapeDtypeStruct((2, 5, 5), jnp.float32)
+    module = export.export(jax.jit(mds.smacof), platforms=[platform])(argument).mlir_module()
+    assert "stablehlo.while" in module
+    assert "stablehlo.custom_call" not in module
+
+
+@TRANSFORMS
+def test_relabelling_relabels_the_answer(transform, x64):
+    dissimilarities = noisy_distances(0)
+    order = np.random.default_rng(1).permutation(12)
+    result = mds.smacof(dissimilarities, 2, transform=transform, tolerance=1e-6)
+    moved = mds.smacof(dissimilarities[order][:, order], 2, transform=transform, tolerance=1e-6)
+    np.testing.assert_allclose(moved.stress, result.stress, rtol=1e-9)
+    np.testing.assert_allclose(
+        mds.distances(moved.embedding),
+        mds.distances(result.embedding)[order][:, order],
+        atol=1e-4,
+    )
+
+
+@TRANSFORMS
+def test_rigid_motion_of_the_start_moves_the_answer(transform, x64):
+    dissimilarities = noisy_distances(0)
+    init = np.random.default_rng(1).standard_normal((12, 2))
+    mirror = np.array([[0.6, 0.8], [0.8, -0.6]])
+    solve = partial(mds.smacof, dissimilarities, 2, transform=transform)
+    result, moved = solve(init=init), solve(init=3 * init @ mirror + [5, -7])
+    assert moved.num_iters == result.num_iters
+    np.testing.assert_allclose(moved.embedding, result.embedding @ mirror, atol=1e-9)
+
+
+def test_unit_of_the_dissimilarities(x64):
+    dissimilarities = noisy_distances(0)
+    ratio = mds.smacof(dissimilarities, 2, transform="ratio")
+    scaled = mds.smacof(1000 * dissimilarities, 2, transform="ratio")
+    np.testing.assert_allclose(scaled.embedding, 1000 * ratio.embedding, rtol=1e-9)
+    # Any increasing function of the dissimilarities has the same ordinal solution.
+    init = np.random.default_rng(1).standard_normal((12, 2))
+    ordinal = mds.smacof(dissimilarities, 2, init=init)
+    curved = mds.smacof(np.exp(dissimilarities), 2, init=init)
+    np.testing.assert_array_equal(curved.embedding, ordinal.embedding)
+
+
+def test_scale_of_the_embedding(x64):
+    dissimilarities = noisy_distances(0)
+    ordinal = mds.smacof(dissimilarities, 2)
+    ratio = mds.smacof(dissimilarities, 2, transform="ratio")
+    pairs = np.triu_indices(12, 1)
+    np.testing.assert_allclose(np.mean(mds.distances(ordinal.embedding)[pairs] ** 2), 1)
+    raw = [
+        mds.raw_stress(dissimilarities, scale * mds.distances(ratio.embedding))
+        for scale in (0.999, 1, 1.001)
+    ]
+    assert raw[1] < min(raw[0], raw[2])
+    for result in (ordinal, ratio):
+        np.testing.assert_allclose(np.mean(result.embedding, axis=0), 0, atol=1e-14)
+
+
+def test_ties_may_be_broken(x64):
+    """Points 0, 1, 3 on a line: the pairs (0, 1), (0, 2), (1, 2) are 1, 3, 2 apart."""
+    solve = partial(mds.smacof, num_dims=1, init=[[0.0], [1.0], [3.0]], max_iters=0)
+    # (0, 1) and (1, 2) are tied: 1, 2, 3 is in order, whichever of the two is listed first.
+    np.testing.assert_allclose(solve([[0, 1, 2], [1, 0, 1], [2, 1, 0]]).stress, 0, atol=1e-15)
+    # (0, 1) and (0, 2) are tied: 1, 3, 2 is fitted by 1, 2.5, 2.5.
+    untied = solve([[0, 1, 1], [1, 0, 2], [1, 2, 0]])
+    np.testing.assert_allclose(untied.stress, (2 * 0.5**2 / (1 + 9 + 4)) ** 0.5)
+
+
+def test_ratio_by_hand():
+    triangle = [[0, 3, 4], [3, 0, 5], [4, 5, 0]]
+    result = mds.smacof(triangle, 2, transform="ratio")
+    assert result.embedding.dtype == np.float32
+    np.testing.assert_allclose(mds.distances(result.embedding), triangle, atol=1e-5)
+    # Points 0, 1, 2 on a line, all dissimilarities 1: slope 4/3, residuals 1/3, 1/3, -2/3.
+    line = mds.smacof(1 - np.eye(3), 1, transform="ratio", init=[[0], [1], [2]], max_iters=0)
+    np.testing.assert_allclose(line.stress, (6 / 9 / 6) ** 0.5, rtol=1e-6)
+
+
+def test_all_zero_inside_jit():
+    solve = jax.jit(lambda d: mds.smacof(d, 2))
+    result = solve(np.zeros((4, 4)))
+    assert result.status == mds.Status.INVALID
+    assert np.isnan(result.embedding).all()
+    assert not result.converged
+
+
+def test_no_retrace_for_equal_shapes():
+    mds.smacof(noisy_distances(0, n=7), 2)
+    size = _smacof._cache_size()
+    mds.smacof(noisy_distances(1, n=7), 2, max_iters=50, tolerance=1e-2)
+    assert _smacof._cache_size() == size
+
+
+BAD_INPUT = {
+    "vector": ({"dissimilarities": np.ones(3)}, r"dissimilarities: .*\(3,\)"),
+    "not square": ({"dissimilarities": np.ones((3, 4))}, r"dissimilarities: .*\(3, 4\)"),
+    "many dimensions": ({"num_dims": 4}, "num_dims: expected 1 to 3 for 4 points, got 4"),
+    "no dimensions": ({"num_dims": 0}, "num_dims: .* got 0"),
+    "transform": ({"transform": "spline"}, "transform: .*ratio.*ordinal.* got 'spline'"),
+    "init": ({"init": np.ones((4, 3))}, r"init: expected shape \(4, 2\), got \(4, 3\)"),
+    "ties": ({"ties": "none"}, "ties: .*primary.*secondary.* got 'none'"),
+    "acceleration": ({"acceleration": "aitken"}, "acceleration: .*anderson.* got 'aitken'"),
+    "start": ({"init": np.ones((4, 2)), "key": jax.random.key(0)}, "key: .*init, got both"),
+    "starts": ({"num_starts": 2}, "key: expected one for 2 random starts, got none"),
+    "no starts": ({"num_starts": 0, "key": jax.random.key(0)}, "num_starts: .* got 0"),
+    "steps": ({"max_iters": -1}, "max_iters: .* got -1"),
+    "tolerance": ({"tolerance": -1.0}, "tolerance: .* got -1"),
+    "weights": ({"weights": np.ones((3, 3))}, r"weights: expected shape \(4, 4\).* \(3, 3\)"),
+    "progress of a batch": (
+        {"dissimilarities": np.ones((2, 4, 4)), "progress": True}, "progress: expected one problem"
+    ),
+    "progress of starts": (
+        {"key": jax.random.key(0), "num_starts": 2, "progress": True},
+        "progress: expected one problem and one start",
+    ),
+    "negative": ({"dissimilarities": np.eye(4) - 1}, "dissimilarities: expected none < 0, got -1"),
+    "asymmetric": ({"dissimilarities": np.triu(np.ones((4, 4)))}, "expected symmetric, .* 1"),
+    "zero": ({"dissimilarities": np.zeros((4, 4))}, "dissimilarities: expected some > 0"),
+    "disconnected": ({"dissimilarities": np.where(np.kron(np.eye(2), np.ones((2, 2))), 1, np.nan)},
+                     "dissimilarities: .* to join all points, got 2 of 4 without"),
+    "disconnected by weights": ({"weights": np.kron(np.eye(2), np.ones((2, 2)))},
+                                "dissimilarities: .* to join all points, got 2 of 4 without"),
+    "negative weight": ({"weights": np.eye(4) - 1}, "weights: expected none < 0, got -1"),
+    "asymmetric weights": ({"weights": np.triu(np.ones((4, 4))) + 1},
+                           "weights: expected symmetric"),
+    "infinite weights": ({"weights": np.full((4, 4), np.inf)}, "weights: expected finite"),
+}
+VALUES = [*BAD_INPUT][[*BAD_INPUT].index("negative"):]  # unknown while tracing
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input(name):
+    change, message = BAD_INPUT[name]
+    arguments = {"dissimilarities": noisy_distances(0, n=4), "num_dims": 2} | change
+    with pytest.raises(ValueError, match=message):
+        mds.smacof(**arguments)
+    if name not in VALUES:
+        matrix = arguments.pop("dissimilarities")
+        with pytest.raises(ValueError, match=message):
+            jax.eval_shape(lambda d: mds.smacof(d, **arguments), matrix)
+
+
+def test_asymmetry_of_rounding_is_averaged(x64):
+    dissimilarities = noisy_distances(0)
+    skewed = dissimilarities * (1 + 1e-6 * np.triu(np.ones((12, 12))))
+    middle = mds.smacof((skewed + skewed.T) / 2, 2)
+    np.testing.assert_array_equal(mds.smacof(skewed, 2).embedding, middle.embedding)
+
+
+def test_the_diagonal_is_ignored(x64):
+    dissimilarities = noisy_distances(0)
+    filled = dissimilarities - 5 * np.eye(12)
+    np.testing.assert_array_equal(
+        mds.smacof(filled, 2).embedding, mds.smacof(dissimilarities, 2).embedding
+    )

@@ -1,0 +1,196 @@
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from deepmds_jax import Config, save_params
+from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.recorded import Recordings
+from deepmds_jax.data.specs import load_spec
+from deepmds_jax.lifting import init_params
+from deepmds_jax.paper.experiments import Experiments, Setting
+from deepmds_jax.paper.published import SCORES, Data
+from deepmds_jax.paper.reproduction import ITEMS, reproduce
+
+CHEAP = ("mean_shape", "posed_mean")
+TABLE_1 = SCORES["table1"].data
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(tmp_path / "data", runs=tmp_path / "runs", methods=CHEAP, num_faces=40)
+
+
+def write_bfm(folder, num_vertices=53490):
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    scipy.io.savemat(folder / "01_MorphableModel.mat", {
+        "shapeMU": rng.normal(size=(3 * num_vertices, 1)).astype(np.float32) * 1e5,
+        "shapePC": rng.normal(size=(3 * num_vertices, 2)).astype(np.float32),
+        "shapeEV": np.array([[2e6], [5e5]], np.float32),
+        "texMU": rng.uniform(0, 255, (3 * num_vertices, 1)).astype(np.float32),
+        "texPC": rng.normal(size=(3 * num_vertices, 2)).astype(np.float32),
+        "texEV": np.ones((2, 1), np.float32),
+        "tl": rng.integers(1, num_vertices + 1, (1000, 3)).astype(np.float64),
+        "segbin": np.zeros((num_vertices, 4), np.uint8),
+    })
+    vertices = rng.permutation(num_vertices)[:72].reshape(1, 72) + 1
+    scipy.io.savemat(folder / "landmarks_me_72.mat", {"landmarks": vertices.astype(np.uint16)})
+
+
+def write_ict(folder):
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    np.savez(folder / "ict68.npz", mean=rng.normal(size=(68, 3)) * 5,
+             identity=rng.normal(size=(3, 68, 3)) * 0.1, expression=rng.normal(size=(2, 68, 3)))
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def test_the_papers_data_are_used_the_moment_they_load(setting, tmp_path):
+    data, _, notes = Experiments(setting).choose(TABLE_1)
+    assert data == ("synthetic", "ibug68", "synthetic")
+    assert "stand in" in notes[0]
+    assert "landmarks_me_72.mat" in notes[1]
+    write_ict(tmp_path / "data" / "ict")
+    data, _, notes = Experiments(setting).choose(TABLE_1)
+    assert data == ("ict", "ibug68", "ict")
+    assert "ICT" in notes[0]
+    write_bfm(tmp_path / "data" / "bfm")
+    data, dataset, notes = Experiments(setting).choose(TABLE_1)
+    assert data == ("bfm", "bfm72", "bfm")
+    assert dataset.mean.shape == (72, 3)
+    assert notes == ()
+
+
+def test_a_dataset_may_lie_elsewhere_and_share_its_files(tmp_path):
+    write_ict(tmp_path / "somewhere")
+    setting = Setting(tmp_path / "data", {"ict": tmp_path / "somewhere"}, tmp_path / "runs")
+    data, dataset, _ = Experiments(setting).choose(SCORES["table4"].data)
+    assert data.dataset == "ict_expression"
+    assert dataset.folder == tmp_path / "somewhere"
+
+
+def test_landmarks_without_shipped_weights_stand_in_once_trained(setting, tmp_path):
+    _, _, notes = Experiments(setting).choose(TABLE_1)
+    assert "bin/train --dataset=synthetic --topology=bfm72" in notes[-1]
+    run = setting.run("deep_mds", TABLE_1[2])
+    shapes = jax.eval_shape(lambda: init_params(Config("bfm72"), jax.random.key(0)))
+    params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    save_params(run / "weights.safetensors", params, {})
+    experiments = Experiments(setting)
+    data, _, _ = experiments.choose(TABLE_1)
+    assert data == ("synthetic", "bfm72", "synthetic")
+    assert experiments.params(data).config.topology == "bfm72"
+    assert run == tmp_path / "runs" / "synthetic_bfm72"  # where bin/train puts it
+
+
+def test_a_table_has_the_papers_numbers_beside_ours(setting, tmp_path):
+    out, told = tmp_path / "out", []
+    left_out = reproduce(["table1"], setting, out, told.append)
+    rows = read_csv(out / "table1.csv")
+    assert float(rows["Deep-MDS"]["MSE, paper"]) == 1.4
+    assert float(rows["Deep-MDS"]["DepthCorr, paper"]) == 71.95
+    assert float(rows["Zhao et al."]["trace/N, paper"]) == pytest.approx(71.42 / 72)
+    assert rows["Deep-MDS"]["MSE"] == ""  # it was not asked for
+    assert float(rows["mean shape"]["MSE, paper"]) == 2.9
+    # In units of 1e-4: a constant face is some tenths of a per cent of the face's box away.
+    assert 0.1 < float(rows["mean shape"]["MSE"]) < 10
+    assert float(rows["mean shape"]["DepthCorr"]) <= 68
+    assert float(rows["posed mean"]["MSE"]) < float(rows["mean shape"]["MSE"])
+    page = (out / "table1.md").read_text()
+    for text in ("stand in", "10 random samples of 4 of 40", "N = 68", "1.4", "p exact"):
+        assert text in page, text
+    assert r"\toprule" in (out / "table1.tex").read_text()
+    tests = json.loads((out / "table1_significance.json").read_text())["rows"]
+    assert {row["criterion"] for row in tests} == {"MSE", "DepthCorr (trace)"}
+    assert {row["p exact"] for row in tests} <= {k / 2**9 for k in range(1, 2**9 + 1)}
+    assert "MSE, paper" in told[0]
+    assert any("landmarks_me_72.mat" in line for line in left_out)
+
+
+def test_table_2_counts_as_the_paper_does_and_times_what_is_here(setting, tmp_path):
+    reproduce(["table2"], setting, tmp_path, lambda page: None)
+    rows = read_csv(tmp_path / "table2.csv")
+    for name, count in {"Deep-MDS": 27_505, "Zhao et al.": 114_840, "MobileFace": 900_979}.items():
+        assert rows[name]["parameters, N = 72"] == str(count)
+        assert rows[name]["parameters, paper"] == f"{count:,}"
+        assert rows[name]["ms a face, alone"] == ""  # none of them was asked for
+    assert rows["RingNet"]["parameters, paper"] == "> 23,000,000"
+    assert 0 < float(rows["posed mean"]["ms a face, alone"]) < 1e4
+    assert "jax" in (tmp_path / "table2.md").read_text()
+
+
+def test_a_method_that_cannot_run_is_left_out_and_the_others_go_on(tmp_path):
+    setting = Setting(tmp_path / "data", runs=tmp_path, methods=("mean_shape", "zhao=nowhere"),
+                      num_faces=20)
+    left_out = reproduce(["table1"], setting, tmp_path / "out", lambda page: None)
+    assert any(line.startswith("table1: zhao") and "nowhere" in line for line in left_out)
+    assert "nowhere" in (tmp_path / "out" / "table1.md").read_text()
+    assert float(read_csv(tmp_path / "out" / "table1.csv")["mean shape"]["MSE"]) > 0
+
+
+def test_what_cannot_be_made_is_left_out_unless_it_is_all(setting, tmp_path):
+    photographs = tmp_path / "data" / "celeba"
+    for name in ("images", "landmarks"):
+        (photographs / name).mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(photographs / "images" / "a.jpg")
+    np.save(photographs / "landmarks" / "a.npy", np.arange(14.0).reshape(7, 2))
+    told = []
+    left_out = reproduce(["figure5", "figure4"], setting, tmp_path / "out", told.append)
+    assert left_out[0].startswith("figure5: ")
+    assert "[51, 68] landmarks" in left_out[0]
+    assert told[0].startswith("figure5 is left out")
+    assert not list((tmp_path / "out").glob("figure5*"))
+    assert "figure5" in (tmp_path / "out" / "all.md").read_text()
+    with Image.open(tmp_path / "out" / "figure4.png") as picture:
+        assert picture.size[0] > 1000
+    assert "<svg" in (tmp_path / "out" / "figure4.svg").read_text()
+    with pytest.raises(ValueError, match="7"):
+        reproduce(["figure5"], setting, tmp_path / "other", told.append)
+    assert not (tmp_path / "other").exists()
+
+
+def test_no_share_of_the_trace_is_above_1(setting, tmp_path):
+    reproduce(["table4"], setting, tmp_path, lambda page: None)
+    rows = read_csv(tmp_path / "table4.csv")
+    assert float(rows["MediaPipe"]["DepthCorr, paper"]) == 68
+    assert rows["MediaPipe"]["trace/N, paper"] == ""
+    assert "at most 51" in (tmp_path / "table4.md").read_text()
+
+
+def test_every_table_and_figure_of_the_paper_has_a_name():
+    tables, figures = (f"table{i}" for i in range(1, 5)), (f"figure{i}" for i in range(2, 7))
+    assert list(ITEMS) == [*tables, *figures]
+
+
+def test_predictions_called_like_a_network_need_no_pictures_and_none_replaces_another(tmp_path):
+    """MobileFace's own of photographs come as a file, here twice, and of some faces only."""
+    folder, rng = tmp_path / "celeba", np.random.default_rng(0)
+    points = rng.normal(size=(4, 51, 3)).astype(np.float32)
+    names = list("abcd")
+    source = Recordings(points[..., :2], points, names, [None] * 4, "flame51", "mm")
+    dataset = Dataset(load_spec("celeba"), source, folder)
+    data = Data("celeba", "flame51", "celeba")
+    texts = []
+    for sub in ("x", "y"):
+        (tmp_path / sub).mkdir()
+        np.savez(tmp_path / sub / "MobileFace.npz", **dict(zip("abc", points, strict=False)))
+        texts.append(f"external={tmp_path / sub / 'MobileFace.npz'}")
+    setting = Setting(tmp_path, runs=tmp_path, methods=(*texts, "mean_shape"))
+    experiments = Experiments(setting)
+    experiments.choose = lambda candidates: (data, dataset, ())
+    scored = experiments.score((data,), ())
+    assert next(iter(scored.methods)) == "mobileface"
+    assert len(scored.methods) == len(scored.results) == 2
+    assert [line.partition(":")[0] for line in scored.left_out] == ["mean_shape"]
+    np.testing.assert_array_equal(
+        [m.mse < 1e-9 for m in scored.results.values()],
+        [np.asarray(scored.faces.row) < 3] * 2)

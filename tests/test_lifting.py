@@ -1,0 +1,199 @@
+"""`reconstruct` with the published variant; the other is in test_reconstruct_anchored."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import deepmds_jax as dm
+from deepmds_jax.data import specs
+from deepmds_jax.data.sources import synthetic
+from deepmds_jax.data.views import sample_faces
+from deepmds_jax.geometry import procrustes
+
+NAMES = ["ibug68", "flame51"]
+
+
+@pytest.fixture(scope="module")
+def params():
+    return dm.load_pretrained("flame51_published")
+
+
+@pytest.fixture(scope="module")
+def faces():
+    views = specs.load_spec("synthetic").views
+    return sample_faces(jax.random.key(7), synthetic.load("flame51"), views, 6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_results_are_centred_scaled_frontal_and_not_mirrored(name):
+    views = specs.load_spec("synthetic").views
+    faces = sample_faces(jax.random.key(0), synthetic.load(name), views, 40)
+    points = np.asarray(jax.jit(dm.reconstruct)(dm.load_pretrained(f"{name}_published"), faces.x2d))
+    assert points.dtype == np.float32
+    np.testing.assert_allclose(points.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(np.mean(np.sum(points**2, -1), -1), 1, rtol=1e-4)
+    fit = procrustes(points, np.asarray(faces.points), reflection=True)
+    assert (np.linalg.det(fit.rotation) > 0).all()  # the best fit to the truth mirrors none
+    angle = np.degrees(np.arccos((np.trace(fit.rotation, axis1=1, axis2=2) - 1) / 2))
+    assert np.median(angle) < 10  # frontal in the head frame
+
+
+def test_any_batch_shape_jit_and_vmap_agree(params, faces):
+    x2d = faces.x2d
+    atol = 5e-3  # rounding upstream can cost the solver a step, and it stops within its tolerance
+    whole = jax.jit(dm.reconstruct)(params, x2d)
+    assert whole.shape == (6, 51, 3)
+    shaped = dm.reconstruct(params, x2d.reshape(2, 3, 51, 2))
+    np.testing.assert_allclose(shaped.reshape(6, 51, 3), whole, atol=atol)
+    mapped = jax.vmap(dm.reconstruct, in_axes=(None, 0))(params, x2d)
+    np.testing.assert_allclose(mapped, whole, atol=atol)
+    single = dm.reconstruct(params, x2d[0])
+    np.testing.assert_allclose(single, whole[0], atol=atol)
+
+
+def test_landmarks_may_be_a_constant_of_the_jitted_function(params, faces):
+    x2d = np.asarray(faces.x2d[0])
+    lifted = jax.jit(lambda p: dm.reconstruct(p, x2d))(params)
+    np.testing.assert_allclose(lifted, dm.reconstruct(params, x2d), atol=5e-3)
+
+
+def test_place_and_size_in_the_image_do_not_matter(params, faces):
+    near = dm.reconstruct(params, faces.x2d)
+    far = dm.reconstruct(params, 3 * faces.x2d + jnp.array([640.0, 360.0]))
+    # Pixels have fewer digits than centred millimetres.
+    np.testing.assert_allclose(far, near, atol=5e-2)
+    assert np.abs(far - near).mean() < 2e-3
+
+
+def test_details_fit_together(params, faces):
+    detail = dm.reconstruct_detailed(params, faces.x2d)
+    np.testing.assert_array_equal(detail.points, dm.reconstruct(params, faces.x2d))
+    d = np.asarray(detail.dissimilarities)
+    np.testing.assert_array_equal(d, d.transpose(0, 2, 1))
+    assert (d >= 0).all()
+    np.testing.assert_array_equal(np.diagonal(d, axis1=1, axis2=2), 0)
+    frontal = np.asarray(detail.frontal)
+    np.testing.assert_allclose([frontal.min(axis=(1, 2)), frontal.max(axis=(1, 2))],
+                               [[0] * 6, [1] * 6], atol=1e-6)
+    assert (frontal[:, 26, 0] > frontal[:, 19, 0]).all()  # the left eye at the image's right
+    assert (frontal[:, 40, 1] > frontal[:, 10, 1]).all()  # the mouth below the nose
+    assert detail.converged.shape == detail.stress.shape == (6,)
+    assert ((detail.stress > 0) & (detail.stress < 0.3)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 5.0])
+def test_a_bad_face_is_nan_and_alone_inside_jit(params, faces, bad):
+    x2d = np.array(faces.x2d)
+    if np.isfinite(bad):
+        x2d[2] = bad  # all landmarks equal
+    else:
+        x2d[2, 10, 1] = bad
+    detail = jax.jit(dm.reconstruct_detailed)(params, x2d)
+    clean = jax.jit(dm.reconstruct_detailed)(params, faces.x2d)
+    assert np.isnan(detail.points[2]).all()
+    assert not detail.converged[2]
+    others = np.array([0, 1, 3, 4, 5])
+    np.testing.assert_array_equal(detail.points[others], clean.points[others])
+    np.testing.assert_array_equal(detail.num_iters[others], clean.num_iters[others])
+
+
+@pytest.mark.parametrize(("x2d", "message"), [
+    (np.zeros((68, 2)), r"\(\.\.\., 51, 2\) for topology flame51, got \(68, 2\)"),
+    (np.zeros((51, 3)), r"got \(51, 3\)"),
+    (np.zeros(102), r"got \(102,\)"),
+    (np.full((2, 51, 2), np.nan), "2 of 2 faces have landmarks that are not finite"),
+    (np.ones((51, 2)), "in 1 of 1 faces all landmarks are equal"),
+])
+def test_bad_input_raises_outside_jit(params, x2d, message):
+    with pytest.raises(ValueError, match=message):
+        dm.reconstruct(params, x2d)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("topology", "hand21"), ("features", "polar"), ("transform", "cubic"), ("variant", "loose"),
+])
+def test_unknown_configuration_raises(field, value):
+    with pytest.raises(ValueError, match=value):
+        dm.Config(**{"topology": "ibug68", field: value})
+
+
+def test_uses_nothing_that_does_not_export(params, faces):
+    def primitives(jaxpr):
+        for equation in jaxpr.eqns:
+            yield equation.primitive.name
+            for value in jax.tree.leaves(
+                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+            ):
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    yield from primitives(inner)
+
+    used = set(primitives(jax.make_jaxpr(lambda x: dm.reconstruct(params, x))(faces.x2d).jaxpr))
+    assert "while" in used  # the walk goes inside
+    lapack = {"eigh", "svd", "qr", "cholesky", "lu", "triangular_solve", "householder_product"}
+    assert not used & lapack
+    exported = jax.export.export(jax.jit(lambda x: dm.reconstruct(params, x)),
+                                 platforms=("cpu", "cuda", "tpu"))(faces.x2d)
+    lifted = dm.reconstruct(params, faces.x2d)
+    # Rounding differs, and the solver keeps what its tolerance lets it keep of that.
+    np.testing.assert_allclose(exported.call(faces.x2d), lifted, atol=3e-3)
+
+
+@pytest.mark.parametrize("topology", ["bfm72", "flame51"])
+def test_released_networks_lift_upright_faces(shared, topology):
+    params = dm.load_released(shared / "data" / "authors_release", topology)
+    faces = sample_faces(jax.random.key(1), synthetic.load(topology),
+                         specs.load_spec("synthetic").views, 10)
+    points = dm.reconstruct(params, faces.x2d)
+    fit = procrustes(points, faces.points, reflection=True)
+    assert (np.linalg.det(fit.rotation) > 0).all()
+    scale = np.asarray(fit.scale)[:, None, None]
+    error = np.sqrt(np.mean(np.sum(((fit(points) - faces.points) / scale) ** 2, -1), -1))
+    # Of a shape of size 1; a scrambled face has about 1, the paper's own faces about 0.1.
+    assert np.median(error) < 0.4
+
+
+def test_real_photographs_are_lifted_the_right_way_round(shared):
+    folder = shared / "data" / "celeba_hq_samples"
+    x2d = np.stack([np.load(f) for f in sorted(folder.glob("*_lmks.npy"))])
+    for params in (
+        dm.load_pretrained("flame51"),
+        dm.load_pretrained("flame51_published"),
+        dm.load_released(shared / "data" / "authors_release", "flame51"),
+    ):
+        points = np.asarray(dm.reconstruct(params, x2d))
+        placed = dm.place_in_image(points, jnp.asarray(x2d, jnp.float32))
+        width = np.ptp(x2d[..., 0], axis=1)
+        residual = np.abs(placed.points[..., :2] - x2d).mean((1, 2))
+        assert (residual < 0.1 * width).all()  # they lie on the photograph
+        assert (np.abs(placed.yaw) < 45).all()
+        assert (points[:, 13, 2] < points[:, [0, 9], 2].mean(1)).all()  # nose tip before brows
+
+
+def test_gradient_by_the_landmarks(params, faces):
+    """Through both networks, MDS and the alignment; in float64, so that differences tell."""
+    with jax.enable_x64(True):
+        config = dataclasses.replace(params.config, transform="ratio", tolerance=1e-10)
+        wide = jax.tree.map(lambda x: jnp.asarray(x, float), dataclasses.replace(
+            params, config=config))
+        x2d = np.asarray(faces.x2d[0], float)
+        rng = np.random.default_rng(0)
+        weight, change = rng.standard_normal((51, 3)), rng.standard_normal((51, 2))
+
+        @jax.jit
+        def total(x2d):
+            return jnp.sum(dm.reconstruct(wide, x2d) * weight)
+
+        size = 1e-6 * np.std(x2d)  # a larger step crosses kinks of the networks
+        difference = (total(x2d + size * change) - total(x2d - size * change)) / (2 * size)
+        slope = jnp.sum(jax.jit(jax.grad(total))(x2d) * change)
+        np.testing.assert_allclose(slope, difference, rtol=1e-4)
+        assert abs(difference) > 1e-3
+
+
+def test_only_the_order_of_ordinal_dissimilarities_counts(params, faces):
+    gradient = jax.grad(lambda x2d: jnp.sum(dm.reconstruct(params, x2d)[..., 0] ** 2))
+    np.testing.assert_array_equal(gradient(faces.x2d[0]), 0)
