@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from deepmds_jax import geometry, mds, topologies
+    from deepmds_jax import geometry, mds, methods, topologies
     from deepmds_jax.geometry import Placement, place_in_image
-    from deepmds_jax.lifting import (
-        Config,
-        Params,
-        Reconstruction,
-        reconstruct,
-        reconstruct_detailed,
+    from deepmds_jax.lifting import reconstruct, reconstruct_detailed
+    from deepmds_jax.methods.contract import Params, Reconstruction
+    from deepmds_jax.methods.deep_mds import load_released
+    from deepmds_jax.methods.saved import (
+        load_params,
+        load_pretrained,
+        load_weights,
+        save_params,
     )
     from deepmds_jax.video import (
         OneEuro,
@@ -29,34 +31,31 @@ if TYPE_CHECKING:
         Smoothing,
         reconstruct_sequence,
     )
-    from deepmds_jax.weights import load_params, load_pretrained, save_params
-    from deepmds_jax.weights.keras import load_released, load_released_zhao
 
 # Public name -> the module that has it; None: the name is a module of its own.
 _HOMES = {
-    "Config": "lifting",
     "OneEuro": "video",
-    "Params": "lifting",
+    "Params": "methods.contract",
     "Placement": "geometry",
-    "Reconstruction": "lifting",
+    "Reconstruction": "methods.contract",
     "SequenceReconstruction": "video",
     "Smoothing": "video",
     "geometry": None,
-    "load_params": "weights",
-    "load_pretrained": "weights",
-    "load_released": "weights.keras",
-    "load_released_zhao": "weights.keras",
+    "load_params": "methods.saved",
+    "load_pretrained": "methods.saved",
+    "load_released": "methods.deep_mds",
+    "load_weights": "methods.saved",
+    "methods": None,
     "mds": None,
     "place_in_image": "geometry",
     "reconstruct": "lifting",
     "reconstruct_detailed": "lifting",
     "reconstruct_sequence": "video",
-    "save_params": "weights",
+    "save_params": "methods.saved",
     "topologies": None,
 }
 
 __all__ = [
-    "Config",
     "OneEuro",
     "Params",
     "Placement",
@@ -67,8 +66,9 @@ __all__ = [
     "load_params",
     "load_pretrained",
     "load_released",
-    "load_released_zhao",
+    "load_weights",
     "mds",
+    "methods",
     "place_in_image",
     "reconstruct",
     "reconstruct_detailed",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from deepmds_jax import mds
 from deepmds_jax.geometry import (
@@ -16,7 +17,8 @@ from deepmds_jax.geometry import (
     place_in_image,
     standardize,
 )
-from deepmds_jax.lifting import FEWEST, Params, reconstruct_detailed
+from deepmds_jax.lifting import check_taken, lifting_method, reconstruct_detailed
+from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 
 _FRAMES_AT_ONCE = 32  # a whole video at once would need 150 kB a frame for its pairs
 _TINY = 1e-6
@@ -73,7 +75,7 @@ class SequenceReconstruction(NamedTuple):
         see `reconstruct_detailed`; points and rotation are then those of the frames around.
       num_iters: (..., T) int32 iterations of stress majorization.
       std: (..., T, N, 3) standard deviations of `points`, those of the frame by itself; 1, the
-        size of the face, where the status is INVALID. None in the published variant.
+        size of the face, where the status is INVALID. None in the published system.
     """
 
     points: jax.Array
@@ -108,12 +110,12 @@ def reconstruct_sequence(
     none. Pure; works under jit and vmap.
 
     Args:
-      params: as `reconstruct` takes them. With the published variant the pose is that of
+      params: as `reconstruct` takes them. With the published system the pose is that of
         `place_in_image`.
       x2d: (..., T, N, 2) landmarks of T frames in their order, x right and y down, any unit and
         origin.
       visible: (..., T, N) bool, whether each landmark was seen; those that were not are filled in
-        and may hold anything. All by default. The published variant takes no other.
+        and may hold anything. All by default. The published system takes no other.
       frame_rate: frames per second; needed for smoothing, and only there.
       smoothing: `BOTH_WAYS`, `LIVE`, another `Smoothing`, or None to leave every frame as it is by
         itself.
@@ -122,7 +124,7 @@ def reconstruct_sequence(
       A `SequenceReconstruction`, finite also where the landmarks are not.
 
     Raises:
-      ValueError: another shape; `visible` with the published variant; no frame rate, or one that is
+      ValueError: another shape; `visible` with the published system; no frame rate, or one that is
         no number above 0; a cutoff not above 0 or a speed below; and outside jit, landmarks that
         are visible and not finite.
     """
@@ -132,7 +134,7 @@ def reconstruct_sequence(
     seen = jnp.ones(x2d.shape[:-1], bool) if visible is None else visible
     shown = jnp.where(seen[..., None], x2d, jnp.nan)
     extent = jnp.nanmax(shown, axis=-2) - jnp.nanmin(shown, axis=-2)
-    there = (jnp.sum(seen, axis=-1) >= FEWEST) & jnp.any(extent > 0, axis=-1)
+    there = (jnp.sum(seen, axis=-1) >= MIN_LANDMARKS) & jnp.any(extent > 0, axis=-1)
     there &= jnp.all(jnp.isfinite(x2d) | ~seen[..., None], axis=(-2, -1))
     # Frames that show nothing are lifted too, with a face put in that cannot go wrong.
     x2d = jnp.where(there[..., None, None], x2d, params.reference[:, :2])
@@ -168,7 +170,7 @@ def over_time(
     (N, 3), frontal, where no other frame can tell. Without smoothing the others stay as they are.
     """
     mean, forward = standardize(reference), jnp.eye(3, dtype=points.dtype)
-    if smoothing is None:
+    if smoothing is None or frame_rate is None:
         return _hold(points, good, mean), _hold(rotation, good, forward)
     shape, pose, both_ways = smoothing
     points = smooth(points, good, mean, frame_rate, shape, both_ways)
@@ -304,18 +306,15 @@ def _hold(values, good, start):
 
 
 def _check(params, x2d, visible):
+    check_taken(lifting_method(params), visible)
     num_landmarks = params.reference.shape[-2]
     shape = jnp.shape(x2d)
     if len(shape) < 3 or shape[-2:] != (num_landmarks, 2) or shape[-3] == 0:
         raise ValueError(f"x2d: expected (..., frames, {num_landmarks}, 2) for topology "
                          f"{params.config.topology}, at least one frame, got {shape}")
-    if visible is not None:
-        if params.config.variant == "published":
-            raise ValueError("visible: expected none with the published variant, which takes every "
-                             "landmark as seen")
-        if jnp.shape(visible) != shape[:-1]:
-            raise ValueError(f"visible: expected {shape[:-1]} like x2d, got {jnp.shape(visible)}")
-    if not isinstance(x2d, jax.core.Tracer) and not isinstance(visible, jax.core.Tracer):
+    if visible is not None and jnp.shape(visible) != shape[:-1]:
+        raise ValueError(f"visible: expected {shape[:-1]} like x2d, got {jnp.shape(visible)}")
+    if not isinstance(x2d, Tracer) and not isinstance(visible, Tracer):
         bad = ~np.all(np.isfinite(np.asarray(x2d)), axis=-1)
         if visible is not None:
             bad &= np.asarray(visible, bool)
@@ -338,7 +337,7 @@ def _check_smoothing(frame_rate, smoothing):
         for field, value in getattr(smoothing, name)._asdict().items():
             limits.append((f"smoothing.{name}.{field}", value, field != "speed"))
     for name, value, above in limits:
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             continue
         is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiu"
         if not is_number or not np.isfinite(value) or value < 0 or (above and value == 0):

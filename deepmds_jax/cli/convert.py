@@ -3,30 +3,35 @@
   bin/convert --released=DeepMDS/weights --topology=bfm72 --out=bfm72.safetensors
 """
 
+from collections.abc import Sequence
+
 from absl import flags
 
-from deepmds_jax import weights
-from deepmds_jax.cli import common
-from deepmds_jax.weights.keras import load_released
+from deepmds_jax.cli import program
+from deepmds_jax.methods.saved import load_weights, save_params
 
-_RELEASED = flags.DEFINE_string("released", None, "Folder of the authors' .h5 files.")
-_TOPOLOGY = flags.DEFINE_enum("topology", None, ["bfm72", "flame51"], "Which networks.")
-_OUT = flags.DEFINE_string("out", None, "The .safetensors file to write.")
-flags.mark_flags_as_required(["released", "topology", "out"])
+_FLAGS = program.new_flags()
+_RELEASED = flags.DEFINE_string(
+    "released", None, "Folder of the authors' .h5 files.", flag_values=_FLAGS)
+_TOPOLOGY = flags.DEFINE_enum(
+    "topology", None, ["bfm72", "flame51"], "Which networks.", flag_values=_FLAGS)
+_OUT = flags.DEFINE_string(
+    "out", None, "The .safetensors file to write.", flag_values=_FLAGS)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Converts as the flags say."""
-    if not _OUT.value.endswith(".safetensors"):
-        raise ValueError(f"out: expected a name that ends in .safetensors, got {_OUT.value!r}")
-    params = load_released(_RELEASED.value, _TOPOLOGY.value)
-    weights.save_params(_OUT.value, params, {
-        "data": "weights published by Kamyab & Azimifar, github.com/s2kamyab/DeepMDS",
-        "data_licence": "no licence file; available for research purposes",
-    })
-    print(f"wrote {_OUT.value}; use it: bin/reconstruct --weights={_OUT.value}")
+    del arguments
+    folder = program.require(_RELEASED, "FOLDER of the authors' .h5 files")
+    topology = program.require(_TOPOLOGY, "bfm72 or --topology=flame51")
+    out = program.require(_OUT, "FILE.safetensors")
+    if not out.endswith(".safetensors"):
+        raise ValueError(f"out: expected a name that ends in .safetensors, got {out!r}")
+    params, description = load_weights(f"released:{folder}", topology=topology)
+    save_params(out, params, description)
+    print(f"wrote {out}; use it: bin/reconstruct --weights={out}")
 
 
-def run() -> None:
-    """Console script."""
-    common.run(main)
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The program; returns its exit status."""
+    return program.run(main, _FLAGS, __doc__, arguments)

@@ -1,27 +1,9 @@
-"""The compared methods, one per module; `registry` loads them by name.
+"""The methods: each is a file or a folder that holds all that is its own; `table` lists them.
 
-A `Method` is a pure function of `Faces`: most look at the landmarks `x2d` alone, some at `images`,
-and predictions from elsewhere at `row`. It returns points with x right, y down and z away from the
-viewer, in any pose and unit: metrics align them.
+`contract` says what a method is, `registry` loads one by the text that programs take, and `saved`
+reads and writes the weights of those that are trained.
 """
 
-from deepmds_jax.methods.aldrian import aldrian
-from deepmds_jax.methods.baselines import mean_shape, posed_mean
-from deepmds_jax.methods.deep_mds import deep_mds
-from deepmds_jax.methods.external import external
-from deepmds_jax.methods.mediapipe import mediapipe
-from deepmds_jax.methods.method import Method
-from deepmds_jax.methods.mobileface import mobileface
-from deepmds_jax.methods.zhao import zhao
+from deepmds_jax.methods.contract import LiftingMethod, Method, Reconstruction, TrainedMethod
 
-__all__ = [
-    "Method",
-    "aldrian",
-    "deep_mds",
-    "external",
-    "mean_shape",
-    "mediapipe",
-    "mobileface",
-    "posed_mean",
-    "zhao",
-]
+__all__ = ["LiftingMethod", "Method", "Reconstruction", "TrainedMethod"]

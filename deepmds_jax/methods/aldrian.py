@@ -8,13 +8,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import centre, size
-from deepmds_jax.methods.method import Method
+from deepmds_jax.methods.arguments import require_model
+from deepmds_jax.methods.contract import Method
+from deepmds_jax.methods.observed import observed
 
 # `sample_coefficients` draws expression weights as products of two of U[0, 1].
 _EXPRESSION_MEAN, _EXPRESSION_STD = 1 / 4, (1 / 9 - 1 / 16) ** 0.5
+# The noise by default. Where a model made the faces, only the affine camera is wrong; elsewhere the
+# landmarks are too, and the face is not in the model.
+_NOISE_OF_MODEL, _NOISE_ELSEWHERE = 1e-3, 1e-2
 
 
 class Fit(NamedTuple):
@@ -45,6 +51,26 @@ def aldrian(
         return fit_shape(model, faces.x2d, noise, num_iters, expression).points
 
     return Method("Aldrian & Smith", predict, 0)
+
+
+def load(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    """The loader of `aldrian`: `argument` is its noise."""
+    exact = isinstance(dataset.source, MorphableModel) and not dataset.spec.noise
+    noise = _NOISE_OF_MODEL if exact and reference is dataset else _NOISE_ELSEWHERE
+    if argument:
+        try:
+            noise = float(argument)
+        except ValueError as error:
+            raise ValueError(f"aldrian: noise: expected a number, got {argument!r}") from error
+        if not noise > 0:
+            raise ValueError(f"aldrian: noise: expected a number above 0, got {argument}")
+    model = require_model("aldrian", reference)
+    return aldrian(model, noise, expression=reference.spec.expression)
+
+
+def load_observed(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    """The loader of `aldrian_observed`: that fit with the observed x and y."""
+    return observed(load(argument, dataset, reference))
 
 
 @jax.default_matmul_precision("highest")

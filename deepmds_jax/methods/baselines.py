@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
-from deepmds_jax.methods.method import Method
+from deepmds_jax.methods.arguments import refuse_argument
+from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.observed import observed
 
 
@@ -23,3 +25,17 @@ def posed_mean(mean: jax.Array) -> Method:
     Only depth and pose are guessed. The points are in the image frame and the landmarks' unit.
     """
     return observed(mean_shape(mean))._replace(title="posed mean")
+
+
+def load_mean_shape(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    """The loader of `mean_shape`: the mean of the reference."""
+    del dataset
+    refuse_argument("mean_shape", argument)
+    return mean_shape(reference.mean)
+
+
+def load_posed_mean(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    """The loader of `posed_mean`: the mean of the reference."""
+    del dataset
+    refuse_argument("posed_mean", argument)
+    return posed_mean(reference.mean)

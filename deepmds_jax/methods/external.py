@@ -13,9 +13,11 @@ import numpy as np
 from absl import logging
 
 from deepmds_jax import topologies
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
 from deepmds_jax.extras import require
-from deepmds_jax.methods.method import Method
+from deepmds_jax.methods.arguments import require_argument, require_names
+from deepmds_jax.methods.contract import Method
 
 # Directions of a file's y and z, relative to ours; x is right in all of them.
 FRAMES = {"camera": (1, 1, 1), "mesh": (1, -1, -1), "image": (1, 1, -1)}
@@ -59,6 +61,26 @@ def external(
             faces[name] = points * FRAMES[frame]
     leave_out(wrong, faces)
     return from_rows(path.stem, str(path), faces, names)
+
+
+def load(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    """The loader of `external`: a path, and after a comma the frame."""
+    del reference
+    path, _, frame = argument.partition(",")
+    require_argument("external", path, "a file or folder of predictions")
+    names = require_names("external", dataset)
+    return external(path, names, dataset.topology, frame or "camera")
+
+
+def join_frames(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts of methods that were split at commas: "external=FILE,mesh" is one."""
+    joined: list[str] = []
+    for text in texts:
+        if text in FRAMES and joined:
+            joined[-1] += f",{text}"
+        else:
+            joined.append(text)
+    return tuple(joined)
 
 
 def leave_out(wrong: Sequence[str], faces: Mapping[str, np.ndarray]) -> None:

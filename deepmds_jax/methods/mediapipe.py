@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.photos.face_mesh import FLAME51, NUM_POINTS, find_faces
+from deepmds_jax.data.recorded import Recordings
+from deepmds_jax.methods.arguments import require_argument, require_names
+from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.external import from_rows, leave_out, read_predictions
-from deepmds_jax.methods.method import Method
 
 _SUFFIX = "_mediapipe468"
 
@@ -62,6 +65,21 @@ def mediapipe_live(
     if not faces:
         raise ValueError(f"{origin}: there is a face in none of the photographs")
     return _method(origin, faces, names)
+
+
+def load(argument: str, dataset: Dataset, reference: Dataset) -> Method:
+    """The loader of `mediapipe`: its predictions, or its model file `.task`."""
+    del reference
+    require_argument("mediapipe", argument, "its predictions, or its model file .task")
+    if dataset.topology != "flame51":
+        raise ValueError(f"mediapipe: its mesh has the landmarks of flame51, not of "
+                         f"{dataset.topology}")
+    names = require_names("mediapipe", dataset)
+    if not argument.endswith(".task"):
+        return mediapipe(argument, names)
+    if not isinstance(dataset.source, Recordings):
+        raise ValueError(f"mediapipe: the dataset {dataset.spec.name} has no photographs")
+    return mediapipe_live(argument, dataset.source.images, names)
 
 
 def _method(origin: str, faces: Mapping[str, np.ndarray], names: Sequence[str]) -> Method:

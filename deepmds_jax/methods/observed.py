@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import place_in_image
-from deepmds_jax.methods.method import Method
+from deepmds_jax.methods.contract import Method
 
 
 def observed(method: Method) -> Method:

@@ -4,16 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax import topologies
-from deepmds_jax.lifting import Config, init_params
-from deepmds_jax.methods.counts import count_deep_mds, count_parameters
-from deepmds_jax.models import (
-    FEATURE_SIZES,
-    Autoencoder,
-    DissimilarityNetwork,
-    MobileFace,
-    ZhaoNetwork,
-)
-from deepmds_jax.models.mobileface import IMAGE_SIZE
+from deepmds_jax.methods import anchored
+from deepmds_jax.methods.counts import count_parameters
+from deepmds_jax.methods.deep_mds.networks import FEATURE_SIZES, Autoencoder, DissimilarityNetwork
+from deepmds_jax.methods.deep_mds.parameters import count
+from deepmds_jax.methods.mobileface import IMAGE_SIZE, MobileFace
+from deepmds_jax.methods.zhao import ZhaoNetwork
 
 # Table 2, with 72 landmarks; MobileFace gives the 199 coefficients of the Basel Face Model.
 _PAPER = {
@@ -43,9 +39,9 @@ def parameter_rows() -> list[dict]:
 
     for name, topology in topologies.TOPOLOGIES.items():
         n = topology.num_landmarks
-        config = Config(name, "anchored")
-        anchored = jax.eval_shape(lambda key, c=config: init_params(c, key), jax.random.key(0))
-        encoder, pairs = map(count_parameters, (anchored.autoencoder, anchored.dissimilarity))
+        config = anchored.Config(name)
+        params = jax.eval_shape(lambda key, c=config: anchored.init(c, key), jax.random.key(0))
+        encoder, pairs = map(count_parameters, (params.encoder, params.pairs))
         both = [encoder[i] + pairs[i] for i in range(2)]
         add("Deep-MDS, anchored", n, *both, both[1])
         autoencoder = shapes(Autoencoder(n), n, 2)
@@ -57,7 +53,7 @@ def parameter_rows() -> list[dict]:
             distance = count_parameters(dissimilarity)
             add(f"dissimilarity, {kind} features", n, *distance, distance[1])
             both = (frontal[i] + distance[i] for i in range(2))
-            add(f"Deep-MDS, {kind} features", n, *both, count_deep_mds(autoencoder, dissimilarity))
+            add(f"Deep-MDS, {kind} features", n, *both, count(autoencoder, dissimilarity))
         zhao = count_parameters(shapes(ZhaoNetwork(n), n, 2))
         add("Zhao et al.", n, *zhao, zhao[0])
     mobileface = shapes(MobileFace(_NUM_COEFFICIENTS), IMAGE_SIZE, IMAGE_SIZE, 3)

@@ -8,92 +8,15 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from deepmds_jax import weights
-from deepmds_jax.data import specs
-from deepmds_jax.data.datasets import Dataset, open_dataset
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation.metrics import Metrics
 from deepmds_jax.evaluation.protocol import draw_samples, evaluate
-from deepmds_jax.lifting import Params
-from deepmds_jax.methods import Method, registry
+from deepmds_jax.evaluation.setting import Setting, draw_test_faces, test_key
+from deepmds_jax.methods import Method, deep_mds, registry, table
+from deepmds_jax.methods.saved import load_weights, read_metadata
 from deepmds_jax.paper.published import METHODS, Data
-from deepmds_jax.training import run_name
-from deepmds_jax.weights import networks
-
-# Test faces come from a key that no training seed gives.
-_TEST_STREAM = 2**31 - 1
-
-
-def test_key(seed: int) -> jax.Array:
-    """PRNG key of the test faces; no training run draws from it."""
-    return jax.random.fold_in(jax.random.key(_TEST_STREAM), seed)
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What the user has, and how much to compute.
-
-    Attributes:
-      data_root: holds a folder per dataset.
-      folders: of datasets that lie elsewhere, by name.
-      runs: holds a folder per training run, named as bin/train does.
-      methods: as `methods.registry.load` reads them; empty for the paper's own of each table.
-      num_faces: test faces; None for those of the dataset.
-      seed: of the test faces.
-    """
-
-    data_root: pathlib.Path = pathlib.Path("data")
-    folders: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
-    runs: pathlib.Path = pathlib.Path("runs")
-    methods: Sequence[str] = ()
-    num_faces: int | None = None
-    seed: int = 0
-
-    def folder(self, name: str) -> pathlib.Path:
-        """Where a dataset lies; one of the same source shares its files."""
-        source = specs.load_spec(name).source
-        for other, folder in self.folders.items():
-            if other == name or specs.load_spec(other).source == source:
-                return folder
-        own = self.data_root / name
-        return own if own.is_dir() else self.data_root / source
-
-    def open(self, name: str, topology: str) -> Dataset:
-        """Reads a dataset; ValueError if it is not there."""
-        return open_dataset(specs.load_spec(name), topology, self.folder(name))
-
-    def run(self, method: str, data: Data) -> pathlib.Path:
-        """The folder of the training run of a method."""
-        return self.runs / run_name(method, data.train, data.topology)
-
-
-def draw_test_faces(
-    dataset: Dataset, setting: Setting, methods: dict[str, Method], left_out: list[str]
-) -> Faces:
-    """The test faces of a setting, with pictures where a method looks at them.
-
-    Args:
-      dataset: to draw from.
-      setting: how many, and the seed.
-      methods: by the texts that `methods.registry.load` reads; loses those that look at pictures
-        where none can be drawn.
-      left_out: gets a line for each of these.
-
-    Raises:
-      ValueError: no method is left, or no faces can be drawn.
-    """
-    key, num_faces = test_key(setting.seed), setting.num_faces or dataset.spec.num_test
-    looking = [text for text in methods if text.partition("=")[0] == "mobileface"]
-    if looking:
-        try:
-            return dataset.draw(key, num_faces, test=True, images=True)
-        except ValueError as error:
-            for text in looking:
-                del methods[text]
-                left_out.append(f"mobileface: {error}")
-            if not methods:
-                raise
-    return dataset.draw(key, num_faces, test=True)
+from deepmds_jax.weights.locate import locate, shipped_names
 
 
 @dataclasses.dataclass
@@ -152,8 +75,8 @@ class Experiments:
                 self.missing[data.dataset] = str(error)
                 notes.append(f"Not here: {str(error).partition('. ')[0]}.")
                 continue
-            trained = (weights.published(data.topology) in weights.pretrained_names()
-                       or self.setting.run("deep_mds", data).is_dir())
+            trained = (_shipped(data) is not None
+                       or self._run("deep_mds", data).is_dir())
             if data == candidates[0] or trained:
                 if data != candidates[0]:
                     notes.insert(0, f"The paper's data are not here: {dataset.spec.title} "
@@ -178,12 +101,12 @@ class Experiments:
         return dataclasses.replace(self._scored[data, texts], notes=notes)
 
     def _weights_note(self, data: Data) -> list[str]:
-        if self.setting.run("deep_mds", data).is_dir():
+        if self._run("deep_mds", data).is_dir():
             return [f"Deep-MDS has the weights of {self.setting.run('deep_mds', data)}."]
-        shipped = weights.published(data.topology)
-        if shipped not in weights.pretrained_names():
+        shipped = _shipped(data)
+        if shipped is None:
             return []
-        trained = weights.pretrained_metadata(shipped).get("data", "other data")
+        trained = read_metadata(locate(shipped).path).get("data", "other data")
         return [f"Deep-MDS has the shipped weights, trained on {trained}; for others: bin/train "
                 f"--dataset={data.train} --topology={data.topology}."]
 
@@ -199,16 +122,21 @@ class Experiments:
         """Of the test faces."""
         return test_key(self.setting.seed)
 
-    def params(self, data: Data) -> Params:
+    def params(self, data: Data) -> deep_mds.Params:
         """The weights of Deep-MDS for some data: of the training run on them, or shipped.
 
         Raises:
-          ValueError: there are none.
+          ValueError: there are none, or they are not of the published system.
         """
-        _, _, run = self._with_run("deep_mds", data).partition("=")
-        if run:
-            return weights.load_params(pathlib.Path(run) / weights.WEIGHTS_FILE)
-        return weights.load_pretrained(weights.published(data.topology))
+        _, _, source = self._with_run("deep_mds", data).partition("=")
+        params, _ = load_weights(source, topology=data.topology)
+        if not isinstance(params, deep_mds.Params):
+            raise ValueError(f"{source}: weights of {table.method_of(params).TITLE}; the figure "
+                             "shows the networks of Deep-MDS as published")
+        return params
+
+    def _run(self, method: str, data: Data) -> pathlib.Path:
+        return self.setting.run(method, data.train, data.topology)
 
     def load(
         self, data: Data, dataset: Dataset, texts: Sequence[str]
@@ -232,18 +160,24 @@ class Experiments:
 
     def _with_run(self, text: str, data: Data) -> str:
         """The text of a method, with its training run where it is given by its name alone."""
-        run = self.setting.run(text, data)
-        if text in ("deep_mds", *networks.METHODS) and run.is_dir():
-            return f"{text}={run}"
-        shipped = weights.published(data.topology)
-        if text == "deep_mds" and shipped in weights.pretrained_names():
-            return f"{text}={shipped}"
-        if text in ("deep_mds", *networks.METHODS):
+        if text in table.trained_names():
+            run = self._run(text, data)
+            if run.is_dir():
+                return f"{text}={run}"
+            shipped = _shipped(data)
+            if text == "deep_mds" and shipped is not None:
+                return f"{text}={shipped}"
             raise ValueError(f"no training run {run}; bin/train --method={text} "
                              f"--dataset={data.train} --topology={data.topology}")
-        if text in METHODS and text not in registry.NAMES:
+        if text in METHODS and text not in table.METHODS:
             raise ValueError("it runs elsewhere; add --methods=external=FILE of its predictions")
         return text
+
+
+def _shipped(data: Data) -> str | None:
+    """The name of the shipped weights of the published system for these data, if there are any."""
+    name = f"{data.topology}_published"
+    return name if name in shipped_names() else None
 
 
 def _by_name(methods: Mapping[str, Method]) -> dict[str, Method]:

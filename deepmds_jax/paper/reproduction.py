@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from deepmds_jax import topologies, weights
+from deepmds_jax import topologies
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.evaluation import tables
 from deepmds_jax.evaluation.figures import draw_reconstructions, save_figure
 from deepmds_jax.evaluation.protocol import describe_samples, sample_means
+from deepmds_jax.evaluation.setting import Setting
 from deepmds_jax.evaluation.significance import compare
 from deepmds_jax.evaluation.tables import Row
 from deepmds_jax.extras import require
 from deepmds_jax.files import replacing
 from deepmds_jax.geometry import procrustes
-from deepmds_jax.lifting import frontalize, reconstruct_detailed
+from deepmds_jax.lifting import reconstruct_detailed
+from deepmds_jax.methods.deep_mds import dissimilarity_curve, frontalize
+from deepmds_jax.methods.saved import load_pretrained
 from deepmds_jax.paper import paper_figures, paper_tables
-from deepmds_jax.paper.experiments import Experiments, Scored, Setting
+from deepmds_jax.paper.experiments import Experiments, Scored
 from deepmds_jax.paper.published import PARAMETERS_TITLE, SCORES
-from deepmds_jax.training.train import dissimilarity_curve
+from deepmds_jax.weights.locate import shipped_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,7 +189,7 @@ def _samples_figure(experiments: Experiments) -> Page:
 def _photographs_figure(experiments: Experiments) -> Page:
     image_module = require("PIL.Image", "pictures")
     topology, landmarks, paths, notes = _photographs(experiments.setting)
-    params = weights.load_pretrained(weights.published(topology))
+    params = load_pretrained(f"{topology}_published")
     results = {name: reconstruct_detailed(params, x2d) for name, x2d in landmarks.items()}
     faces = {name: {"x2d": landmarks[name], "frontal": np.asarray(found.frontal),
                     "points": np.asarray(found.points)} for name, found in results.items()}
@@ -265,7 +268,7 @@ def _photographs(setting: Setting):
     landmarks = {path.stem: np.asarray(next(iter(read_landmarks(file).values())), float)
                  for path, file in zip(images, files, strict=True)}
     known = {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
-             if weights.published(name) in weights.pretrained_names()}
+             if f"{name}_published" in shipped_names()}
     numbers = {len(x2d) for x2d in landmarks.values()}
     if len(numbers) > 1 or not numbers <= known.keys():
         raise ValueError(f"{folder}: expected one of {sorted(known)} landmarks for each "

@@ -1,23 +1,4 @@
-"""Training: Deep-MDS by the paper's losses and minibatches, and the networks compared with it."""
+"""Training: stages, the loop over their steps, checkpoints. Names no network.
 
-from deepmds_jax.training.checkpoints import load_checkpoint
-from deepmds_jax.training.train import (
-    EPOCHS,
-    NetworkRun,
-    Run,
-    dissimilarity_curve,
-    run_name,
-    train,
-    train_network,
-)
-
-__all__ = [
-    "EPOCHS",
-    "NetworkRun",
-    "Run",
-    "dissimilarity_curve",
-    "load_checkpoint",
-    "run_name",
-    "train",
-    "train_network",
-]
+`trainable` says what a method must have to be trained.
+"""

@@ -1,16 +1,19 @@
 """Checkpoints of a training run, by Orbax: atomic, and enough to rebuild the model."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
-import orbax.checkpoint as ocp
 
-from deepmds_jax.lifting import Config, Params
+from deepmds_jax.extras import require
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
+else:
+    ocp = require("orbax.checkpoint", extra="train")
 
 
 class Checkpoints:
@@ -19,25 +22,25 @@ class Checkpoints:
     Args:
       workdir: folder of the run.
       run: JSON-like description of the run; resuming under another one is an error.
-      beside: arrays by name that are kept with the weights: of Deep-MDS the `reference`.
+      beside: arrays by name that are kept with the state.
     """
 
     def __init__(self, workdir: str | os.PathLike, run: dict[str, Any],
-                 beside: dict[str, jax.Array]):
+                 beside: Mapping[str, jax.Array]):
         self._workdir = pathlib.Path(workdir).absolute()
         self._run = run
         self._beside = beside
-        self._managers = {}
+        self._managers: dict[str, ocp.CheckpointManager] = {}
 
     def check(self) -> None:
-        """Looks whether all checkpoints in the folder are of this run; writes nothing.
+        """Checks that all checkpoints in the folder are of this run; writes nothing.
 
         Raises:
           ValueError: one is of another run (names what differs), or damaged.
         """
-        for stage in sorted({run.parents[1] for run in self._workdir.glob("*/[0-9]*/run")}):
+        for stage in _stage_folders(self._workdir):
             with contextlib.closing(_open(stage, create=False)) as manager:
-                if manager.latest_step() is None:  # the writing of the first one was cut short
+                if manager.latest_step() is None:  # writing the first one was cut short
                     continue
                 found = _read(manager, run=ocp.args.JsonRestore())["run"]
             differing = [k for k in self._run if found.get(k) != self._run[k]]
@@ -76,42 +79,49 @@ class Checkpoints:
         return self._managers[stage]
 
 
-def load_checkpoint(workdir: str | os.PathLike) -> tuple[Params, dict[str, Any]]:
-    """Loads the networks of a training run from its latest checkpoints.
-
-    Returns:
-      The parameters, and the description of the run.
+def read_run(workdir: str | os.PathLike) -> dict[str, Any]:
+    """The description of the run whose checkpoints are in a folder.
 
     Raises:
-      ValueError: the folder holds no checkpoint of both networks, or a damaged one, or one of
-        another version of this package.
+      ValueError: there are none, or they are damaged.
     """
-    trees = {}
-    anchored = (pathlib.Path(workdir) / "joint").is_dir()
-    for stage in ("joint",) if anchored else ("autoencoder", "dissimilarity"):
+    for stage in _stage_folders(pathlib.Path(workdir).absolute()):
+        with contextlib.closing(_open(stage, create=False)) as manager:
+            if manager.latest_step() is not None:
+                return _read(manager, run=ocp.args.JsonRestore())["run"]
+    raise ValueError(f"{workdir}: no checkpoint of a training run; expected the --workdir of "
+                     "bin/train")
+
+
+def read_stages(
+    workdir: str | os.PathLike, stages: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The variables in the latest checkpoint of each stage, and the arrays kept beside them.
+
+    Raises:
+      ValueError: a stage has no checkpoint, or a damaged one.
+    """
+    trained, beside = {}, {}
+    for stage in stages:
         folder = pathlib.Path(workdir).absolute() / stage
-        manager = _open(folder, create=False) if folder.is_dir() else None
-        if manager is None or manager.latest_step() is None:
-            raise ValueError(f"{workdir}: no checkpoint of the {stage} network; "
-                             "expected the --workdir of a bin/train run that trained both")
-        restored = _read(manager, weights=ocp.args.StandardRestore(), run=ocp.args.JsonRestore())
-        manager.close()
-        run, weights = restored["run"], restored["weights"]
-        trees[stage] = jax.tree.map(jnp.asarray, weights["state"]["variables"])
-    lacking = [f.name for f in dataclasses.fields(Config) if f.name not in run]
-    if lacking:
-        raise ValueError(f"{workdir}: the run in its checkpoints has no {lacking[0]}; it was "
-                         "written by another version; train again in a new --workdir")
-    config = Config(**{f.name: run[f.name] for f in dataclasses.fields(Config)})
-    if anchored:
-        trees = split_joint(trees["joint"])
-    return Params(**trees, reference=jnp.asarray(weights["reference"]), config=config), run
+        if not folder.is_dir():
+            raise _no_checkpoint(workdir, stage)
+        with contextlib.closing(_open(folder, create=False)) as manager:
+            if manager.latest_step() is None:
+                raise _no_checkpoint(workdir, stage)
+            weights = _read(manager, weights=ocp.args.StandardRestore())["weights"]
+        trained[stage] = weights.pop("state")["variables"]
+        beside = weights
+    return trained, beside
 
 
-def split_joint(variables: Any) -> dict[str, Any]:
-    """The anchored networks, by their field of `Params`, out of those of the joint stage."""
-    both = variables["params"]
-    return {"autoencoder": {"params": both["encoder"]}, "dissimilarity": {"params": both["pairs"]}}
+def _no_checkpoint(workdir: str | os.PathLike, stage: str) -> ValueError:
+    return ValueError(f"{workdir}: no checkpoint of the {stage} network; expected the --workdir of "
+                      "a bin/train run that trained it")
+
+
+def _stage_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
+    return sorted({run.parents[1] for run in workdir.glob("*/[0-9]*/run")})
 
 
 def _open(folder: pathlib.Path, create: bool) -> ocp.CheckpointManager:

@@ -1,11 +1,13 @@
 """The training loop of one stage: a pure jitted chunk of steps, and the host around it."""
 
+from __future__ import annotations
+
+import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +16,16 @@ import tqdm
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from deepmds_jax.training.checkpoints import Checkpoints
-from deepmds_jax.training.stages import Stage
+from deepmds_jax.training.stage import Stage
+
+if TYPE_CHECKING:
+    from deepmds_jax.training.checkpoints import Checkpoints
 
 _SECONDS_BETWEEN_CHECKPOINTS = 10
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class TrainState:
     """All that training changes.
 
@@ -41,7 +46,7 @@ def fit(
     *,
     key: jax.Array,
     num_epochs: int,
-    devices: list[jax.Device],
+    devices: Sequence[Any],
     checkpoints: Checkpoints,
     writer: Any,
     interrupted: Callable[[], bool],
@@ -137,7 +142,7 @@ def _chunk_of_steps(stage, mesh):
     sharded = NamedSharding(mesh, P("batch"))
 
     def loss_fn(params, statistics, inputs, targets):
-        # Only networks with batch statistics behave in training unlike afterwards.
+        # Only networks with batch statistics behave differently in training.
         options = {"train": True} if statistics else {}
         outputs, statistics = stage.apply(
             {"params": params, **statistics}, inputs, mutable=list(statistics), **options
@@ -150,8 +155,9 @@ def _chunk_of_steps(stage, mesh):
         statistics = {k: v for k, v in state.variables.items() if k != "params"}
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, statistics), grads = grad_fn(state.variables["params"], statistics, inputs, targets)
-        updates, opt_state = stage.optimizer.update(grads, state.opt_state)
-        params = optax.apply_updates(state.variables["params"], updates)
+        params = state.variables["params"]
+        updates, opt_state = stage.optimizer.update(grads, state.opt_state, params)
+        params = optax.apply_updates(params, updates)
         return TrainState(state.step + 1, {"params": params, **statistics}, opt_state), loss
 
     def run_chunk(state, data, key):

@@ -12,9 +12,9 @@ RANK = 40  # shape modes
 WIDTH = 46  # of the dense layers
 NUM_ROUNDS = 3
 _MAX_PERSPECTIVE = 0.45  # a camera at 2.2 face sizes (10 cm from the face) is the nearest
-# Bounds that no face comes near: what is no face shall get a finite answer.
-_LEAST_FIT = 0.3  # correlation of image and projection
-_LEAST_SHRINK = 0.2
+# Bounds that no face comes near; they keep the answer finite where the landmarks are not a face's.
+_MIN_CORRELATION = 0.3  # of image and projection
+_MIN_SHRINK = 0.2
 _MAX_RESIDUAL = 1.0
 
 
@@ -34,7 +34,7 @@ class Proposal(NamedTuple):
       rotation: (..., 3, 3) proper; turns head-frame column vectors into the upright camera frame.
       roll: (..., 2, 2) turns image column vectors upright.
       perspective: (...) one over the distance of the camera.
-      context: (..., WIDTH) what the encoder knows of the face.
+      context: (..., WIDTH) the encoder's summary of the face.
     """
 
     shape: jax.Array
@@ -87,37 +87,47 @@ class ShapeEncoder(nn.Module):
         image = image - jnp.sum(weights * image, axis=-2, keepdims=True)
         image_size = jnp.sqrt(jnp.sum(weights * image**2, axis=(-2, -1), keepdims=True))
 
-        coefficients = jnp.zeros((*batch, RANK), x2d.dtype)
-        perspective = jnp.zeros(batch, x2d.dtype)
-        for last in (False,) * NUM_ROUNDS + (True,):
+        def project(coefficients, rotation, perspective):
+            """The shape in its view, and what the image shows beyond it."""
             shape = mean + (coefficients @ modes).reshape(*batch, -1, 3)
             points = shape @ rotation.mT
             shrink = 1 + perspective[..., None, None] * points[..., 2:]
-            shrink = jnp.maximum(shrink, _LEAST_SHRINK)
+            shrink = jnp.maximum(shrink, _MIN_SHRINK)
             projected = points[..., :2] / shrink
             middle = jnp.sum(weights * projected, axis=-2, keepdims=True)
             projected = projected - middle
             square = jnp.sum(weights * projected**2, axis=(-2, -1), keepdims=True) + 1e-12
             scale = jnp.sum(weights * projected * image, axis=(-2, -1), keepdims=True) / square
-            scale = jnp.maximum(scale, _LEAST_FIT * image_size / jnp.sqrt(square))
+            scale = jnp.maximum(scale, _MIN_CORRELATION * image_size / jnp.sqrt(square))
             residual = jnp.clip(image / scale - projected, -_MAX_RESIDUAL, _MAX_RESIDUAL)
             residual = residual * visible[..., None]
-            if last:
-                break
+            return shape, points, shrink, middle, scale, residual
+
+        def advance(coefficients, rotation, perspective):
+            """One round: the next shape and view, and the context it was chosen in."""
+            _, _, shrink, _, _, residual = project(coefficients, rotation, perspective)
             flat = jnp.pad(residual * shrink, [(0, 0)] * (len(batch) + 1) + [(0, 1)])
             in_head = (flat @ rotation).reshape(*batch, size)
             spread = jnp.sum(weights * residual**2, axis=(-2, -1))
-            told = [
+            inputs = [
                 read(10 * in_head), coefficients, rotation[..., 2, :],
                 5 * perspective[..., None], 10 * jnp.sqrt(spread + 1e-8)[..., None],
                 jnp.mean(visible, axis=-1, keepdims=True),
             ]
-            context = nn.gelu(hidden(jnp.concatenate(told, axis=-1)))
+            context = nn.gelu(hidden(jnp.concatenate(inputs, axis=-1)))
             change = step(context)
             coefficients = coefficients + change[..., :RANK]
             turn = rotation_from_vector(0.3 * change[..., RANK : RANK + 3])
             rotation = turn @ rotation
             perspective = jnp.clip(perspective + 0.2 * change[..., -1], 0, _MAX_PERSPECTIVE)
+            return (coefficients, rotation, perspective), context
+
+        state = jnp.zeros((*batch, RANK), x2d.dtype), rotation, jnp.zeros(batch, x2d.dtype)
+        state, context = advance(*state)
+        for _ in range(NUM_ROUNDS - 1):
+            state, context = advance(*state)
+        _, rotation, perspective = state
+        shape, points, shrink, middle, scale, residual = project(*state)
         observed = (image / scale + middle) * shrink
         return Proposal(shape, points, observed, residual, rotation, roll, perspective, context)
 

@@ -1,4 +1,4 @@
-"""The pair network of the anchored variant: distances, and how sure they are."""
+"""The pair network: the distance of every pair of landmarks, with a standard deviation."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmds_jax.models.encoder import Proposal
+from deepmds_jax.methods.anchored.encoder import Proposal
 
 _CODE = 10  # numbers that a landmark takes into its pairs
 _CONTEXT = 8

@@ -1,13 +1,16 @@
-"""Training of the anchored variant: the encoder alone, then both networks."""
+"""Training of the anchored system: the encoder alone, then both networks."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from deepmds_jax import anchored
 from deepmds_jax.data.augmentation import augmented_faces, deformation_basis
+from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.specs import DatasetSpec
 from deepmds_jax.geometry import (
     centre,
@@ -17,14 +20,41 @@ from deepmds_jax.geometry import (
     standardize,
     turn_in_image,
 )
-from deepmds_jax.models import Proposal, ShapeEncoder
-from deepmds_jax.models.pairs import pairs
-from deepmds_jax.training.stages import Stage
+from deepmds_jax.methods.anchored.encoder import Proposal, ShapeEncoder
+from deepmds_jax.methods.anchored.pairs import pairs
+from deepmds_jax.methods.anchored.parameters import Config, Params, init
+from deepmds_jax.methods.anchored.pipeline import solve
+from deepmds_jax.methods.options import option
+from deepmds_jax.training.stage import FitStage, Stage
+from deepmds_jax.training.trainable import Run
 
-ENCODER_FACES, JOINT_FACES = 256, 64  # of a step
+STAGES = ("joint",)
+ENCODER_FACES, JOINT_FACES = 256, 64  # in a step
 CALIBRATION_FACES = 4096
 _SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # near enough for a gradient
 _POSE, _RESULT, _LIKELIHOOD = 0.1, 2.0, 0.01  # weights of the parts of the loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Options of a training run.
+
+    Attributes:
+      autoencoder_epochs: passes over the faces in the first stage, the encoder's.
+      dissimilarity_epochs: passes over the faces in the second stage, both networks together.
+      learning_rate: Adam's, in the second stage; the first takes three times as much, and both fall
+        to 0.
+      end_to_end: whether the second stage learns through stress majorization.
+    """
+
+    autoencoder_epochs: int = option(
+        60, "passes over the faces in the first stage, 256 faces a step", lower_bound=1)
+    dissimilarity_epochs: int = option(
+        20, "passes over the faces in the second stage, both networks, 64 faces a step",
+        lower_bound=1)
+    learning_rate: float = option(1e-3, "Adam's", lower_bound=0)
+    end_to_end: bool = option(
+        True, "whether the second stage learns through stress majorization")
 
 
 class Truth(NamedTuple):
@@ -41,6 +71,42 @@ class Truth(NamedTuple):
     posed: jax.Array
     rotation: jax.Array
     perspective: jax.Array
+
+
+def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
+    """Trains the encoder from the mean face on, then both networks together, then calibrates.
+
+    Raises:
+      ValueError: the dataset has no faces to train on, or there are too few.
+    """
+    config, training = run.config, run.training
+    init_key, faces_key, *keys = jax.random.split(jax.random.key(run.seed), 5)
+    params = dataclasses.replace(init(config, init_key), reference=standardize(dataset.mean))
+    beside = {"reference": params.reference}
+    faces = dataset.spec, dataset.topology, dataset.mean
+    points = dataset.draw_shapes(faces_key, run.num_train)
+
+    mean = {**params.encoder["params"], "mean": params.reference}
+    stage = encoder_stage(*faces, points, 3 * training.learning_rate, training.autoencoder_epochs)
+    encoder = fit_stage(stage, {"params": mean}, key=keys[0],
+                        num_epochs=training.autoencoder_epochs, beside=beside)
+    stage = joint_stage(*faces, points, training.learning_rate, training.dissimilarity_epochs,
+                        training.end_to_end)
+    both = {"encoder": encoder["params"], "pairs": params.pairs["params"]}
+    both = fit_stage(stage, {"params": both}, key=keys[1],
+                     num_epochs=training.dissimilarity_epochs, beside=beside)
+    shapes_key, views_key = jax.random.split(keys[2])
+    points = dataset.draw_shapes(shapes_key, CALIBRATION_FACES)
+    both = jax.device_get(calibrated(both, *faces, points, views_key))
+    return assemble(config, {"joint": both}, beside)
+
+
+def assemble(
+    config: Config, trained: Mapping[str, Any], beside: Mapping[str, jax.Array]
+) -> Params:
+    """Parameters from the variables of the joint stage and the reference shape."""
+    encoder, pairs = ({"params": trained["joint"]["params"][k]} for k in ("encoder", "pairs"))
+    return Params(encoder, pairs, beside["reference"], config)
 
 
 def encoder_stage(
@@ -70,7 +136,7 @@ def encoder_stage(
         return network.apply(variables, *inputs), {}
 
     optimizer = _optimizer(learning_rate, len(points), num_epochs, ENCODER_FACES)
-    data = points, standardize(mean), deformation_basis(mean)
+    data = points, standardize(mean), deformation_basis(np.asarray(mean))
     return Stage("encoder", apply, optimizer, data, len(points), ENCODER_FACES,
                  _minibatch(spec, topology), _proposal_error)
 
@@ -101,10 +167,10 @@ def joint_stage(
     def apply(variables, inputs, mutable):
         del mutable
         encoder, pair_network = ({"params": variables["params"][k]} for k in ("encoder", "pairs"))
-        return anchored.lift(encoder, pair_network, *inputs, **_SOLVER), {}
+        return solve(encoder, pair_network, *inputs, **_SOLVER), {}
 
-    def error(lift, truth):
-        proposal, estimate, embedded = lift
+    def error(solution, truth):
+        proposal, estimate, embedded = solution
         result = embedded.embedding if end_to_end else jax.lax.stop_gradient(proposal.points)
         result, true = _aligned(result, truth.points)
         apart = jnp.sqrt(jnp.sum((true[:, i] - true[:, j]) ** 2, axis=-1))
@@ -118,7 +184,7 @@ def joint_stage(
         return losses + _LIKELIHOOD * _surprise(seen, estimate.observed_std[..., None])
 
     optimizer = _optimizer(learning_rate, len(points), num_epochs, JOINT_FACES)
-    data = points, standardize(mean), deformation_basis(mean)
+    data = points, standardize(mean), deformation_basis(np.asarray(mean))
     return Stage("joint", apply, optimizer, data, len(points), JOINT_FACES,
                  _minibatch(spec, topology), error)
 
@@ -142,13 +208,14 @@ def calibrated(
       points: (F, N, 3) faces that were not trained on, head frame.
       key: of their views.
     """
-    data = points, standardize(mean), deformation_basis(mean)
+    data = points, standardize(mean), deformation_basis(np.asarray(mean))
     params = jax.tree.map(jnp.asarray, variables["params"])
 
     @jax.jit
     def factors(params, data):
         inputs, truth = _minibatch(spec, topology)(data, jnp.arange(len(points)), key)
-        found = anchored.lift(*({"params": params[k]} for k in ("encoder", "pairs")), *inputs)
+        encoder, pair_network = ({"params": params[k]} for k in ("encoder", "pairs"))
+        found = solve(encoder, pair_network, *inputs)
         result, true = _aligned(found.embedded.embedding, truth.points)
         surprise = jnp.abs(result - true) / found.estimate.landmark_std
         return jnp.log(jnp.quantile(surprise, 0.6827, axis=(0, 1)))
@@ -174,7 +241,8 @@ def _minibatch(spec, topology):
         points, mean, basis = data
         faces = augmented_faces(key, points[rows], spec.views, spec.noise, spec.augmentation,
                                 topology, basis)
-        view = faces.view
+        view, visible = faces.view, faces.visible
+        assert view is not None and visible is not None
         radius = jnp.sqrt(jnp.max(jnp.sum(centre(faces.points) ** 2, axis=-1), axis=-1))
         perspective = jnp.tan(jnp.deg2rad(view.field_of_view) / 2) / radius * size(faces.points)
         truth = Truth(
@@ -183,7 +251,7 @@ def _minibatch(spec, topology):
             rotation_from_angles(view.yaw, view.pitch, view.roll),
             perspective,
         )
-        return (centre(faces.x2d), faces.visible.astype(faces.x2d.dtype)), truth
+        return (centre(faces.x2d), visible.astype(faces.x2d.dtype)), truth
 
     return minibatch
 

@@ -1,0 +1,112 @@
+"""What the programs share: flags of their own, one-line errors, the accelerator."""
+
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+import jax
+from absl import flags, logging
+
+_INSTALLATION = "see https://docs.jax.dev/en/latest/installation.html"
+_ADVICE = {"gpu": f"for an NVIDIA GPU: pip install 'jax[cuda13]'; for others {_INSTALLATION}"}
+
+
+def new_flags() -> flags.FlagValues:
+    """The flags of one program, so that several programs can be loaded in one process."""
+    values = flags.FlagValues()
+    for flag in flags.FLAGS.flags_by_module_dict()["absl.logging"]:
+        values[flag.name] = flag
+    flags.DEFINE_bool("help", False, "Shows this text.", flag_values=values)
+    flags.DEFINE_enum(
+        "accelerator", None, ["cpu", "gpu", "tpu"],
+        "Where to compute; by default JAX takes the fastest there is.", flag_values=values,
+    )
+    return values
+
+
+def run(
+    main: Callable[[list[str]], int | None],
+    values: flags.FlagValues,
+    description: str | None,
+    arguments: Sequence[str] | None = None,
+    positional: bool = False,
+) -> int:
+    """Runs a program. An error that the user can mend is one line on stderr, without a traceback.
+
+    Args:
+      main: takes the positional arguments and returns the exit status, None for 0.
+      values: the program's flags, from `new_flags`.
+      description: for --help.
+      arguments: of the command line, `sys.argv[1:]` by default.
+      positional: whether the program takes arguments that are not flags.
+
+    Returns:
+      The exit status: 1 after an error, 130 after an interruption.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    values.unparse_flags()  # of an earlier run in this process
+    try:
+        rest = values(["program", *map(str, arguments)])[1:]
+        if values["help"].value:
+            print(f"{description}\nflags:\n{_help(values)}")
+            return 0
+        if rest and not positional:
+            raise ValueError(f"unexpected argument {rest[0]!r}: flags are --name=value")
+        flags.FLAGS(["program"])  # absl's log looks at the flags of the process
+        if not values["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Orbax logs every file it opens
+        logging.use_absl_handler()
+        _select_accelerator(values["accelerator"].value)
+        return main(rest) or 0
+    except KeyboardInterrupt as reason:
+        print(f"\ninterrupted {reason}".rstrip(), file=sys.stderr)
+        return 130
+    except (ValueError, ImportError, FloatingPointError, OSError, flags.Error) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def require(flag: flags.FlagHolder, example: str) -> str:
+    """The value of a flag that the program cannot do without.
+
+    Raises:
+      ValueError: it was not given.
+    """
+    if not flag.value:
+        raise ValueError(f"{flag.name}: expected --{flag.name}={example}, got none")
+    return flag.value
+
+
+def check_writable(flag: str, folder: str | os.PathLike) -> None:
+    """Raises ValueError where a folder neither can be written to nor be made."""
+    folder = pathlib.Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{flag}: cannot write to {folder}: {there} is "
+                         f"{'read-only' if there.is_dir() else 'no folder'}")
+
+
+def _help(values: flags.FlagValues) -> str:
+    logs = {flag.name for flag in flags.FLAGS.flags_by_module_dict()["absl.logging"]}
+    own = [name for name in sorted(values) if name not in logs and name == values[name].name]
+    return "\n".join(_flag_help(values[name]) for name in own)
+
+
+def _flag_help(flag: flags.Flag) -> str:
+    default = f" (default: {flag.default_as_str})" if flag.default is not None else ""
+    choices = getattr(flag.parser, "enum_values", None)
+    value = f"={'|'.join(choices)}" if choices else ""
+    return flags.text_wrap(f"--{flag.name}{value}: {flag.help}{default}",
+                           indent="    ", firstline_indent="  ")
+
+
+def _select_accelerator(accelerator: str | None) -> None:
+    if accelerator is None:
+        return
+    jax.config.update("jax_platforms", accelerator)
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise ValueError(f"accelerator: no {accelerator} that JAX can use here; "
+                         f"{_ADVICE.get(accelerator, _INSTALLATION)}") from error

@@ -1,0 +1,81 @@
+"""A whole training run: its checkpoints, its curves and in the end its weights file."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import jax
+
+from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.specs import DatasetSpec
+from deepmds_jax.extras import require
+from deepmds_jax.training.checkpoints import Checkpoints
+from deepmds_jax.training.interrupt import deferred_interrupt
+from deepmds_jax.training.loop import fit
+from deepmds_jax.training.trainable import Run, TrainableMethod
+from deepmds_jax.training.weights_file import write_params
+from deepmds_jax.weights.locate import FILE_NAME
+
+
+def train(
+    method: TrainableMethod,
+    run: Run,
+    dataset: Dataset,
+    workdir: str | PathLike,
+    devices: Sequence[Any] | None = None,
+) -> Any:
+    """Trains a method, stage after stage.
+
+    Checkpoints, TensorBoard curves and in the end `weights.safetensors` go to `workdir`. A run that
+    was interrupted there goes on and ends at the same numbers.
+
+    Args:
+      method: what to train.
+      run: its options.
+      dataset: where the faces come from, at `run.config.topology`.
+      workdir: folder of the run.
+      devices: to shard the minibatches over; all local ones by default.
+
+    Returns:
+      The trained parameters.
+
+    Raises:
+      ValueError: `workdir` holds another run, the dataset cannot train the method, or there are too
+        few faces for a minibatch.
+      FloatingPointError: a loss is not finite.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the run stopped where it can go on.
+      ImportError: what training needs is not installed.
+    """
+    tensorboard = require("tensorboardX", extra="train")
+    description = describe(method, run, dataset.spec)
+    devices = devices or jax.local_devices()
+    with contextlib.ExitStack() as files:
+        opened: dict[str, Any] = {}
+
+        def fit_stage(stage, variables, *, key, num_epochs, beside=None):
+            if not opened:  # nothing is made for a run that cannot begin
+                checkpoints = Checkpoints(workdir, description, beside or {})
+                checkpoints.check()
+                writer = tensorboard.SummaryWriter(str(pathlib.Path(workdir) / "tensorboard"))
+                opened["interrupted"] = files.enter_context(deferred_interrupt())
+                opened["writer"] = files.enter_context(contextlib.closing(writer))
+                opened["checkpoints"] = files.enter_context(contextlib.closing(checkpoints))
+            return fit(stage, variables, key=key, num_epochs=num_epochs, devices=devices, **opened)
+
+        params = method.train(run, dataset, fit_stage)
+        metadata = {name: str(value) for name, value in description.items()}
+        write_params(pathlib.Path(workdir) / FILE_NAME, method, params, metadata)
+    return params
+
+
+def describe(method: TrainableMethod, run: Run, spec: DatasetSpec) -> dict[str, Any]:
+    """The run as flat JSON: kept in its checkpoints and in the metadata of its weights."""
+    variant = {"variant": method.VARIANT} if method.VARIANT else {}
+    return {
+        "method": method.NAME, **variant, **dataclasses.asdict(run.config),
+        **dataclasses.asdict(run.training), "seed": run.seed, "num_train": run.num_train,
+        "dataset": spec.name, "data": spec.title, "data_licence": spec.licence,
+    }
