@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax.data.formats import meshes
-from deepmds_jax.data.photos.photographs import LandmarkFiles, Photograph, check_image, gather
+from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
+from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.sources.checks import problems

@@ -104,7 +104,7 @@ def test_a_source_and_a_spec_of_ones_own(tmp_path, registry):
     shapes = np.asarray(dataset.draw_shapes(jax.random.key(1), 8))
     np.testing.assert_array_equal(shapes[..., 1], np.tile(mean[:, 1], (8, 1)))
     assert len(np.unique(shapes[:, 1, 0])) == 8
-    with pytest.raises(ValueError, match="my_kites: pictures and occlusion need .*'kites' does no"):
+    with pytest.raises(ValueError, match=r"my_kites: pictures and occlusion need .*'kites' do"):
         dataset.draw(jax.random.key(0), 8, images=True)
 
 
