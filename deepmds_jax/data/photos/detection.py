@@ -63,12 +63,16 @@ def find_faces(
       ValueError: not one of `model` and `python`; the model file is missing or damaged; the
         interpreter fails or takes too long.
     """
-    if (model is None) == (python is None):
+    if model is not None and python is None:
+        detector = _landmarker(model)
+    elif python is not None and model is None:
+        detector = _face_mesh(python)
+    else:
         raise ValueError("model, python: expected one of them")
     faces, wrong = {}, []
     paths = list(map(pathlib.Path, paths))
     with (
-        (_face_mesh(python) if model is None else _landmarker(model)) as detect,
+        detector as detect,
         tqdm.tqdm(total=len(paths), desc="MediaPipe", unit="photograph", delay=5) as progress,
     ):
         for start in range(0, len(paths), _BATCH):

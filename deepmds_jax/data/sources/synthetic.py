@@ -245,7 +245,7 @@ def _expressions(names: list[str], points: np.ndarray) -> np.ndarray:
     share = np.array([share.get(name, 0.0) for name in names])
     sin, cos = np.sin(JAW_ANGLE), np.cos(JAW_ANGLE)
     turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    fields = [share[:, None] * ((points - CONDYLE) @ (turn - np.eye(3)).T)]
+    fields: list[np.ndarray] = [share[:, None] * ((points - CONDYLE) @ (turn - np.eye(3)).T)]
     for moves in (SMILE, BROW_RAISE):
         moved, displacements = _both_sides(moves)
         controls = points[[names.index(name) for name in moved]]
