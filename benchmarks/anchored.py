@@ -101,7 +101,9 @@ def main(_):
 
 
 def _half(model, first):
-    return model.replace(identity=model.identity[first::2], expression=model.expression[first::2])
+    return dataclasses.replace(
+        model, identity=model.identity[first::2], expression=model.expression[first::2]
+    )
 
 
 def _turned(views, low):

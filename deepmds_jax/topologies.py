@@ -2,7 +2,7 @@
 
 A landmark's name is its anatomical term (Farkas, "Anthropometry of the Head and Face", 1994); a
 paired one ends in `_right` or `_left`, the subject's side. The same name in two topologies is the
-same anatomical point.
+same anatomical point. `register` adds a set of landmarks of your own.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ class Topology:
     """The meaning and order of a set of landmarks.
 
     Attributes:
-      name: key in `TOPOLOGIES`.
+      name: its key in `TOPOLOGIES`.
       landmarks: (N,) anatomical name of each landmark.
       mirror: (N,) index of each landmark's partner on the other side of the face, itself on the
         midline. `points[..., mirror, :]` with x negated is the mirrored face.
@@ -41,8 +41,41 @@ def get(name: str) -> Topology:
     return TOPOLOGIES[name]
 
 
+def register(topology: Topology) -> None:
+    """Adds a topology, which `get` and everything that takes a topology's name then find.
+
+    A few names have a meaning elsewhere: the distance between `exocanthion_right` and
+    `exocanthion_left` is the unit of some errors, and the landmarks called `jaw_*` or `menton` are
+    those that `Augmentation.contour` slides.
+
+    Raises:
+      ValueError: the name is taken, two landmarks have the same name, `mirror` is not a permutation
+        of the landmarks that undoes itself, or an edge does not join two different landmarks.
+    """
+    name, num = topology.name, topology.num_landmarks
+    if name in TOPOLOGIES:
+        raise ValueError(f"topology: {name!r} is taken, expected a name other than "
+                         f"{', '.join(TOPOLOGIES)}")
+    if len(set(topology.landmarks)) < num:
+        twice = sorted({n for n in topology.landmarks if topology.landmarks.count(n) > 1})
+        raise ValueError(f"landmarks: expected a name of its own for each in {name!r}, got "
+                         f"{', '.join(twice)} more than once")
+    if len(topology.mirror) != num:
+        raise ValueError(f"mirror: expected a partner for each of the {num} landmarks of {name!r}, "
+                         f"got {len(topology.mirror)}")
+    for i, partner in enumerate(topology.mirror):
+        if not 0 <= partner < num or topology.mirror[partner] != i:
+            raise ValueError(f"mirror: expected partners from 0 to {num - 1} that have each other "
+                             f"in {name!r}, got {partner} for landmark {i}")
+    for edge in topology.edges:
+        if len(edge) != 2 or edge[0] == edge[1] or not all(0 <= end < num for end in edge):
+            raise ValueError(f"edges: expected pairs of two landmarks from 0 to {num - 1} in "
+                             f"{name!r}, got {edge}")
+    TOPOLOGIES[name] = topology
+
+
 def mirror_name(landmark: str) -> str:
-    """The name of the partner on the other side of the face; its own for a midline landmark."""
+    """The name of the partner on the other side of the face; the same for a midline landmark."""
     stem, _, side = landmark.rpartition("_")
     return f"{stem}_{SIDES[1 - SIDES.index(side)]}" if side in SIDES else landmark
 
@@ -118,8 +151,8 @@ FLAME51 = Topology(
 )
 
 # The 72 points of the DeepMDS release: vertices of the Basel Face Model 2009 in increasing order of
-# index. They are feature points that the Basel model marks, of MPEG-4 and of Farkas. Their names
-# are inferred from MPEG-4 (ISO/IEC 14496-2) numbers published for part of them and from the mean
+# index. They are feature points of MPEG-4 and of Farkas that the Basel model marks. Their names are
+# inferred from the MPEG-4 (ISO/IEC 14496-2) numbers published for some of them and from the mean
 # frontal face; of the midline points above the nose (64, 23, 24, 25) only the order is certain.
 BFM72 = _build(
     "bfm72",
@@ -156,4 +189,5 @@ BFM72 = _build(
     ),
 )  # fmt: skip
 
+# Topologies by name, in the order of registration.
 TOPOLOGIES = {topology.name: topology for topology in (IBUG68, FLAME51, BFM72)}

@@ -1,3 +1,5 @@
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -17,6 +19,45 @@ def test_number_of_landmarks(name, count):
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="'ibug86', expected one of ibug68, flame51, bfm72"):
         topologies.get("ibug86")
+
+
+TRIANGLE = topologies.Topology("triangle", ("chin", "eye_right", "eye_left"), (0, 2, 1),
+                               ((0, 1), (0, 2), (1, 2)))
+
+
+@pytest.fixture
+def built_in(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
+
+
+def test_a_registered_topology_is_found_by_name(built_in):
+    topologies.register(TRIANGLE)
+    assert topologies.get("triangle") is TRIANGLE
+    assert list(topologies.TOPOLOGIES) == ["ibug68", "flame51", "bfm72", "triangle"]
+    with pytest.raises(ValueError, match="expected one of ibug68, flame51, bfm72, triangle"):
+        topologies.get("ibug86")
+    with pytest.raises(ValueError, match="topology: 'triangle' is taken"):
+        topologies.register(TRIANGLE)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"name": "ibug68"}, "topology: 'ibug68' is taken, expected a name other than ibug68, flame51"),
+    ({"landmarks": ("chin", "eye", "eye")}, "landmarks: .*'triangle', got eye more than once"),
+    ({"mirror": (0, 2)}, "mirror: expected a partner for each of the 3 landmarks .* got 2"),
+    ({"mirror": (1, 2, 0)}, "mirror: .* have each other in 'triangle', got 1 for landmark 0"),
+    ({"mirror": (0, 2, 2)}, "mirror: .* got 2 for landmark 1"),
+    ({"mirror": (0, 3, 1)}, "mirror: expected partners from 0 to 2 .* got 3 for landmark 1"),
+    ({"mirror": (0, -1, 1)}, "mirror: .* got -1 for landmark 1"),
+    ({"edges": ((0, 1), (1, 3))}, r"edges: .* from 0 to 2 in 'triangle', got \(1, 3\)"),
+    ({"edges": ((-1, 1),)}, r"edges: .* got \(-1, 1\)"),
+    ({"edges": ((1, 1),)}, r"edges: .* got \(1, 1\)"),
+    ({"edges": ((0, 1, 2),)}, r"edges: .* got \(0, 1, 2\)"),
+])
+def test_a_topology_that_cannot_be_is_refused(built_in, changes, message):
+    with pytest.raises(ValueError, match=message):
+        topologies.register(dataclasses.replace(TRIANGLE, **changes))
+    assert list(topologies.TOPOLOGIES) == ["ibug68", "flame51", "bfm72"]
 
 
 @ALL

@@ -1,26 +1,26 @@
-"""Tells which files a dataset wants, and which of them are missing or damaged.
+"""Says which files a dataset needs, and which of them are missing or damaged.
 
   bin/check --dataset=bfm
   bin/check --dataset=aflw2000 --data_dir=AFLW2000
 
-Ends with status 0 where the folder is good, and 1 otherwise.
+Exits with status 0 if the folder is good, and 1 otherwise.
 """
 
-import importlib
 import pathlib
 
 from absl import flags
 
 from deepmds_jax.cli import common
-from deepmds_jax.data import specs
+from deepmds_jax.data import sources, specs
 
-_DATASET = flags.DEFINE_string("dataset", None, f"One of {specs.names()}.")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, f"One of {specs.names()}, or a spec of your own, NAME.toml.", required=True
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Its files; default: data/DATASET.")
-flags.mark_flag_as_required("dataset")
 
 
 def main() -> None:
-    """Checks as the flags say."""
+    """Checks the folder that the flags name."""
     spec = specs.load_spec(_DATASET.value)
     folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
     print(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
@@ -30,7 +30,7 @@ def main() -> None:
     print(f"wanted: {spec.obtain}")
     if not folder.is_dir():
         raise ValueError(f"data_dir: no folder {folder}")
-    problems = importlib.import_module(f"deepmds_jax.data.sources.{spec.source}").check(folder)
+    problems = sources.get(spec.source).check(folder)
     for problem in problems:
         print(f"problem: {problem}")
     if problems:

@@ -26,7 +26,7 @@ from deepmds_jax import topologies, weights
 from deepmds_jax.cli import common
 from deepmds_jax.data.formats.landmark_files import list_landmark_files, read_landmarks
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
-from deepmds_jax.data.photos import face_mesh
+from deepmds_jax.data.photos import detection, mesh_landmarks, reading
 from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.evaluation.sequence_figures import draw_sequence
@@ -62,7 +62,7 @@ _FACE_MODEL = flags.DEFINE_string(
 _FACE_MESH_PYTHON = flags.DEFINE_string(
     "face_mesh_python", None,
     "Finds faces by MediaPipe's old Face Mesh, whose model comes with it, run by this Python of an "
-    f"environment made by: {face_mesh.ENVIRONMENT}",
+    f"environment made by: {detection.ENVIRONMENT}",
 )
 
 _FPS = flags.DEFINE_float(
@@ -293,21 +293,21 @@ def _find_faces(
     topology: topologies.Topology, detector: dict[str, str | None]
 ) -> tuple[dict[str, np.ndarray], dict[str, pathlib.Path], list[str]]:
     """MediaPipe's 3D landmarks by face name, their photographs, and a line for each without."""
-    if topology.name not in face_mesh.TOPOLOGIES:
+    if topology.name not in mesh_landmarks.TOPOLOGIES:
         raise ValueError(f"weights: MediaPipe's mesh has the landmarks of "
-                         f"{' and '.join(face_mesh.TOPOLOGIES)}, not of {topology.name}")
+                         f"{' and '.join(mesh_landmarks.TOPOLOGIES)}, not of {topology.name}")
     if len([value for value in detector.values() if value]) != 1:
         raise ValueError(
             "image: to find faces in photographs give either --face_model=face_landmarker.task, "
             "Google's model file, after: pip install 'deepmds-jax[mediapipe]'; or "
             "--face_mesh_python=face_mesh/bin/python, of an environment made by: "
-            f"{face_mesh.ENVIRONMENT}"
+            f"{detection.ENVIRONMENT}"
         )
     try:
-        paths = face_mesh.list_photographs(_IMAGE.value)
+        paths = reading.list_photographs(_IMAGE.value)
     except ValueError as error:
         raise ValueError(f"image: {error}") from None
-    found, left_out = face_mesh.find_faces(paths, **detector)
+    found, left_out = detection.find_faces(paths, **detector)
     stems = collections.Counter(path.stem for path in found)
     meshes, files = {}, {}
     for path, faces in found.items():
@@ -316,7 +316,7 @@ def _find_faces(
         for i, mesh in enumerate(faces):
             name = path.stem if stems[path.stem] == 1 else path.name
             name += f"#{i}" if len(faces) > 1 else ""
-            meshes[name] = face_mesh.to_landmarks(mesh, topology.name)
+            meshes[name] = mesh_landmarks.to_landmarks(mesh, topology.name)
             files[name] = path
     return meshes, files, left_out
 
@@ -379,7 +379,7 @@ def _find_photographs(names: list[str]) -> dict[str, pathlib.Path]:
     if _IMAGE.value is None or not names:
         return {}
     try:
-        files = face_mesh.list_photographs(_IMAGE.value)
+        files = reading.list_photographs(_IMAGE.value)
     except ValueError as error:
         raise ValueError(f"image: {error}") from None
     if not os.path.isdir(_IMAGE.value):
@@ -406,7 +406,7 @@ def _open_photographs(
     opened = {}
     for file in dict.fromkeys(files.values()):
         try:
-            opened[file] = face_mesh.read_photograph(file)
+            opened[file] = reading.read_photograph(file)
         except ValueError as error:
             left_out.append(str(error))
     return {name: opened[file] for name, file in files.items() if file in opened}

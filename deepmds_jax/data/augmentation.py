@@ -1,8 +1,8 @@
-"""Faces of training made unlike the model's own: other shapes, other definitions, worse detectors.
+"""Makes training faces more varied than their model: other shapes, other landmarks, more noise.
 
-Face models differ in where they put a landmark, most of all on brows and jaw, and no model has all
-faces. What is learnt on one of them alone does worse than its mean face on others. So its shapes
-are deformed smoothly, at random, before they are seen.
+Face models differ in where they place a landmark, most of all on brows and jaw, and no model covers
+all faces. A network trained on one model alone does worse on faces of others than that model's mean
+face. So its shapes are deformed at random, by smooth displacements, before they are viewed.
 """
 
 from typing import NamedTuple
@@ -15,27 +15,30 @@ from deepmds_jax import topologies
 from deepmds_jax.data.views import Faces, ViewGroup, add_noise, view_shapes
 from deepmds_jax.geometry import centre, size, standardize
 
-# Gaussian processes over the mean face: length and standard deviation of an axis, in root mean
-# square distances of the landmarks to their centroid (47 mm for the 51 inner landmarks). Large
-# parts of the face, single features, and each landmark by itself (length 0).
+# Gaussian processes over the mean face: length scale, and standard deviation along each axis, in
+# root mean square distances of the landmarks to their centroid (47 mm for the 51 inner landmarks).
+# They move large parts of the face, single features, and each landmark by itself (length scale 0).
 _PROCESSES = ((0.53, 0.053), (0.17, 0.025), (0.0, 0.013))
-_STRETCH = 0.04  # of an axis, standard deviation
-_OUTLIERS, _OUTLIER = 0.05, 3.0  # share of the landmarks with so many times the noise
+_STRETCH_DEVIATION = 0.04  # standard deviation of the stretch of each axis
+_OUTLIER_SHARE, _OUTLIER_FACTOR = 0.05, 3.0  # share of the landmarks, times the noise
 
 
 class Augmentation(NamedTuple):
-    """How far training faces go beyond the model's. Every face draws its own amount of each.
+    """How far training faces may go beyond the model's. Every face draws its own amount of each.
+
+    The fields are the keys of a spec's `[augmentation]` and state the largest amount; 0 is none.
 
     Attributes:
-      deformation: most times the deformations named above; the amount is the square of a uniform
-        number times this.
-      noise: most noise of the detector, as `views.add_noise` counts it; likewise a square.
-      missing: most of the landmarks that are missing, in half of the faces; uniform.
-      calm: most of its expression that a face loses; what it keeps is the square of a uniform
-        number. The mean of all drawn expressions is a grimace, faces in photographs are nearer to
-        none.
-      contour: most shift of jaw landmarks along the image where the head is in profile, as a share
-        of the face's size: detectors and annotators follow the visible contour there.
+      deformation: factor of the standard deviations in this module's `_PROCESSES`. A face gets this
+        times the square of a U[0, 1] number.
+      noise: of the landmark detector, in the unit of `views.add_noise`, and on top of the spec's
+        own. A face gets this times the square of a U[0, 1] number.
+      missing: share of the landmarks that are missing, uniform up to this, in half of the faces.
+      contour: how far jaw landmarks slide in the image where the head is in profile, as a share of
+        the face's size: detectors and annotators follow the visible contour there.
+      calm: how much of its expression a face may lose, from 0 (it keeps all of it) to 1. A face
+        keeps 1 - calm * (1 - u^2) of it, u ~ U[0, 1]. Without it the mean of the drawn expressions
+        is a grimace; faces in photographs are closer to neutral.
     """
 
     deformation: float = 0.0
@@ -49,7 +52,15 @@ NO_AUGMENTATION = Augmentation()
 
 
 def deformation_basis(mean: np.ndarray) -> jax.Array:
-    """Factors (G, N, N) of the covariances of the processes over the landmarks of a mean face."""
+    """Factors (G, N, N) of the covariances of the G processes over the landmarks.
+
+    Args:
+      mean: (N, 3) mean face, any unit and origin.
+
+    Returns:
+      float32 matrices A; A @ n with n ~ N(0, 1) are the displacements of the landmarks along one
+      axis, in multiples of the face's size.
+    """
     points = np.asarray(standardize(jnp.asarray(mean)), np.float64)
     square = np.sum((points[:, None] - points[None]) ** 2, axis=-1)
     factors = []
@@ -61,31 +72,32 @@ def deformation_basis(mean: np.ndarray) -> jax.Array:
 
 
 def deform(
-    key: jax.Array, points: jax.Array, basis: jax.Array, mirror: tuple[int, ...], most: float
+    key: jax.Array, points: jax.Array, basis: jax.Array, mirror: tuple[int, ...], max_amount: float
 ) -> jax.Array:
-    """Deforms (F, N, 3) head-frame shapes at random, about as much to both sides. Pure.
+    """Deforms head-frame shapes at random, on both sides of the face alike or partly so. Pure.
 
     Args:
       key: PRNG key.
-      points: the shapes.
-      basis: from `deformation_basis`.
-      mirror: of the topology.
-      most: times the standard deviations, see `Augmentation`.
+      points: (F, N, 3) shapes, head frame, any unit.
+      basis: (G, N, N) from `deformation_basis`.
+      mirror: (N,) partners of the landmarks, of the topology.
+      max_amount: largest factor of the standard deviations, see `Augmentation.deformation`.
 
     Returns:
-      (F, N, 3), near the origin.
+      (F, N, 3) shapes in the same unit, their centroids near the origin.
     """
     amount_key, normal_key, side_key, stretch_key = jax.random.split(key, 4)
     num_faces, num_landmarks, _ = points.shape
-    amount = most * jax.random.uniform(amount_key, (num_faces, 1, 1)) ** 2
+    amount = max_amount * jax.random.uniform(amount_key, (num_faces, 1, 1)) ** 2
     normal = jax.random.normal(normal_key, (len(basis), num_faces, num_landmarks, 3))
     shift = jnp.einsum("gij,gfjd->fid", basis, normal)
     mirrored = shift[:, jnp.array(mirror)] * jnp.array([-1, 1, 1])
     even, odd = (shift + mirrored) / 2**0.5, (shift - mirrored) / 2**0.5
-    # From half of the variance symmetric, as if the sides knew nothing of each other, to all.
+    # The symmetric share of the variance: from a half, where the two sides move independently, to
+    # all of it.
     share = jax.random.uniform(side_key, (num_faces, 1, 1), minval=0.5, maxval=1)
     shift = jnp.sqrt(share) * even + jnp.sqrt(1 - share) * odd
-    stretch = 1 + _STRETCH * amount * jax.random.normal(stretch_key, (num_faces, 1, 3))
+    stretch = 1 + _STRETCH_DEVIATION * amount * jax.random.normal(stretch_key, (num_faces, 1, 3))
     return centre(points) * stretch + amount * shift * size(points)[:, None, None]
 
 
@@ -98,35 +110,35 @@ def augmented_faces(
     topology: str,
     basis: jax.Array,
 ) -> Faces:
-    """Views of (F, N, 3) head-frame shapes, drawn anew and made harder. Pure.
+    """Draws views of head-frame shapes and makes them as hard as `augmentation` says. Pure.
 
     Args:
       key: PRNG key.
-      points: the shapes.
-      views: how they are seen.
-      noise: of every face, besides the augmentation's own.
-      augmentation: how much harder.
-      topology: name; landmarks called jaw_* follow the contour.
-      basis: from `deformation_basis` of the mean face.
+      points: (F, N, 3) shapes, head frame, any unit.
+      views: groups that the views are drawn from.
+      noise: of every face, besides the augmentation's own; see `views.add_noise`.
+      augmentation: how much of what is added.
+      topology: its name; the landmarks called jaw_* and menton follow the contour.
+      basis: (G, N, N) from `deformation_basis` of the mean face.
 
     Returns:
-      `Faces` with their view; `visible` is False for missing landmarks, which keep their places.
+      `Faces` with their view; `visible` is False for missing landmarks, whose points stay in `x2d`.
     """
     keys = jax.random.split(key, 9)
-    topology = topologies.get(topology)
+    landmarks, mirror = topologies.get(topology).landmarks, topologies.get(topology).mirror
     num_faces, num_landmarks, _ = points.shape
-    points = deform(keys[0], points, basis, topology.mirror, augmentation.deformation)
+    points = deform(keys[0], points, basis, mirror, augmentation.deformation)
     faces = view_shapes(keys[1], points, views)
+    exact, view = faces.x2d, faces.view
     amount = noise + augmentation.noise * jax.random.uniform(keys[2], (num_faces,)) ** 2
-    outlier = jax.random.uniform(keys[3], (num_faces, num_landmarks)) < _OUTLIERS
-    exact = faces.x2d
-    faces = add_noise(keys[4], faces, 1.0)
-    more = jnp.where(outlier & (augmentation.noise > 0), _OUTLIER, 1.0) * amount[:, None]
-    x2d = exact + more[..., None] * (faces.x2d - exact)
-    jaw = jnp.array([name.startswith("jaw_") or name == "menton" for name in topology.landmarks])
+    outlier = jax.random.uniform(keys[3], (num_faces, num_landmarks)) < _OUTLIER_SHARE
+    noisy = add_noise(keys[4], faces, 1.0)
+    factor = jnp.where(outlier & (augmentation.noise > 0), _OUTLIER_FACTOR, 1.0) * amount[:, None]
+    x2d = exact + factor[..., None] * (noisy.x2d - exact)
+    jaw = jnp.array([name.startswith("jaw_") or name == "menton" for name in landmarks])
     along = jnp.einsum("ij,fjd->fid", basis[0], jax.random.normal(keys[5], x2d.shape))
-    along = along / _PROCESSES[0][1] * (size(points) * faces.view.scale)[:, None, None]
-    profile = jnp.abs(jnp.sin(jnp.deg2rad(faces.view.yaw)))
+    along = along / _PROCESSES[0][1] * (size(points) * view.scale)[:, None, None]
+    profile = jnp.abs(jnp.sin(jnp.deg2rad(view.yaw)))
     slide = augmentation.contour * profile * jax.random.uniform(keys[6], (num_faces,))
     x2d = x2d + jnp.where(jaw[:, None], slide[:, None, None] * along, 0)
     share = augmentation.missing * jax.random.uniform(keys[7], (2, num_faces, 1))

@@ -2,15 +2,15 @@
 
 import dataclasses
 import functools
-import importlib
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepmds_jax.data import sources
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
 from deepmds_jax.data.occlusion import visible_landmarks
@@ -19,6 +19,8 @@ from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.specs import DatasetSpec
 from deepmds_jax.data.views import Faces, add_noise, sample_faces, view_shapes
 
+T = TypeVar("T")
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -26,8 +28,8 @@ class Dataset:
 
     Attributes:
       spec: of the dataset.
-      source: what its files hold.
-      folder: where they lie.
+      source: what its source has read.
+      folder: where its files lie.
     """
 
     spec: DatasetSpec
@@ -41,7 +43,7 @@ class Dataset:
 
     @property
     def mean(self) -> jax.Array:
-        """(N, 3) the mean face of a model or of the training scans.
+        """(N, 3) mean face of a model or of the training scans; frame and unit of the source.
 
         Raises:
           ValueError: a set of test photographs has none.
@@ -53,21 +55,22 @@ class Dataset:
 
     @functools.cached_property
     def dense(self) -> DenseModel:
-        """The whole surface of the model's faces, read when first asked for.
+        """The whole surface of the model's faces, read on first use.
 
         Raises:
           ValueError: the source has none, or a file is missing or damaged.
         """
-        module = importlib.import_module(f"deepmds_jax.data.sources.{self.spec.source}")
-        if not hasattr(module, "load_dense"):
+        source = sources.get(self.spec.source)
+        if not isinstance(source, sources.DenseSource):
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion need a model of "
-                             f"the whole face, which the source {self.spec.source!r} has not")
-        return _read(self.spec, lambda: module.load_dense(self.topology, self.folder))
+                             f"the whole face, which the source {self.spec.source!r} does not have")
+        return _read(self.spec, lambda: source.load_dense(self.topology, self.folder))
 
     def draw_shapes(self, key: jax.Array, num_faces: int) -> jax.Array:
         """Training faces (num_faces, N, 3) of a model or of scans, head frame, without views.
 
-        Those of a model have lost as much of their expression as the augmentation of the spec says.
+        Where the spec draws expressions, the faces of a model keep only a part of theirs, as far as
+        `calm` of its augmentation says.
 
         Raises:
           ValueError: photographs have no faces for training.
@@ -76,12 +79,12 @@ class Dataset:
         if isinstance(source, Recordings):
             raise ValueError(f"dataset {self.spec.name}: photographs are for testing")
         if isinstance(source, MorphableModel):
-            shape_key, calm_key = jax.random.split(key)
+            shape_key, kept_key = jax.random.split(key)
             neutral = sample_shapes(source, shape_key, num_faces)
             if not self.spec.expression:
                 return neutral
             expressive = sample_shapes(source, shape_key, num_faces, expression=True)
-            kept = jax.random.uniform(calm_key, (num_faces, 1, 1)) ** 2
+            kept = jax.random.uniform(kept_key, (num_faces, 1, 1)) ** 2
             kept = 1 - self.spec.augmentation.calm * (1 - kept)
             return neutral + kept * (expressive - neutral)
         rows = jax.random.choice(key, jnp.flatnonzero(jnp.asarray(~source.is_test)), (num_faces,))
@@ -99,7 +102,7 @@ class Dataset:
           key: PRNG key.
           num_faces: how many.
           test: whether scans are of the test subjects.
-          images: whether to draw pictures (96, 96) of a model's faces: 110 kB each.
+          images: whether to render pictures (96, 96) of a model's faces, 110 kB each.
 
         Raises:
           ValueError: `images`, or occlusion in the spec, where there is no dense model.
@@ -131,24 +134,29 @@ class Dataset:
 
 
 def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Dataset:
-    """Reads the files of a dataset; `folder` is not looked at where it needs none.
+    """Reads the files of a dataset.
+
+    Args:
+      spec: which one.
+      topology: one of the spec's.
+      folder: where its files lie; ignored by a dataset that needs none.
 
     Raises:
-      ValueError: a file is missing (says which, from where, and where to put it) or damaged, or
-        the dataset has no such topology, or no views of its shapes.
+      ValueError: a file is missing (says which, from where, and where to put it) or damaged; the
+        dataset has no such topology; the spec names an unknown source, or has no views of shapes
+        that need them.
     """
     if topology not in spec.topologies:
         raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
-    source = importlib.import_module(f"deepmds_jax.data.sources.{spec.source}")
-    arguments = (topology, folder) if spec.obtain else (topology,)
-    dataset = Dataset(spec, _read(spec, lambda: source.load(*arguments)), folder)
+    source = sources.get(spec.source)
+    dataset = Dataset(spec, _read(spec, lambda: source.load(topology, folder)), folder)
     if not spec.views and not isinstance(dataset.source, Recordings):
         raise ValueError(f"dataset {spec.name}: its spec has no [[views]], which only photographs "
                          "can do without")
     return dataset
 
 
-def _read(spec: DatasetSpec, load: Callable[[], Any]) -> Any:
+def _read(spec: DatasetSpec, load: Callable[[], T]) -> T:
     try:
         return load()
     except FileNotFoundError as error:

@@ -1,12 +1,14 @@
-"""A morphable model of the whole face surface, for what landmarks alone cannot tell."""
+"""A morphable model of the whole face surface, for what landmarks alone do not show."""
 
-import flax.struct
+import dataclasses
+
 import jax
 
 from deepmds_jax.data.morphable_model import MorphableModel
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class DenseModel:
     """Shape and colour of a face mesh with V vertices.
 
@@ -19,7 +21,7 @@ class DenseModel:
       landmarks: (N,) int32 the vertex of each landmark.
       colour: (V, 3) float32 mean RGB in [0, 1].
       colour_modes: (C, V, 3) float32 offsets, one standard deviation each; C may be 0.
-      topology: of the landmarks.
+      topology: of the landmarks. Static.
     """
 
     shape: MorphableModel
@@ -27,4 +29,4 @@ class DenseModel:
     landmarks: jax.Array
     colour: jax.Array
     colour_modes: jax.Array
-    topology: str = flax.struct.field(pytree_node=False)
+    topology: str = dataclasses.field(metadata={"static": True})

@@ -1,11 +1,13 @@
 """A linear model of landmark shapes, which every 3D morphable face model reduces to."""
 
-import flax.struct
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class MorphableModel:
     """shape = mean + sum_k a_k identity_k + sum_e b_e expression_e.
 
@@ -15,15 +17,15 @@ class MorphableModel:
       mean: (N, 3) float32 mean landmarks.
       identity: (K, N, 3) float32 offsets, one standard deviation each: a_k ~ N(0, 1).
       expression: (E, N, 3) float32 offsets at full strength, b_e in [0, 1]. E may be 0.
-      topology: name of the landmark topology.
-      unit: unit of length, "mm", "cm" or "m".
+      topology: name of the landmark topology. Static.
+      unit: unit of length, "mm", "cm" or "m". Static.
     """
 
     mean: jax.Array
     identity: jax.Array
     expression: jax.Array
-    topology: str = flax.struct.field(pytree_node=False)
-    unit: str = flax.struct.field(pytree_node=False)
+    topology: str = dataclasses.field(metadata={"static": True})
+    unit: str = dataclasses.field(metadata={"static": True})
 
     def shapes(self, identity: jax.Array, expression: jax.Array) -> jax.Array:
         """Shapes (F, N, 3) of coefficients (F, K) and expression weights (F, E)."""
@@ -43,16 +45,16 @@ def sample_coefficients(
       model: the model.
       key: PRNG key; the same key gives the same faces.
       num_faces: how many.
-      expression: whether expression weights are drawn from U[0, 1]^2 products (mostly weak, as in
-        talking faces) or left at zero, the neutral face.
+      expression: whether to draw the expression weights, each the product of two U[0, 1] numbers
+        (mostly weak, as in talking faces), or to leave them at zero, the neutral face.
     """
     identity_key, expression_key = jax.random.split(key)
     dtype = model.mean.dtype
     identity = jax.random.normal(identity_key, (num_faces, model.identity.shape[0]), dtype)
-    size = (num_faces, model.expression.shape[0])
+    shape = (num_faces, model.expression.shape[0])
     if not expression:
-        return identity, jnp.zeros(size, dtype)
-    weights = jax.random.uniform(expression_key, (2, *size), dtype)
+        return identity, jnp.zeros(shape, dtype)
+    weights = jax.random.uniform(expression_key, (2, *shape), dtype)
     return identity, jnp.prod(weights, axis=0)
 
 

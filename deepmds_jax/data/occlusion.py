@@ -8,8 +8,8 @@ from deepmds_jax.data.views import View, seen_with_depth
 from deepmds_jax.geometry import size
 
 # How far in front of a landmark a surface must lie to hide it, in root mean square distances of
-# the landmarks to their centroid: 5 mm on a face. Lips and lids that touch are not hidden by one
-# another, and the triangles around a landmark, which are at its own depth, do not hide it.
+# the landmarks to their centroid: 5 mm on a face. So lips and lids that touch do not hide each
+# other, nor does a landmark hide behind the triangles around it, which are at its own depth.
 MARGIN = 0.08
 
 
@@ -17,7 +17,7 @@ MARGIN = 0.08
 def visible_landmarks(
     dense: DenseModel, identity: jax.Array, expression: jax.Array, view: View
 ) -> jax.Array:
-    """Which landmarks of faces of a dense model are seen.
+    """Says which landmarks of faces of a dense model are seen. Pure.
 
     Args:
       dense: of V vertices and N landmarks.
@@ -26,7 +26,7 @@ def visible_landmarks(
       view: of the F faces.
 
     Returns:
-      (F, N) bool.
+      (F, N) bool, False where the face hides the landmark.
     """
 
     def one(arguments):
@@ -42,13 +42,13 @@ def visible_landmarks(
 def hidden(
     points: jax.Array, vertices: jax.Array, triangles: jax.Array, margin: jax.Array
 ) -> jax.Array:
-    """Whether a surface lies in front of points, along the third axis. Exact; pure.
+    """Says whether a surface lies in front of points, along the third axis. Exact; pure.
 
     A point is hidden where, in the image, a triangle contains it and is nearer there by more than
-    `margin`. Both sides of a triangle hide.
+    `margin`. Triangles hide whichever side they show.
 
     Args:
-      points: (N, 3) image x and y, and depth away from the viewer.
+      points: (N, 3) image x and y, and depth, which grows away from the viewer.
       vertices: (V, 3) likewise.
       triangles: (T, 3) int vertices.
       margin: () depth.
@@ -60,8 +60,8 @@ def hidden(
     p, q = b - a, c - a
     area = p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
     inverse = 1 / jnp.where(area == 0, jnp.nan, area)  # edge-on: contains nothing
-    # The barycentric weights u of b and v of c and the depth are linear in the image: for each a
-    # row (x, y, 1) of factors, so that a point costs a triangle six multiplications.
+    # The barycentric weights u of b and v of c and the depth are linear functions of the image
+    # point: with three factors each (of x, y and 1), a point and a triangle take six products.
     u = _row(q[:, 1] * inverse, -q[:, 0] * inverse, a, 0)
     v = _row(-p[:, 1] * inverse, p[:, 0] * inverse, a, 0)
     depth = _row(u[0] * p[:, 2] + v[0] * q[:, 2], u[1] * p[:, 2] + v[1] * q[:, 2], a, a[:, 2])
@@ -76,5 +76,5 @@ def hidden(
 def _row(
     x: jax.Array, y: jax.Array, origin: jax.Array, value: jax.Array | float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The linear function with slopes x and y that has a value at an origin."""
+    """Factors of x, y and 1 of the linear function with these slopes and a value at an origin."""
     return x, y, value - x * origin[:, 0] - y * origin[:, 1]

@@ -1,30 +1,31 @@
-"""Faces that were recorded, one by one, and not drawn from a model."""
+"""Faces that were recorded one by one, not drawn from a model."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-import flax.struct
 import jax
 import numpy as np
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class ShapeSet:
-    """Registered 3D scans without photographs: they are seen from drawn views, as models are.
+    """Registered 3D scans without photographs; like models, they are seen from drawn views.
 
     Attributes:
       points: (S, N, 3) float32, head frame.
-      is_test: (S,) bool; no subject has faces in both parts.
-      names: (S,) for people: subject/expression/file.
-      topology: name of the landmark topology.
-      unit: of length.
+      is_test: (S,) bool; no subject has faces in both parts. Static.
+      names: (S,) for people to read: subject/expression/file. Static.
+      topology: name of the landmark topology. Static.
+      unit: of length. Static.
     """
 
     points: jax.Array
-    is_test: np.ndarray = flax.struct.field(pytree_node=False)
-    names: Sequence[str] = flax.struct.field(pytree_node=False)
-    topology: str = flax.struct.field(pytree_node=False)
-    unit: str = flax.struct.field(pytree_node=False)
+    is_test: np.ndarray = dataclasses.field(metadata={"static": True})
+    names: Sequence[str] = dataclasses.field(metadata={"static": True})
+    topology: str = dataclasses.field(metadata={"static": True})
+    unit: str = dataclasses.field(metadata={"static": True})
 
     @property
     def mean(self) -> jax.Array:
@@ -32,22 +33,23 @@ class ShapeSet:
         return self.points[~self.is_test].mean(axis=0)
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Recordings:
-    """Photographs with their landmarks and the true shapes: all of them are for testing.
+    """Photographs with their landmarks and true shapes, all of them for testing.
 
     Attributes:
       x2d: (S, N, 2) float32 pixels, x right, y down.
-      points: (S, N, 3) float32, head frame (or any pose where the source knows none).
-      names: (S,) file names without extension.
-      images: (S,) paths of the photographs; None where there is none.
-      topology: name of the landmark topology.
-      unit: of length of `points`.
+      points: (S, N, 3) float32, head frame (or any pose where the source does not know it).
+      names: (S,) file names without extension. Static.
+      images: (S,) paths of the photographs; None where there is none. Static.
+      topology: name of the landmark topology. Static.
+      unit: of length of `points`. Static.
     """
 
     x2d: jax.Array
     points: jax.Array
-    names: Sequence[str] = flax.struct.field(pytree_node=False)
-    images: Sequence[pathlib.Path | None] = flax.struct.field(pytree_node=False)
-    topology: str = flax.struct.field(pytree_node=False)
-    unit: str = flax.struct.field(pytree_node=False)
+    names: Sequence[str] = dataclasses.field(metadata={"static": True})
+    images: Sequence[pathlib.Path | None] = dataclasses.field(metadata={"static": True})
+    topology: str = dataclasses.field(metadata={"static": True})
+    unit: str = dataclasses.field(metadata={"static": True})

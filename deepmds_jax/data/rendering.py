@@ -10,11 +10,11 @@ from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.views import View, seen_with_depth
 from deepmds_jax.geometry import rotation_from_angles
 
-_BLOCK = 8192  # pixels looked at together: a picture of a face needs some 25,000
+_BLOCK = 8192  # pixels tested together; a picture of a face needs some 25,000
 
 
 class Appearance(NamedTuple):
-    """What F pictures show besides shape and view.
+    """What F pictures show apart from shape and view.
 
     Attributes:
       colour: (F, C) coefficients of the dense model's colour modes.
@@ -31,7 +31,7 @@ class Appearance(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames="num_faces")
 def sample_appearance(key: jax.Array, dense: DenseModel, num_faces: int) -> Appearance:
-    """Random skin, background and light, which is in front of the face. Pure."""
+    """Draws random skin, light (from in front of the face) and background. Pure."""
     colour_key, light_key, ambient_key, background_key = jax.random.split(key, 4)
     colour = jax.random.normal(colour_key, (num_faces, dense.colour_modes.shape[0]))
     light = jnp.array([0.0, -0.3, -1.0]) + 0.5 * jax.random.normal(light_key, (num_faces, 3))
@@ -51,7 +51,7 @@ def render(
     view: View,
     size: int = 96,
 ) -> jax.Array:
-    """Pictures of faces, cut out as a face detector does: by `crop` of their landmarks.
+    """Renders faces, cut out like the boxes of a face detector: by `crop` of their landmarks.
 
     A z-buffer at pixel centres, a matt (Lambertian) surface, one distant light. Pure.
 
@@ -60,7 +60,7 @@ def render(
       identity: (F, K) coefficients.
       expression: (F, E) weights.
       appearance: of the F faces.
-      view: of the F faces; its scale and shift do not show, since the picture is cut out.
+      view: of the F faces; its scale and shift do not show in a picture that is cut out.
       size: height and width in pixels.
 
     Returns:
@@ -85,10 +85,10 @@ def render(
 
 
 def crop(x2d: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The square that a picture of a face shows: 1.5 times the landmarks' bounding box, centred.
+    """The square that a picture of a face shows, with 1.5 times the longer side of its box.
 
     Args:
-      x2d: (F, N, 2) image points.
+      x2d: (F, N, 2) image points; the square and their bounding box have the same centre.
 
     Returns:
       Upper left corner (F, 2) and side (F,), in the unit of `x2d`.
@@ -99,18 +99,18 @@ def crop(x2d: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def rasterize(pixels: jax.Array, triangles: jax.Array, size: int) -> jax.Array:
-    """The triangle that is seen at each pixel's centre; pure, and exact for triangles of any size.
+    """Finds the triangle that is seen at the centre of each pixel. Exact for any size; pure.
 
-    All pixels of all triangles' bounding boxes are numbered through and looked at in blocks. Depth
-    and triangle share one integer, so that one minimum at each pixel finds both.
+    The pixels in the bounding boxes of all triangles are numbered consecutively and tested in
+    blocks. Depth and triangle share one integer, so that one minimum at each pixel finds both.
 
     Args:
       pixels: (V, 3) column, row and depth of the vertices; pixel centres are whole numbers.
       triangles: (T, 3) int vertices.
-      size: of the picture.
+      size: height and width of the picture in pixels.
 
     Returns:
-      (size * size,) int32 triangles, rows from the top; T where there is none.
+      (size * size,) int32 triangles, row by row from the top; T where there is none.
     """
     num = triangles.shape[0]
     levels = (2**31 - 1) // (num + 1) - 1
@@ -146,7 +146,7 @@ def rasterize(pixels: jax.Array, triangles: jax.Array, size: int) -> jax.Array:
 
 
 def _barycentric(corners: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Weights (P,) of the second and third of (P, 3, 3) corners at x and y; NaN where edge-on."""
+    """Weights (P,) of the second and third of (P, 3, 3) corners at x and y; NaN if edge-on."""
     a = corners[:, 0]
     p, q = corners[:, 1] - a, corners[:, 2] - a
     area = p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
@@ -155,7 +155,17 @@ def _barycentric(corners: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Ar
     return (x * q[:, 1] - y * q[:, 0]) * inverse, (y * p[:, 0] - x * p[:, 1]) * inverse
 
 
-def _shade(nearest, pixels, points, colour, triangles, light, ambient, background):
+def _shade(
+    nearest: jax.Array,
+    pixels: jax.Array,
+    points: jax.Array,
+    colour: jax.Array,
+    triangles: jax.Array,
+    light: jax.Array,
+    ambient: jax.Array,
+    background: jax.Array,
+) -> jax.Array:
+    """The picture (size, size, 3) of the triangles that `rasterize` has found at its pixels."""
     corners = triangles[jnp.minimum(nearest, len(triangles) - 1)]
     size = int(len(nearest) ** 0.5)
     y, x = jnp.divmod(jnp.arange(len(nearest)), size)
@@ -164,7 +174,7 @@ def _shade(nearest, pixels, points, colour, triangles, light, ambient, backgroun
     a, b, c = jnp.moveaxis(points[corners], 1, 0)
     normal = jnp.cross(b - a, c - a)
     normal = normal / jnp.linalg.norm(normal, axis=-1, keepdims=True)
-    # Towards the viewer, whichever way round the mesh names a triangle's corners.
+    # Turned towards the viewer, in whichever order the mesh lists the corners of a triangle.
     a, b, c = jnp.moveaxis(pixels[corners], 1, 0)
     normal = normal * -jnp.sign(jnp.cross(b - a, c - a)[:, 2:])
     lit = albedo * (ambient + (1 - ambient) * jnp.maximum(normal @ light, 0))[:, None]

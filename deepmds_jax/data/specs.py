@@ -1,6 +1,10 @@
-"""Reads data_specs/*.toml: what a dataset is, where it comes from, how it is viewed."""
+"""The specs of data sets: what a data set is, where it comes from, how its faces are seen.
+
+Those in data_specs/*.toml have a name; one of your own is named by the path of its .toml file.
+"""
 
 import dataclasses
+import os
 import pathlib
 import tomllib
 from typing import Any
@@ -15,22 +19,22 @@ _FOLDERS = (_PACKAGE / "data_specs", _PACKAGE.parent / "data_specs")
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """One dataset: a source and how faces are drawn and seen from it.
+    """One dataset: a source, and how faces are drawn from it and seen.
 
     Attributes:
-      name: of the file in data_specs.
-      title: for people.
-      source: module of `deepmds_jax.data` that reads its files.
+      name: of the spec's file, without extension.
+      title: for people to read.
+      source: name of the source that reads its files, see `sources`.
       licence: of the data, and whom to credit.
-      obtain: where the files come from and where they go; empty where none are needed.
+      obtain: where the files come from and where they go; empty if none are needed.
       topologies: landmark topologies it has, the default first.
       expression: whether faces have random expressions.
-      num_train: faces to train on.
-      num_test: faces to test on, none of them seen in training.
-      views: groups of views; their shares sum to 1. Photographs have theirs, and none here.
+      num_train: number of faces to train on.
+      num_test: number of faces to test on, none of them seen in training.
+      views: groups of views; their shares sum to 1. Empty for photographs, which bring their own.
       noise: of the landmark detector, see `views.add_noise`.
-      occlusion: whether it is worked out which landmarks the face hides.
-      variant: of Deep-MDS, which training takes unless it is told another.
+      occlusion: whether to work out which landmarks the face hides.
+      variant: of Deep-MDS, the default in training.
       augmentation: of faces to train the anchored variant on.
     """
 
@@ -51,24 +55,31 @@ class DatasetSpec:
 
 
 def names() -> list[str]:
-    """The datasets that have a spec."""
+    """The datasets whose spec comes with the package."""
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
-def load_spec(name: str) -> DatasetSpec:
+def load_spec(name: str | os.PathLike[str]) -> DatasetSpec:
     """Reads the spec of a dataset.
 
+    Args:
+      name: one of `names()`, or the path of another spec, which ends in .toml.
+
     Raises:
-      ValueError: there is none of that name, or the file is wrong; names the entry.
+      ValueError: there is none of that name, or the file is missing or wrong; names the entry.
     """
-    if name not in names():
-        raise ValueError(f"dataset: expected one of {names()}, got {name!r}")
-    path = _folder() / f"{name}.toml"
+    path = pathlib.Path(name)
+    if path.suffix != ".toml":
+        if name not in names():
+            raise ValueError(f"dataset: expected one of {names()}, got {name!r}")
+        path = _folder() / f"{name}.toml"
+    elif not path.is_file():
+        raise ValueError(f"dataset: no file {path}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         views = tuple(_view_group(view) for view in content.pop("views", []))
         spec = DatasetSpec(
-            name=name,
+            name=path.stem,
             views=views,
             topologies=tuple(content.pop("topologies")),
             augmentation=Augmentation(**content.pop("augmentation", {})),

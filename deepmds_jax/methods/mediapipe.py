@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.data.photos.face_mesh import FLAME51, NUM_POINTS, find_faces
+from deepmds_jax.data.photos.detection import find_faces
+from deepmds_jax.data.photos.mesh_landmarks import FLAME51_POINTS, NUM_POINTS
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.methods.arguments import require_argument, require_names
 from deepmds_jax.methods.contract import Method
@@ -83,7 +84,7 @@ def load(argument: str, dataset: Dataset, reference: Dataset) -> Method:
 
 
 def _method(origin: str, faces: Mapping[str, np.ndarray], names: Sequence[str]) -> Method:
-    chosen = {name: p[FLAME51] for name, p in faces.items() if len(p) in NUM_POINTS}
+    chosen = {name: p[FLAME51_POINTS] for name, p in faces.items() if len(p) in NUM_POINTS}
     leave_out([f"{origin}: {name!r} has {len(p)} points, expected 468, or 478 with the irises, of "
                "MediaPipe's mesh" for name, p in faces.items() if name not in chosen], chosen)
     return from_rows("MediaPipe", origin, chosen, names)

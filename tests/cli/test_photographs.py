@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deepmds_jax.data.formats.landmark_files import read_landmarks
-from deepmds_jax.data.photos.face_mesh import FLAME51
+from deepmds_jax.data.photos.mesh_landmarks import FLAME51_POINTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -47,7 +47,7 @@ def python(tmp_path_factory):
     depth = np.abs(x2d[:, 0] - x2d[13, 0]) / np.ptp(x2d[:, 0])
     depth[10:14] = [0, -0.1, -0.2, -0.3]
     mesh = np.zeros((478, 3))
-    mesh[FLAME51] = np.column_stack([(x2d - x2d.min(0)) / np.ptp(x2d, axis=0), depth])
+    mesh[FLAME51_POINTS] = np.column_stack([(x2d - x2d.min(0)) / np.ptp(x2d, axis=0), depth])
     np.save(folder / "mesh.npy", mesh)
     path = folder / "python"
     path.write_text(STAND_IN.format(python=sys.executable, mesh=str(folder / "mesh.npy")))

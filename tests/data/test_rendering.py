@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +78,7 @@ def test_scale_and_shift_do_not_show(sphere):
 
 def test_colour_modes_add_up(sphere):
     modes = jnp.zeros((2, *sphere.shape.mean.shape)).at[0, :, 2].set(-0.25).at[1, :, 1].set(-0.5)
-    dense = sphere.replace(colour_modes=modes)
+    dense = dataclasses.replace(sphere, colour_modes=modes)
     image = picture(dense, look(ambient=1.0)._replace(colour=jnp.array([[2.0, 1.0]])))
     np.testing.assert_allclose(image[48, 30], [1, 0.5, 0.5], atol=1e-5)
 
@@ -128,7 +130,7 @@ def test_landmarks_are_drawn_where_they_are_projected(shared):
     mean = np.asarray(dense.shape.mean)
     for i, rgb in marks.items():
         colour[np.linalg.norm(mean - mean[dense.landmarks[i]], axis=1) < 0.6] = rgb
-    dense = dense.replace(colour=jnp.asarray(colour))
+    dense = dataclasses.replace(dense, colour=jnp.asarray(colour))
     views = (ViewGroup(1.0, Choice((-20.0, 20.0)), Choice((10.0,)), Choice((15.0,)),
                        Choice((30.0,))),)
     num = 8

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +30,7 @@ def error(shapes, truth):
 @pytest.mark.parametrize("views", [TURNED, FRONTAL])
 def test_recovers_faces_of_its_own_model(views):
     model = synthetic.load("ibug68")
-    model = model.replace(identity=model.identity[:20])
+    model = dataclasses.replace(model, identity=model.identity[:20])
     faces = sample_faces(jax.random.key(0), model, views, 8)
     before = error(np.broadcast_to(model.mean, faces.points.shape), faces.points)
     fitted = fit_shape(model, faces.x2d, noise=1e-5, num_iters=10)

@@ -8,7 +8,7 @@ import scipy.io
 from absl import logging
 
 from deepmds_jax import topologies
-from deepmds_jax.data.photos.face_mesh import FLAME51
+from deepmds_jax.data.photos.mesh_landmarks import FLAME51_POINTS
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import procrustes
 from deepmds_jax.methods import mediapipe
@@ -30,13 +30,13 @@ def test_points_are_where_the_landmarks_are(shared):
     released = scipy.io.loadmat(
         shared / "data" / "authors_release" / "mediapipe_51_lmks.mat"
     )["mediapipe_51_lmks"].ravel().astype(int) - 1
-    assert np.sum(released == FLAME51) > 15
+    assert np.sum(released == FLAME51_POINTS) > 15
     distances = {"ours": [], "released": []}
     for name in PHOTOGRAPHS:
         landmarks = np.load(folder_of(shared) / f"{name}_lmks.npy")
         points = np.load(folder_of(shared) / f"{name}_mediapipe468.npy")[:, :2]
         eyes = np.linalg.norm(landmarks[19] - landmarks[28])
-        for table, chosen in (("ours", FLAME51), ("released", released)):
+        for table, chosen in (("ours", FLAME51_POINTS), ("released", released)):
             distances[table].append(np.linalg.norm(points[chosen] - landmarks, axis=1) / eyes)
     mean = {table: np.mean(d, axis=0) for table, d in distances.items()}
     assert mean["ours"].max() < 0.08
@@ -99,7 +99,7 @@ def test_live_takes_the_largest_face_and_goes_on_past_photographs_without(monkey
         return mediapipe_live("face_landmarker.task", images, names)
 
     points = live([None, two, damaged, none], list("abcd")).predict(all_rows(4))
-    np.testing.assert_allclose(points[1], large[FLAME51], rtol=1e-6)
+    np.testing.assert_allclose(points[1], large[FLAME51_POINTS], rtol=1e-6)
     assert np.isnan(points[np.array([0, 2, 3])]).all()
     assert "damaged.jpg" in lines[0]
     assert "3 of 4 faces" in lines[1]

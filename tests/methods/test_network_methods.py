@@ -1,5 +1,7 @@
 """Deep-MDS, Zhao's network and MobileFace as methods."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +79,7 @@ def face_network():
 def test_mobileface_counts_as_table_2():
     shapes = jax.eval_shape(MobileFace(199).init, jax.random.key(0), jnp.zeros((1, 96, 96, 3)))
     variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-    model = synthetic.load("flame51").replace(identity=jnp.zeros((199, 51, 3)))
+    model = dataclasses.replace(synthetic.load("flame51"), identity=jnp.zeros((199, 51, 3)))
     assert mobileface(variables, model).num_params == 900_979
 
 
@@ -97,7 +99,7 @@ def test_mobileface_gives_shapes_of_the_first_modes(face_network):
 def test_mobileface_names_what_it_lacks(face_network):
     model = synthetic.load("flame51")
     with pytest.raises(ValueError, match="gives 4 coefficients, the model has 3 modes"):
-        mobileface(face_network, model.replace(identity=model.identity[:3]))
+        mobileface(face_network, dataclasses.replace(model, identity=model.identity[:3]))
     predict = mobileface(face_network, model).predict
     with pytest.raises(ValueError, match=r"photographs of \(96, 96, 3\), got none"):
         predict(Faces(jnp.zeros((3, 51, 2)), None))

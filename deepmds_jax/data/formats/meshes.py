@@ -58,7 +58,8 @@ def read(path: pathlib.Path) -> Mesh:
 
 def _read_ply(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     with path.open("rb") as stream:
-        header = b"".join(itertools.takewhile(lambda line: line.strip() != b"end_header", stream))
+        lines = itertools.takewhile(lambda line: line.strip() != b"end_header", stream)
+        header = b"".join(lines)
         stream.seek(0)
         # A stream, so that a texture named in the file is not looked for.
         mesh = require("trimesh", extra="files").load_mesh(

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,20 +95,20 @@ def _edges(topology: Topology) -> np.ndarray:
 
 def _npz(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
     keys = next(iter(faces.values()))
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        names=list(faces),
-        topology=topology.name,
-        landmark_names=list(topology.landmarks),
-        edges=_edges(topology),
+    arrays: dict[str, Any] = {
+        "names": list(faces),
+        "topology": topology.name,
+        "landmark_names": list(topology.landmarks),
+        "edges": _edges(topology),
         **{key: np.stack([face[key] for face in faces.values()]) for key in keys},
-    )
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
-def _plain(array: np.ndarray) -> list | float | int | bool:
-    """Lists of numbers, with no more digits than the dtype of the array has."""
+def _plain(array: np.ndarray) -> Any:
+    """A number, or lists of numbers, with no more digits than the dtype of the array has."""
     if array.dtype.kind == "f":
         array = array.astype(str).astype(np.float64)
     return array.tolist()

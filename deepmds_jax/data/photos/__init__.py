@@ -1,1 +1,1 @@
-"""Photographs: reading them, and finding the faces in them."""
+"""Photographs: reading them, finding the faces in them, and sets of them with true shapes."""

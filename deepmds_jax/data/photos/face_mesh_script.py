@@ -1,10 +1,10 @@
-"""MediaPipe's old Face Mesh, run by `face_mesh` in an environment that has it.
+"""MediaPipe's older Face Mesh, which `detection` runs in an environment that has it.
 
   python -I face_mesh_script.py FOLDER MAX_FACES
 
 FOLDER holds photographs 0.npy, 1.npy, ..., (height, width, 3) uint8 RGB. Writes FOLDER/faces.npz
-with an entry for each, under its number: the faces (F, 478, 3) as MediaPipe gives them, x and y
-over width and height, z over width; or one line of text where it failed. Uses nothing of this
+with an entry for each, under its number: the faces (F, 478, 3) as MediaPipe gives them, x and z
+divided by the width and y by the height; or one line of text where it failed. Uses nothing of this
 package, nor of its environment.
 """
 
@@ -14,7 +14,7 @@ import sys
 
 def main(folder: pathlib.Path, max_faces: int) -> None:
     """Finds the faces in the photographs of a folder."""
-    import mediapipe
+    import mediapipe  # pyright: ignore[reportMissingImports]: only in the other environment
     import numpy as np
 
     found = {}

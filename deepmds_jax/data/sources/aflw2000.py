@@ -16,7 +16,8 @@ import pathlib
 
 import numpy as np
 
-from deepmds_jax.data.photos.photographs import Photograph, check_image, gather
+from deepmds_jax.data.photos.annotated import Photograph, gather
+from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources.checks import problems
 from deepmds_jax.extras import require

@@ -5,6 +5,7 @@ invariant face recognition", AVSS.
 """
 
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -94,14 +95,19 @@ def modes_at(
 
 
 def check_model(
-    arrays: dict[str, np.ndarray], groups: list[tuple[str, str, str]], triangles: np.ndarray | None
+    arrays: Mapping[str, np.ndarray],
+    groups: Sequence[tuple[str, str, str]],
+    triangles: np.ndarray | None,
 ) -> None:
-    """Raises ValueError unless groups of mean, basis and deviations, and triangles, fit together.
+    """Checks that groups of mean, basis and deviations, and triangles, fit together.
 
     Args:
       arrays: by name.
       groups: names of a mean of 3 V numbers, a (3 V, K) basis and K deviations; the same V in all.
-      triangles: (T, 3) vertices, from 0.
+      triangles: (T, 3) vertices, from 0; None skips their check.
+
+    Raises:
+      ValueError: they do not, or some numbers are not finite.
     """
     num_numbers = arrays[groups[0][0]].size
     for group in groups:

@@ -29,7 +29,7 @@ _LANDMARKS = "landmarks_68.txt"
 _TRIANGLES = "shape/representer/cells"
 _NAMED = "metadata/landmarks/json"
 _GROUPS = {
-    part: tuple(f"{part}/model/{name}" for name in ("mean", "pcaBasis", "pcaVariance"))
+    part: (f"{part}/model/mean", f"{part}/model/pcaBasis", f"{part}/model/pcaVariance")
     for part in ("shape", "expression", "color")
 }
 # The file is in millimetres, y up and z towards the viewer.

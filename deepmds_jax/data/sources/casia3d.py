@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax.data.formats import meshes
-from deepmds_jax.data.photos.photographs import LandmarkFiles, Photograph, check_image, gather
+from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
+from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.sources.checks import problems
@@ -171,19 +172,19 @@ def _landmarks_on_scan(
     near = scan[np.linalg.norm(scan - centre, axis=1) < reach]
     if not near.size:
         raise ValueError(f"no point of the scan within {reach:.0f} mm of the scan landmarks")
-    # Always as many points, so that one compiled program serves all scans.
-    target = near[np.linspace(0, len(near) - 1, _NUM_TARGET).round().astype(int)]
+    # The same number of points for all scans, so that one compiled program serves them all.
+    some = near[np.linspace(0, len(near) - 1, _NUM_TARGET).round().astype(int)]
 
-    landmarks, vertices, normals, start, target = (
+    marks, vertices, normals, first, target = (
         jnp.asarray(x, jnp.float32)
-        for x in (landmarks, skin[source], _normals(mesh)[source], start - centre, target - centre)
+        for x in (landmarks, skin[source], _normals(mesh)[source], start - centre, some - centre)
     )
-    fit = icp(vertices, normals, target, procrustes(landmarks, start), scale=True)
+    fit = icp(vertices, normals, target, procrustes(marks, first), scale=True)
     if not fit.error < _LARGEST_ERROR:
         raise ValueError(f"the fitted mesh lies {fit.error:.1f} mm off the scan after "
                          f"registration, more than {_LARGEST_ERROR:.0f}")
-    placed = fit.similarity(landmarks)
-    off = jnp.sqrt(jnp.mean(jnp.sum((placed - start) ** 2, axis=1)))
+    placed = fit.similarity(marks)
+    off = jnp.sqrt(jnp.mean(jnp.sum((placed - first) ** 2, axis=1)))
     if not off < _LARGEST_CHANGE:
         raise ValueError(f"the registered landmarks lie {off:.1f} mm from the scan landmarks, more "
                          f"than {_LARGEST_CHANGE:.0f}: wrong order or frame?")

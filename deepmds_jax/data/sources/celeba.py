@@ -11,7 +11,8 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.landmark_files import read_landmarks
-from deepmds_jax.data.photos.photographs import LandmarkFiles, Photograph, check_image, gather
+from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
+from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import bfm
 from deepmds_jax.data.sources.checks import problems

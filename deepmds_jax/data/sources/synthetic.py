@@ -13,6 +13,7 @@ so the nose tip is near (0, 21, -118).
 """
 
 import functools
+import pathlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -116,11 +117,12 @@ BROW_RAISE = {
 SPREAD_LENGTH = 20.0
 
 
-def load(topology: str) -> MorphableModel:
+def load(topology: str, folder: pathlib.Path | None = None) -> MorphableModel:
     """The synthetic face model on the landmarks of a topology.
 
     Args:
       topology: name of the landmark topology.
+      folder: not looked at, since the model needs no files.
 
     Returns:
       The model in mm, in the frame of this module: `NUM_MODES` identity modes, the principal
@@ -140,6 +142,11 @@ def load(topology: str) -> MorphableModel:
         topology=topology,
         unit="mm",
     )
+
+
+def check(folder: pathlib.Path | None = None) -> list[str]:
+    """No problems: there are no files."""
+    return []
 
 
 @functools.cache
@@ -238,7 +245,7 @@ def _expressions(names: list[str], points: np.ndarray) -> np.ndarray:
     share = np.array([share.get(name, 0.0) for name in names])
     sin, cos = np.sin(JAW_ANGLE), np.cos(JAW_ANGLE)
     turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    fields = [share[:, None] * ((points - CONDYLE) @ (turn - np.eye(3)).T)]
+    fields: list[np.ndarray] = [share[:, None] * ((points - CONDYLE) @ (turn - np.eye(3)).T)]
     for moves in (SMILE, BROW_RAISE):
         moved, displacements = _both_sides(moves)
         controls = points[[names.index(name) for name in moved]]

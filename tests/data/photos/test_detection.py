@@ -16,17 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepmds_jax import topologies
-from deepmds_jax.data.photos import face_mesh, face_mesh_script
-from deepmds_jax.data.photos.face_mesh import (
-    find_faces,
-    list_photographs,
-    read_photograph,
-    to_landmarks,
-)
+from deepmds_jax.data.photos import detection, face_mesh_script
+from deepmds_jax.data.photos.detection import find_faces
+from deepmds_jax.data.photos.mesh_landmarks import to_landmarks
+from deepmds_jax.data.photos.reading import list_photographs
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[3] / "examples"
-RAMP = np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1))  # (40, 50), darker on the left
 
 
 def executable(path, text):
@@ -35,105 +30,7 @@ def executable(path, text):
     return path
 
 
-# Photographs
-
-
-@pytest.mark.parametrize(("name", "pixels"), [
-    ("8.png", RAMP),
-    ("16.png", RAMP.astype(np.uint16) * 257),
-    ("16.tif", RAMP.astype(np.uint16) * 257),
-    ("32.tif", RAMP.astype(np.int32) * 257),
-    ("float.tif", RAMP / np.float32(255)),
-    ("float255.tif", RAMP.astype(np.float32)),
-    ("float65535.tif", RAMP.astype(np.float32) * 257),
-    ("colour.png", np.dstack([RAMP] * 3)),
-])
-def test_every_depth_gives_the_same_photograph(tmp_path, name, pixels):
-    Image.fromarray(pixels).save(tmp_path / name)
-    read = read_photograph(tmp_path / name)
-    assert (read.dtype, read.shape) == (np.uint8, (40, 50, 3))
-    np.testing.assert_array_equal(read, np.dstack([RAMP] * 3))
-
-
-def test_transparent_is_white(tmp_path):
-    pixels = np.zeros((10, 10, 4), np.uint8)
-    pixels[:, 5:] = (10, 20, 30, 255)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    read = read_photograph(tmp_path / "a.png")
-    assert (read[:, :5] == 255).all() and (read[:, 5:] == (10, 20, 30)).all()
-    Image.fromarray(pixels[..., 2:]).save(tmp_path / "grey.png")
-    assert (read_photograph(tmp_path / "grey.png")[:, :5] == 255).all()
-
-
-def test_photograph_is_turned_as_its_exif_data_say(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the viewer turns it by 90 degrees clockwise
-    for pixels in (RAMP, RAMP.astype(np.uint16) * 257):
-        Image.fromarray(np.rot90(pixels)).save(tmp_path / "a.png", exif=exif)
-        np.testing.assert_array_equal(read_photograph(tmp_path / "a.png")[..., 0], RAMP)
-
-
-def test_no_photograph_is_told_in_a_line(tmp_path):
-    (tmp_path / "cut.jpg").write_bytes((EXAMPLES / "collins.jpg").read_bytes()[:3000])
-    (tmp_path / "text.png").write_text("no picture")
-    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tif")
-    for name, reason in (("cut.jpg", "truncated"), ("text.png", "cannot identify"),
-                         ("nan.tif", "not finite"), ("none.png", "No such file")):
-        with pytest.raises(ValueError, match=rf"{name}: cannot be read: .*{reason}") as error:
-            read_photograph(tmp_path / name)
-        assert "\n" not in str(error.value)
-
-
-def test_photographs_of_a_folder(tmp_path):
-    for name in ("b.JPG", "a.png", ".hidden.png", "a.json"):
-        (tmp_path / name).touch()
-    assert [path.name for path in list_photographs(tmp_path)] == ["a.png", "b.JPG"]
-    assert list_photographs(tmp_path / "a.json") == [tmp_path / "a.json"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty: no photographs"):
-        list_photographs(tmp_path / "empty")
-    with pytest.raises(ValueError, match="no such file or folder"):
-        list_photographs(tmp_path / "none")
-
-
-# Landmarks
-
-
-def test_jaw_is_spread_evenly_over_a_contour_and_the_rest_are_points():
-    rng = np.random.default_rng(0)
-    mesh = rng.normal(size=(478, 3))
-    contour = [*face_mesh._RIGHT_JAW, *face_mesh._LEFT_JAW[1:]]
-    assert len(set(contour)) == 23
-    # Uneven steps along an arc of unit radius in the plane y = 0.3 z.
-    angles = np.pi * np.r_[np.sort(rng.uniform(0, 0.5, 11)), 0.5, np.sort(rng.uniform(0.5, 1, 11))]
-    angles[[0, -1]] = 0, np.pi
-    mesh[contour] = np.stack([-np.cos(angles), np.sin(angles), 0.3 * np.sin(angles)], axis=1)
-    landmarks = to_landmarks(mesh, "ibug68")
-    assert landmarks.shape == (68, 3)
-    np.testing.assert_array_equal(landmarks[17:], mesh[face_mesh.FLAME51])
-    np.testing.assert_array_equal(to_landmarks(mesh, "flame51"), landmarks[17:])
-    np.testing.assert_allclose(landmarks[[0, 8, 16]], mesh[[127, 152, 356]])
-    steps = np.linalg.norm(np.diff(landmarks[:17], axis=0), axis=1)
-    for half in (steps[:8], steps[8:]):
-        assert half.std() < 0.1 * half.mean()
-    assert (np.diff(landmarks[:17, 0]) > 0).all()
-    with pytest.raises(ValueError, match="flame51 and ibug68, not of bfm72"):
-        to_landmarks(mesh, "bfm72")
-
-
-def test_sides_of_the_mesh_are_those_of_the_landmarks(shared):
-    """On a mesh of a real face: mirrored landmarks are where their partners are."""
-    mesh = np.load(shared / "data/celeba_hq_samples/imgHQ01148_mediapipe468.npy")
-    for topology in map(topologies.get, face_mesh.TOPOLOGIES):
-        x, y, _ = to_landmarks(mesh, topology.name).T
-        assert (x[[i for i, name in enumerate(topology.landmarks) if name.endswith("_left")]]
-                > x[topology.landmarks.index("pronasale")]).all()
-        width = np.ptp(x)
-        np.testing.assert_allclose(y[list(topology.mirror)], y, atol=0.06 * width)
-        assert topology.name == "flame51" or y.argmax() == topology.landmarks.index("menton")
-
-
-# The old Face Mesh, run by another interpreter
+# The older Face Mesh, run by another interpreter
 
 
 class FakeFaceMesh:
@@ -175,7 +72,7 @@ def stand_in(monkeypatch):
         face_mesh_script.main(pathlib.Path(command[3]), int(command[4]))
         return types.SimpleNamespace(returncode=0, stderr="")
 
-    monkeypatch.setattr(face_mesh.subprocess, "run", run)
+    monkeypatch.setattr(detection.subprocess, "run", run)
     return runs
 
 
@@ -228,8 +125,8 @@ def test_many_photographs_are_found_in_batches(tmp_path, stand_in):
 def test_failing_interpreter_is_told_with_the_commands_for_a_good_one(
     tmp_path, monkeypatch, script, reason
 ):
-    monkeypatch.setattr(face_mesh, "_START_SECONDS", 1)
-    monkeypatch.setattr(face_mesh, "_PHOTOGRAPH_SECONDS", 0)
+    monkeypatch.setattr(detection, "_START_SECONDS", 1)
+    monkeypatch.setattr(detection, "_PHOTOGRAPH_SECONDS", 0)
     python = tmp_path / "python"
     if script:
         executable(python, script)

@@ -1,4 +1,4 @@
-"""Reads folders of photographs with true shapes, face by face; one that is damaged is left out."""
+"""Photographs annotated with landmarks and true shapes, read face by face for the sources."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -12,11 +12,16 @@ from absl import logging
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.landmark_files import list_landmark_files, read_landmarks
 from deepmds_jax.data.recorded import Recordings
-from deepmds_jax.extras import require
 
 
 class Photograph(NamedTuple):
-    """One face: (N, 2) pixels, (N, 3) true points, and the path of its image, if there."""
+    """One annotated face.
+
+    Attributes:
+      x2d: (N, 2) pixels, x right, y down.
+      points: (N, 3) true shape in millimetres; x right, y down, z away from the viewer.
+      image: path of the photograph; None if there is none.
+    """
 
     x2d: np.ndarray
     points: np.ndarray
@@ -26,15 +31,23 @@ class Photograph(NamedTuple):
 def gather(
     dataset: str, names: Sequence[str], read: Callable[[str], Photograph], topology: str
 ) -> Recordings:
-    """Reads faces in millimetres by name; those that cannot be read are left out.
+    """Reads faces by name and leaves out those that cannot be read.
 
-    Each of these is told in a warning, and their number in another at the end. Where the faces have
-    more landmarks than the topology, the last ones are taken: flame51 are points 17-67 of ibug68.
+    A warning names each face that is left out and why, and a last one counts them. Where the faces
+    have more landmarks than the topology, the last ones are taken: flame51 are points 17-67 of
+    ibug68.
+
+    Args:
+      dataset: its name, for messages.
+      names: of the faces.
+      read: gives the face of a name; OSError or ValueError if it is damaged or missing.
+      topology: name of the landmark topology.
 
     Raises:
       ValueError: none can be read.
     """
     faces: dict[str, Photograph] = {}
+    last = None
     for name in tqdm.tqdm(names, desc=dataset, unit="face", delay=5):
         try:
             faces[name] = read(name)
@@ -69,21 +82,21 @@ class LandmarkFiles(NamedTuple):
 
     @classmethod
     def find(cls, folder: pathlib.Path) -> "LandmarkFiles":
-        """Those of a data set; FileNotFoundError if it has no such folder."""
+        """Finds the files of a data set; FileNotFoundError if it has no folder of landmarks."""
         folder = folder / "landmarks"
         if not folder.is_dir():
             raise FileNotFoundError(f"no {folder}")
         return cls(folder, {path.stem: path for path in list_landmark_files(folder)})
 
     def read(self, name: str, topology: str) -> np.ndarray:
-        """See `read_face`; FileNotFoundError if there are none of that name."""
+        """Reads one face, see `read_face`; FileNotFoundError if it has no file."""
         if name not in self.paths:
             raise FileNotFoundError(f"no {self.folder / name}.* (no face detected?)")
         return read_face(self.paths[name], topology)
 
 
 def read_face(path: pathlib.Path, topology: str) -> np.ndarray:
-    """The (N, 2) landmarks of the one face in a file, of `topology` or, for flame51, ibug68.
+    """Reads the (N, 2) landmarks of the one face in a file; for flame51 the file may have ibug68's.
 
     Raises:
       ValueError: the file is damaged, or has another number of landmarks or of faces.
@@ -94,21 +107,3 @@ def read_face(path: pathlib.Path, topology: str) -> np.ndarray:
         raise ValueError(f"{path}: expected one face of {' or '.join(map(str, expected))} "
                          f"landmarks, got {[len(face) for face in faces]}")
     return faces[0][-expected[0]:]
-
-
-def check_image(path: pathlib.Path) -> None:
-    """Decodes a photograph.
-
-    Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is damaged or cut off.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}")
-    try:
-        with require("PIL.Image", extra="pictures").open(path) as image:
-            image.load()
-    except ImportError:
-        raise
-    except Exception as error:  # Pillow raises many kinds on a damaged file
-        raise ValueError(f"{path}: not a whole picture: {error}") from error
