@@ -8,7 +8,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.views import Faces
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.protocol import summarize
 from deepmds_jax.evaluation.tables import Row
 from deepmds_jax.methods import Method
@@ -83,7 +83,7 @@ def cost_rows(methods: Mapping[str, Method], faces: Faces) -> list[Row]:
 
 def machine() -> str:
     """What was timed on."""
-    here = hardware()
+    here = describe_hardware()
     name = f"{here['cores']} cores of {here['cpu']}" if here["device"] == "cpu" else here["device"]
     return f"{name}, jax {jax.__version__}"
 
