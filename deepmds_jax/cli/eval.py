@@ -34,8 +34,8 @@ from deepmds_jax.evaluation.report_page import write_report
 from deepmds_jax.evaluation.significance import compare
 from deepmds_jax.methods import Method, deep_mds, registry
 from deepmds_jax.methods.external import FRAMES
-from deepmds_jax.paper.counts import parameter_rows
 from deepmds_jax.paper.experiments import Setting, draw_test_faces, test_key
+from deepmds_jax.paper.parameter_counts import parameter_rows
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
 _FIELDS = {

@@ -1,4 +1,4 @@
-"""The paper's protocol: runs methods on test faces and averages their scores over random samples."""
+"""The paper's protocol: runs methods on test faces and averages scores over random samples."""
 
 import functools
 import itertools

@@ -18,7 +18,7 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    # At the start of a row, LaTeX would read these as arguments of the `\\` that ends the row above.
+    # At the start of a row, these would be arguments of the `\\` that ends the row above.
     "[": "{[}", "*": "{*}",
     **{c: rf"\{c}" for c in "&%$#_{}"},
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which data, weights and test faces an experiment of the paper runs on here."""
+"""The data, weights and test faces that our runs of the paper's experiments use."""
 
 import dataclasses
 import functools
@@ -20,26 +20,26 @@ from deepmds_jax.paper.published import METHODS, Data
 from deepmds_jax.training import run_name
 from deepmds_jax.weights import networks
 
-# Test faces come from a key that no training seed gives.
+# Test faces are drawn from a key that no training seed leads to.
 _TEST_STREAM = 2**31 - 1
 
 
 def test_key(seed: int) -> jax.Array:
-    """PRNG key of the test faces; no training run draws from it."""
+    """PRNG key of the test faces, which no training run draws from."""
     return jax.random.fold_in(jax.random.key(_TEST_STREAM), seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What the user has, and how much to compute.
+    """Where the user keeps data and training runs, and how much to compute.
 
     Attributes:
-      data_root: holds a folder per dataset.
-      folders: of datasets that lie elsewhere, by name.
-      runs: holds a folder per training run, named as bin/train does.
-      methods: as `methods.registry.load` reads them; empty for the paper's own of each table.
-      num_faces: test faces; None for those of the dataset.
-      seed: of the test faces.
+      data_root: folder with one folder per dataset.
+      folders: dataset name -> folder, for datasets that are elsewhere.
+      runs: folder with one folder per training run, named as bin/train names them.
+      methods: methods as `methods.registry.load` reads them; empty for those of each paper table.
+      num_faces: number of test faces; None for the number that the dataset defines.
+      seed: seed of the test faces.
     """
 
     data_root: pathlib.Path = pathlib.Path("data")
@@ -50,7 +50,7 @@ class Setting:
     seed: int = 0
 
     def folder(self, name: str) -> pathlib.Path:
-        """Where a dataset lies; one of the same source shares its files."""
+        """Folder of a dataset; datasets of one source share their files."""
         source = specs.load_spec(name).source
         for other, folder in self.folders.items():
             if other == name or specs.load_spec(other).source == source:
@@ -59,25 +59,25 @@ class Setting:
         return own if own.is_dir() else self.data_root / source
 
     def open(self, name: str, topology: str) -> Dataset:
-        """Reads a dataset; ValueError if it is not there."""
+        """Reads a dataset; ValueError if it is missing."""
         return open_dataset(specs.load_spec(name), topology, self.folder(name))
 
     def run(self, method: str, data: Data) -> pathlib.Path:
-        """The folder of the training run of a method."""
+        """Folder of a method's training run."""
         return self.runs / run_name(method, data.train, data.topology)
 
 
 def draw_test_faces(
     dataset: Dataset, setting: Setting, methods: dict[str, Method], left_out: list[str]
 ) -> Faces:
-    """The test faces of a setting, with pictures where a method looks at them.
+    """Draws the test faces of a setting, with images if a method needs them.
 
     Args:
-      dataset: to draw from.
-      setting: how many, and the seed.
-      methods: by the texts that `methods.registry.load` reads; loses those that look at pictures
-        where none can be drawn.
-      left_out: gets a line for each of these.
+      dataset: where the faces come from.
+      setting: their number and seed.
+      methods: text that `methods.registry.load` reads -> method. If no images can be drawn, the
+        methods that need them are removed from it.
+      left_out: a line for each removed method is added to it.
 
     Raises:
       ValueError: no method is left, or no faces can be drawn.
@@ -98,16 +98,16 @@ def draw_test_faces(
 
 @dataclasses.dataclass
 class Scored:
-    """Methods run over test faces.
+    """Scores of methods on test faces.
 
     Attributes:
-      data: what was chosen.
-      dataset: the test faces' own.
+      data: the data that were chosen.
+      dataset: dataset of the test faces.
       faces: F test faces.
-      methods: by name of the registry, those that could be loaded.
-      results: by title, `Metrics` of the F faces.
-      samples: (S, size) places of the protocol's samples.
-      notes: what the reader must know: which data stand in, and why.
+      methods: name in the registry -> method, for those that could be loaded.
+      results: method title -> `Metrics` of the F faces.
+      samples: (S, size) indices of the protocol's samples.
+      notes: what the reader must know: which data were substituted, and why.
       left_out: a line per method that could not be loaded.
     """
 
@@ -122,11 +122,11 @@ class Scored:
 
 
 class Experiments:
-    """Experiments of one setting; each is run once, whatever asks for it.
+    """Experiments of one setting; each is run once, however many items need it.
 
     Attributes:
-      setting: the user's.
-      missing: by name, why a dataset that was asked for cannot be read.
+      setting: the user's setting.
+      missing: dataset name -> why it could not be read, for the datasets that were needed.
     """
 
     def __init__(self, setting: Setting):
@@ -136,13 +136,13 @@ class Experiments:
         self._scored: dict[tuple, Scored] = {}
 
     def _choose(self, candidates: tuple[Data, ...]) -> tuple[Data, Dataset, tuple[str, ...]]:
-        """The first data that are here, and why those before are not.
+        """The first data that are available, and notes on why earlier candidates are not.
 
-        The paper's own are taken as soon as they load. What stands in for them must also have
-        weights of Deep-MDS: shipped, or of a training run.
+        The paper's own data are taken if they load. Substitutes must also have weights of Deep-MDS,
+        shipped or from a training run.
 
         Raises:
-          ValueError: none are.
+          ValueError: none are available.
         """
         notes = []
         for data in candidates:
@@ -164,13 +164,13 @@ class Experiments:
         raise ValueError(" ".join(notes))
 
     def score(self, candidates: tuple[Data, ...], names: Sequence[str]) -> Scored:
-        """Runs methods, by name, over the test faces of the chosen data.
+        """Scores methods, given by name, on the test faces of the first available data.
 
         Raises:
-          ValueError: there are no data, or no method could be loaded.
+          ValueError: no data are available, or no method could be loaded.
         """
         data, dataset, notes = self.choose(candidates)
-        texts = self.setting.methods or tuple(name for name in METHODS if name in names)
+        texts = tuple(self.setting.methods or (name for name in METHODS if name in names))
         if (data, texts) not in self._scored:
             self._scored[data, texts] = self._score(data, dataset, texts)
         if "deep_mds" in texts:
@@ -196,11 +196,11 @@ class Experiments:
         return Scored(data, dataset, faces, methods, results, samples, (), left_out)
 
     def key(self) -> jax.Array:
-        """Of the test faces."""
+        """PRNG key of the test faces."""
         return test_key(self.setting.seed)
 
     def params(self, data: Data) -> Params:
-        """The weights of Deep-MDS for some data: of the training run on them, or shipped.
+        """Weights of Deep-MDS for some data: of the training run on them, or shipped.
 
         Raises:
           ValueError: there are none.
@@ -213,10 +213,10 @@ class Experiments:
     def load(
         self, data: Data, dataset: Dataset, texts: Sequence[str]
     ) -> tuple[dict[str, Method], list[str]]:
-        """Methods by their text, and a line for each that could not be loaded.
+        """Methods by their text, and a line for each one that could not be loaded.
 
-        A method given by its name alone takes the weights of its training run on these data, and
-        Deep-MDS without one those shipped.
+        A method given by its name alone gets the weights of its training run on these data; without
+        such a run, Deep-MDS gets the shipped ones.
 
         Raises:
           ValueError: none could be loaded.
@@ -231,7 +231,7 @@ class Experiments:
             texts, lambda text: registry.load(self._with_run(text, data), dataset, reference))
 
     def _with_run(self, text: str, data: Data) -> str:
-        """The text of a method, with its training run where it is given by its name alone."""
+        """The text of a method, with its training run added if it is only a name."""
         run = self.setting.run(text, data)
         if text in ("deep_mds", *networks.METHODS) and run.is_dir():
             return f"{text}={run}"
@@ -247,9 +247,10 @@ class Experiments:
 
 
 def _by_name(methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Methods by the name that the paper's tables know them by; a second one by its text.
+    """Methods by their name in the paper's tables; a second one of the same name by its text.
 
-    Predictions of a program that the paper compares go beside its numbers.
+    Predictions read from a file count as the program that their title names, so that they stand
+    beside the paper's numbers for it.
     """
     named: dict[str, Method] = {}
     for text, method in methods.items():
