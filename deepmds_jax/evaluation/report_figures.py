@@ -120,13 +120,14 @@ def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figur
             marker={"color": style.color, "symbol": style.symbol, "size": 7},
         ))
     figure.update_xaxes(
-        title="yaw of the head, and number of faces", tickvals=(bins * _BIN).tolist(), tickangle=0,
+        title={"text": "yaw of the head, and number of faces", "font": _FONT},
+        tickvals=(bins * _BIN).tolist(), tickangle=0, showgrid=False, zeroline=False,
         ticktext=[f"{k * _BIN:+d}°<br>{np.sum(number == k)}".replace("+0", "0") for k in bins],
-        showgrid=False, zeroline=False, fixedrange=True,
+        fixedrange=True,
     )
     figure.update_yaxes(
-        title="NME, % of the outer interocular distance", gridcolor=_GRID, zerolinecolor=_GRID,
-        rangemode="tozero", fixedrange=True,
+        title={"text": "NME, % of the outer interocular distance", "font": _FONT},
+        gridcolor=_GRID, zerolinecolor=_GRID, rangemode="tozero", fixedrange=True,
     )
     return figure
 

@@ -29,9 +29,10 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; mar
 dt { color: #6b7785; } dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: left; white-space: nowrap;
+th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap;
   border-bottom: 1px solid #e3e6ea; }
-th { color: #6b7785; font-weight: 600; border-bottom-color: #9aa5b1; }
+th { color: #6b7785; font-weight: 600; border-bottom-color: #9aa5b1; white-space: normal;
+  vertical-align: bottom; line-height: 1.25; }
 .number { text-align: right; }
 .chip { display: inline-block; width: .7em; height: .7em; margin-right: .45em;
   border-radius: 2px; }
