@@ -18,7 +18,7 @@ from absl import app, flags
 
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.protocol import evaluate
 from deepmds_jax.lifting import Config, reconstruct_detailed
 from deepmds_jax.methods.baselines import mean_shape, posed_mean
@@ -89,7 +89,7 @@ def encoder_alone(params):
 def write(rows, baselines, num_faces):
     posed = baselines["posed mean"]["nme"]
     constant = baselines["mean shape"]["mse"]
-    report = {"hardware": hardware(), "num_test": num_faces, "baselines": baselines,
+    report = {"hardware": describe_hardware(), "num_test": num_faces, "baselines": baselines,
               "rows": rows}
     (RESULTS / "ablation.json").write_text(json.dumps(report, indent=1) + "\n")
     lines = ["| | NME, % | of the posed mean's | MSE of the mean shape's | right-handed |",

@@ -23,7 +23,7 @@ from deepmds_jax.data.augmentation import augmented_faces, deform, deformation_b
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.morphable_model import sample_shapes
 from deepmds_jax.data.views import Faces, Uniform, ViewGroup, add_noise, view_shapes
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import place_in_image, procrustes, standardize
@@ -76,7 +76,7 @@ def main(_):
     shipped, halved = _comparer(params, model), _comparer(half, train_half.source)
     augmented = augmented_faces(keys[6], ict.draw_shapes(keys[6], num), wide, 0.0,
                                 ict.spec.augmentation, topology, basis)
-    report = {"hardware": hardware(), "topology": topology, "num_test": num, "sets": {
+    report = {"hardware": describe_hardware(), "topology": topology, "num_test": num, "sets": {
         "ICT, wide views": shipped(seen(shapes)),
         "ICT, neutral, the paper's views, no noise": shipped(
             seen(sample_shapes(model, keys[5], num), paper, 0.0)),

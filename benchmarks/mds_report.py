@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from mds_peers import find_r_versions
 
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 
 OURS = "deepmds_jax"
 EQUAL = 1e-6  # a mean excess of stress-1 below this counts as the optimum
@@ -54,7 +54,7 @@ def machine() -> dict:
     """What the numbers are measured on; the version of what is not installed is None."""
     packages = ("jax", "jaxlib", "numpy", "scipy", "scikit-learn")
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    return {**hardware(), "versions": {**versions, **find_r_versions()}}
+    return {**describe_hardware(), "versions": {**versions, **find_r_versions()}}
 
 
 def _version(package):

@@ -12,7 +12,7 @@ import deepmds_jax as dm
 from deepmds_jax.data import specs
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "reconstruct.json"
 REPEATS = 7
@@ -20,7 +20,7 @@ REPEATS = 7
 
 def machine() -> dict:
     """What the numbers were measured on."""
-    return {**hardware(), "jax": jax.__version__, "python": platform.python_version()}
+    return {**describe_hardware(), "jax": jax.__version__, "python": platform.python_version()}
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from deepmds_jax.data import datasets, specs
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.evaluation import tables
 from deepmds_jax.evaluation.figures import save_figure
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.extras import require
 from deepmds_jax.files import replacing
 from deepmds_jax.geometry import (
@@ -318,7 +318,7 @@ def main(_) -> None:
     name = "ict_wide" if _DATA_DIR.value else "synthetic"
     folder = pathlib.Path(_DATA_DIR.value or ".")
     model = datasets.open_dataset(specs.load_spec(name), TOPOLOGY, folder).source
-    content = {"machine": hardware(), "faces": name, "sequences": _NUM_SEQUENCES.value,
+    content = {"machine": describe_hardware(), "faces": name, "sequences": _NUM_SEQUENCES.value,
                "frames": _NUM_FRAMES.value, "frame_rate": FRAME_RATE, "noise": NOISE,
                "missing": MISSING}
     print(content)

@@ -21,7 +21,7 @@ from deepmds_jax.evaluation import scoring, tables
 from deepmds_jax.evaluation.setting import Setting
 from deepmds_jax.methods import table
 from deepmds_jax.methods.external import join_frames
-from deepmds_jax.paper.counts import parameter_rows
+from deepmds_jax.paper.parameter_counts import parameter_rows
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
 _FLAGS = program.new_flags()

@@ -1,4 +1,4 @@
-"""Pictures of reconstructed faces: the photograph, and the 3D skeleton from three sides."""
+"""Pictures of reconstructed faces: the photograph, and the 3D landmarks seen from three sides."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Label, title, and turn of the head about the vertical axis in degrees. A positive turn brings the
-# subject's left side to the front, and the nose to the left of the picture.
+# Label, title, and rotation of the head about the vertical axis in degrees. A positive rotation
+# brings the subject's left side to the front and moves the nose to the left of the picture.
 _VIEWS = (
     ("front", "3D, front", 0),
     ("three-quarter", "3D, turned by 45°", 45),
     ("profile", "3D, left profile", 90),
 )
 _PANEL, _GAP, _LEFT, _TOP, _BOTTOM = 2.2, 0.07, 0.3, 0.34, 0.36  # inches
-_MARGIN, _IMAGE_MARGIN = 1.2, 1.5  # size of the window over the extent of the landmarks
+_MARGIN, _IMAGE_MARGIN = 1.2, 1.5  # size of a panel's window relative to the landmarks' extent
 _INK, _MUTED, _CARD = "#1f2933", "#6b7785", "#f5f6f8"
 _NEAR_TO_FAR = ("#e4572e", "#c13c6d", "#6d4595", "#2f5d9b", "#4aa3b5")
 
@@ -35,27 +35,27 @@ def draw_reconstructions(
     """Draws one row of panels per face.
 
     From left to right: the photograph with the landmarks on it (or the landmarks alone), the
-    frontalised landmarks, and the 3D landmarks in orthographic projection from the front, turned
+    frontalised landmarks, and the 3D landmarks in orthographic projection: from the front, turned
     by 45 degrees, and in left profile. Every panel shows the face upright and as a viewer sees it,
-    with the subject's left eye to the right of the right eye. The 3D panels of all faces have one
-    scale. Colour is depth in the head frame, so that a landmark has one colour in all panels of a
-    row; in the turned views the far side is paler.
+    with the subject's left eye to the right of the right eye. The 3D panels of all faces share one
+    scale. Colour shows depth in the head frame, so a landmark has the same colour in all panels of
+    a row; in the turned views the far side is paler.
 
     Args:
       faces: face name -> its arrays: `x2d` (N, 2) landmarks, x right and y down, in pixels of the
         image if there is one; `points` (N, 3), head frame (x right, y down, z away from the
-        viewer), as `reconstruct` returns them; `frontal` (N, 2), x right and y down, any unit, may
-        be missing, and its panel then is. Others do not matter.
-      topology: what the N landmarks are; its edges are drawn.
+        viewer), as `reconstruct` returns them; and optionally `frontal` (N, 2), x right and y down,
+        in any unit, without which that panel stays empty. Other keys are ignored.
+      topology: the topology of the N landmarks; its edges are drawn.
       images: face name -> (height, width), (height, width, 3) or (height, width, 4), uint8 in
-        0..255 or float in 0..1. A face without one gets its landmarks alone.
+        0..255 or float in 0..1. A face without an image is drawn as landmarks alone.
 
     Returns:
       A figure. The axes of a row are labelled `image`, `frontal`, `front`, `three-quarter` and
       `profile`.
 
     Raises:
-      ValueError: there is no face, or an array is not finite or of another shape.
+      ValueError: there is no face, or an array is not finite or has the wrong shape.
       ImportError: matplotlib is not installed.
     """
     colors = require("matplotlib.colors", "pictures")
@@ -80,7 +80,7 @@ def draw_reconstructions(
         x2d, frontal, points = face["x2d"], face.get("frontal"), face["points"]
         image = (images or {}).get(name)
         flat = points[:, :2]
-        # The frontalised landmarks have a unit of their own: show them as large as the 3D ones.
+        # The frontalised landmarks have a unit of their own: draw them as large as the 3D ones.
         frontal_window = (None if frontal is None else
                           window * np.sqrt(frontal.var(0).sum() / flat.var(0).sum()))
         image_window = _extent(x2d) * (_MARGIN if image is None else _IMAGE_MARGIN)
@@ -109,14 +109,14 @@ def draw_reconstructions(
 
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
-    """Writes a figure to a file, whole or not at all.
+    """Writes a figure to a file. If that fails, no partial file is left behind.
 
     Args:
       figure: the figure.
-      path: a .png, .svg or .pdf file. A missing folder is made.
+      path: a .png, .svg or .pdf file. A missing folder is created.
 
     Raises:
-      ValueError: the extension is another one.
+      ValueError: the file has another extension.
     """
     path = check_format(path)
     with replacing(path) as temporary:
@@ -124,10 +124,10 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
 
 
 def check_format(path: str | Path) -> Path:
-    """The path, if `save_figure` can write it.
+    """Returns the path if `save_figure` can write it.
 
     Raises:
-      ValueError: its extension is another one than .png, .svg and .pdf.
+      ValueError: its extension is not .png, .svg or .pdf.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -150,12 +150,13 @@ def _check(name: str, face: Mapping[str, np.ndarray], num_landmarks: int) -> dic
 
 
 def _turn(degrees: float) -> np.ndarray:
-    """(3, 3) to multiply (N, 3) points with from the right."""
+    """(3, 3) rotation of the head, to multiply (N, 3) points by from the right."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
 
 def _extent(points: np.ndarray) -> float:
+    """The larger of width and height."""
     return np.ptp(points[:, :2], axis=0).max()
 
 
@@ -166,7 +167,7 @@ def _shorten(name: str) -> str:
 def _add_axes(
     figure: "Figure", left: float, top: float, width: float, height: float, label: str
 ) -> "Axes":
-    """Adds axes without ticks and frame, in inches from the top left corner."""
+    """Adds axes without ticks or frame; lengths in inches, from the top left corner."""
     full_width, full_height = figure.get_size_inches()
     box = (left / full_width, 1 - (top + height) / full_height,
            width / full_width, height / full_height)
@@ -176,20 +177,20 @@ def _add_axes(
 
 
 def _write(figure: "Figure", x: float, y: float, text: str, **style) -> None:
-    """Writes text centred at a point in inches from the top left corner."""
+    """Writes text centred at a point, in inches from the top left corner."""
     width, height = figure.get_size_inches()
     style = {"fontsize": 8.5, "color": _INK, "ha": "center", "va": "center"} | style
     figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
 
 
 def _frame(axes: "Axes", points: np.ndarray, size: float) -> None:
-    """Sets the window to a square of a given size around (N, 2) points, y down."""
+    """Sets the window of the axes to a square of a given size around (N, 2) points, y down."""
     x, y = (points.min(0) + points.max(0)) / 2
     axes.set(xlim=(x - size / 2, x + size / 2), ylim=(y + size / 2, y - size / 2), aspect="equal")
 
 
 def _show_image(axes: "Axes", image: np.ndarray, name: str) -> None:
-    """Shows the part of an image that lies in the window, pixel centres at whole coordinates."""
+    """Shows the part of an image inside the window. Pixel centres are at integer coordinates."""
     if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,), (4,)):
         raise ValueError(f"image of '{name}': expected (height, width, 3), got {image.shape}")
     white = 255 if image.dtype.kind == "u" else 1
@@ -211,15 +212,16 @@ def _draw_skeleton(
     distance: np.ndarray | None,
     style: dict,
 ) -> None:
-    """Draws (N, 2) points and edges in the colours of `depth`, far ones first.
+    """Draws points and edges, coloured by `depth`, from far to near.
 
     Args:
       axes: where to draw.
       points: (N, 2), x right and y down.
       edges: (E, 2) indices of points.
-      depth: (N,) for the colour, in the head frame.
-      distance: (N,) from the viewer of a turned view, to pale the far half; otherwise None.
-      style: colour map and its norm.
+      depth: (N,) depth in the head frame, for the colour.
+      distance: (N,) distance from the viewer in a turned view, whose far half is drawn paler; None
+        in other views.
+      style: the colour map and its norm.
     """
     collections = require("matplotlib.collections", "pictures")
     patheffects = require("matplotlib.patheffects", "pictures")
@@ -244,7 +246,7 @@ def _draw_skeleton(
 
 
 def _draw_legend(figure: "Figure", inches_per_unit: float, cmap) -> None:
-    """Draws the unit of the 3D panels and the colours of depth along the lower edge."""
+    """Draws the unit of the 3D panels and the depth colours along the lower edge."""
     width, height = figure.get_size_inches()
     middle = height - 0.5 * _BOTTOM
     small = {"fontsize": 7.5, "color": _MUTED}

@@ -1,4 +1,4 @@
-"""What times were measured on."""
+"""The machine that times were measured on."""
 
 import os
 import pathlib
@@ -8,8 +8,8 @@ import re
 import jax
 
 
-def hardware() -> dict:
-    """Device of JAX, number of cores, and model of the CPU."""
+def describe_hardware() -> dict[str, str | int | None]:
+    """The JAX device ("device"), the number of cores ("cores") and the model of the CPU ("cpu")."""
     info = pathlib.Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     return {

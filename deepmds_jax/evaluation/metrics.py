@@ -1,10 +1,11 @@
-"""The criteria: the paper's, as its release computes them, and those that others report."""
+"""Evaluation criteria: the paper's, as its release computes them, and the field's common ones."""
 
 import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.geometry import min_max, procrustes, standardize
@@ -14,35 +15,37 @@ _EYE_CORNERS = ("exocanthion_right", "exocanthion_left")
 
 
 class Metrics(NamedTuple):
-    """Criteria of each face, (...); all but `right_handed` are floats without unit.
+    """Criteria of each face, shape (...); all but `right_handed` are floats without a unit.
+
+    `score` returns JAX arrays, `protocol.evaluate` and `protocol.sample_means` NumPy arrays.
 
     Attributes:
-      mse: mean squared error over the 3N coordinates, truth min-max scaled.
-      depthcorr: trace of the landmark correlation matrix, at most N ("DepthCorr" of the paper).
+      mse: mean squared error over the 3N coordinates, with the truth min-max scaled.
+      depthcorr: trace of the landmark correlation matrix, at most N (the paper's "DepthCorr").
       depthcorr_share: depthcorr / N, at most 1.
       depth_correlation: Pearson correlation of depth over the landmarks.
-      nme: normalised mean error: mean of `landmark_errors`.
-      right_handed: bool, whether the prediction is no mirror image; False if it is not finite.
-      landmark_errors: (..., N) distance of each landmark from the true one, over the distance of
-        the true outer eye corners.
+      nme: normalised mean error, the mean of `landmark_errors`.
+      right_handed: bool, False where the prediction is a mirror image, flat, or not finite.
+      landmark_errors: (..., N) distance of each landmark from the true one, divided by the true
+        distance between the outer eye corners.
     """
 
-    mse: jax.Array
-    depthcorr: jax.Array
-    depthcorr_share: jax.Array
-    depth_correlation: jax.Array
-    nme: jax.Array
-    right_handed: jax.Array
-    landmark_errors: jax.Array
+    mse: jax.Array | np.ndarray
+    depthcorr: jax.Array | np.ndarray
+    depthcorr_share: jax.Array | np.ndarray
+    depth_correlation: jax.Array | np.ndarray
+    nme: jax.Array | np.ndarray
+    right_handed: jax.Array | np.ndarray
+    landmark_errors: jax.Array | np.ndarray
 
 
 class Criterion(NamedTuple):
-    """What a table tells of a method.
+    """One criterion as tables show it.
 
     Attributes:
-      title: of the column.
-      field: of `Metrics`, one number a face.
-      better: 1 where more is better, -1 where less is.
+      title: heading of the column.
+      field: name of the `Metrics` field, with one number per face.
+      better: 1 if higher is better, -1 if lower is.
     """
 
     title: str
@@ -63,29 +66,30 @@ CRITERIA = (
 @functools.partial(jax.jit, static_argnames="topology")
 @jax.default_matmul_precision("highest")
 def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> Metrics:
-    """Scores predicted shapes. Pure and compiled; vmap works.
+    """Scores predicted shapes. Pure, compiled, and works under vmap.
 
-    The paper's criteria are those of its release: the truth is min-max scaled to [0, 1] jointly
-    over its 3N coordinates (so the unit of the MSE depends on the origin of the source, which is
-    kept), and the prediction is aligned to it by Procrustes with translation, rotation, reflection
-    and scale. The paper's eq. 9 writes a sum of absolute differences; its tables are mean squares.
+    The paper's criteria follow its release: the truth is min-max scaled to [0, 1] jointly over its
+    3N coordinates (its origin is kept, so the unit of the MSE depends on it), and the prediction is
+    aligned to it by Procrustes with translation, rotation, reflection and scale. The paper's eq. 9
+    is a sum of absolute differences; its tables report mean squares.
 
-    A mirrored face is a wrong face, which these do not see. So the normalised mean error aligns
-    without reflection, and `right_handed` tells whether the best orthogonal map onto the truth is
-    a rotation: whether det(P^T T) > 0 for the centred prediction P and truth T, (N, 3). A flat
-    prediction has no handedness, its determinant being 0 but for rounding, and is not right; a
-    nearly flat one is judged by what depth it has, down to some millionths of its size.
+    A mirrored face is a wrong face, but these criteria cannot see it. So the normalised mean error
+    aligns without reflection, and `right_handed` says whether the best orthogonal map onto the
+    truth is a rotation: whether det(P^T T) > 0 for the centred prediction P and truth T, (N, 3).
+    A flat prediction has no handedness, because its determinant is 0 up to rounding, and does not
+    count as right-handed; a nearly flat one is judged by the depth it has, down to a few millionths
+    of its size.
 
     Args:
-      truth: (..., N, 3) head frame, in the unit and origin of its source.
+      truth: (..., N, 3) head frame, in the unit and with the origin of its source.
       prediction: (..., N, 3) in any pose and unit.
-      topology: of the N landmarks, or its name; tells the outer eye corners.
+      topology: the topology of the N landmarks, or its name; says where the outer eye corners are.
 
     Returns:
       `Metrics`, NaN (and not right-handed) for a face whose prediction or truth is not finite.
 
     Raises:
-      ValueError: shapes that do not match, or a topology without outer eye corners.
+      ValueError: the shapes do not match, or the topology has no outer eye corners.
 
     Source: mse, depthcorr: Kamyab & Azimifar (2022), section 4.2, and the authors' release. nme:
     Sagonas et al. (2013), "300 Faces in-the-Wild challenge" (outer eye corners), and Jeni et al.
@@ -121,17 +125,17 @@ def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> 
     )
 
 
-def _eye_corners(topology: Topology) -> tuple[int, int]:
+def _eye_corners(topology: Topology) -> list[int]:
     missing = [name for name in _EYE_CORNERS if name not in topology.landmarks]
     if missing:
         raise ValueError(f"topology: {topology.name} has no landmark {' and no '.join(missing)}, "
-                         "which errors are normalised by")
-    return tuple(map(topology.landmarks.index, _EYE_CORNERS))
+                         "and errors are divided by the distance between the outer eye corners")
+    return [topology.landmarks.index(name) for name in _EYE_CORNERS]
 
 
 def _same_handedness(truth: jax.Array, prediction: jax.Array) -> jax.Array:
     m = standardize(prediction).mT @ standardize(truth)
-    # |det| = s1 s2 s3, against rounding of s3 by some units in the last place of s1.
+    # |det| = s1 s2 s3, and rounding may change s3 by a few units in the last place of s1.
     rounding = 8 * jnp.finfo(m.dtype).eps * jnp.sum(m * m, axis=(-2, -1)) ** 1.5
     return jnp.linalg.det(m) > rounding
 

@@ -1,4 +1,4 @@
-"""The paper's protocol: methods over test faces, and their scores over samples of these."""
+"""The paper's protocol: runs methods on test faces and averages scores over random samples."""
 
 import functools
 import itertools
@@ -28,15 +28,16 @@ def evaluate(
 
     Args:
       methods: see `deepmds_jax.methods`; their titles differ.
-      faces: F test faces and one view of each; images may stay NumPy arrays, a batch at a time
-        goes to the device.
-      topology: of the landmarks, or its name.
+      faces: F test faces, each in one view. Images may be NumPy arrays: they go to the device one
+        batch at a time.
+      topology: the topology of the landmarks, or its name.
 
     Returns:
-      By title, `Metrics` of (F,) and (F, N) NumPy arrays; NaN where a method gave no face.
+      By title, `Metrics` of (F,) and (F, N) NumPy arrays; NaN where a method predicted no face.
 
     Raises:
-      ValueError: no faces, two methods of one title, or a method whose points have another shape.
+      ValueError: there are no faces, two methods share a title, or a method returns points of
+        another shape.
     """
     num_faces = faces.x2d.shape[0]
     if not num_faces:
@@ -46,7 +47,8 @@ def evaluate(
         raise ValueError(f"methods: expected titles that differ, got {titles}")
     batch = min(_BATCH, num_faces)
     num_batches = -(-num_faces // batch)
-    # Whole batches compile once: the last one is filled up with the first faces, cut off below.
+    # All batches have one size, so that one program serves them all. The last batch is filled up
+    # with the first faces, which are cut off below.
     index = np.arange(num_batches * batch) % num_faces
     results = {}
     for method in methods:
@@ -71,23 +73,23 @@ def _score(method: Method, topology: str | Topology, faces: Faces) -> Metrics:
 def draw_samples(
     key: jax.Array | int, num_faces: int, num_samples: int = NUM_SAMPLES, size: int = SAMPLE_SIZE
 ) -> np.ndarray:
-    """Random samples of the test faces, each without replacement.
+    """Draws random samples of the test faces, each without replacement.
 
-    The paper draws 10 samples of 500 from a test set of at least 5,000, so of a tenth. Of fewer
-    faces the samples are smaller, to stay a tenth each: `num_faces // num_samples`, at least one
-    face. See `describe_samples` for what to tell the reader.
+    The paper draws 10 samples of 500 from a test set of at least 5,000, so each sample is at most a
+    tenth of it. A smaller test set gets smaller samples, so that each is still a tenth:
+    `num_faces // num_samples`, but at least one face. `describe_samples` says so to the reader.
 
     Args:
-      key: PRNG key, or a seed of one. The same key gives the same samples.
-      num_faces: of the test set.
-      num_samples: how many samples.
-      size: faces in each, at most.
+      key: PRNG key, or the seed of one. The same key gives the same samples.
+      num_faces: number of faces in the test set.
+      num_samples: number of samples.
+      size: maximal number of faces in a sample.
 
     Returns:
-      (num_samples, size) int places in the test set. A face may be in several samples.
+      (num_samples, size) int indices into the test set. A face may be in several samples.
 
     Raises:
-      ValueError: a number below 1.
+      ValueError: a number is below 1.
     """
     for name, value in (("num_faces", num_faces), ("num_samples", num_samples), ("size", size)):
         if value < 1:
@@ -95,11 +97,11 @@ def draw_samples(
     size = max(1, min(size, num_faces // num_samples))
     key = key if isinstance(key, jax.Array) else jax.random.key(key)
     keys = jax.random.split(key, num_samples)
-    return np.stack([jax.random.permutation(k, num_faces)[:size] for k in keys])
+    return np.stack([np.asarray(jax.random.permutation(k, num_faces))[:size] for k in keys])
 
 
 def describe_samples(samples: np.ndarray, num_faces: int) -> str:
-    """What the samples are, in words, and that the paper's are larger where they are."""
+    """The samples in words, with the paper's beside them where ours are smaller."""
     number, size = samples.shape
     text = f"{number} random samples of {size:,} of {num_faces:,} test faces"
     smaller = size < SAMPLE_SIZE or number < NUM_SAMPLES
@@ -108,39 +110,39 @@ def describe_samples(samples: np.ndarray, num_faces: int) -> str:
 
 
 def sample_means(metrics: Metrics, samples: np.ndarray) -> Metrics:
-    """Means over the faces of each sample.
+    """Averages each criterion over the faces of each sample.
 
-    Faces that the method gave no finite prediction for are left out of every mean, that of
-    `right_handed` too, and a flat one, which has no depth correlation, of that mean; a sample of
-    such faces only has NaN.
+    Faces without a finite prediction are left out of every mean, that of `right_handed` included.
+    A flat prediction has no depth correlation and is left out of that mean. The mean of a sample
+    without any face left is NaN.
 
     Args:
-      metrics: of F faces.
-      samples: (S, size) places from `draw_samples`.
+      metrics: `Metrics` of F faces.
+      samples: (S, size) indices from `draw_samples`.
 
     Returns:
-      `Metrics` of (S,) and (S, N) float64 arrays.
+      `Metrics` of (S,) and (S, N) float64 NumPy arrays.
     """
     return Metrics(*(_means(values, np.isfinite(metrics.mse), samples) for values in metrics))
 
 
 def summarize(results: Mapping[str, Metrics], samples: np.ndarray) -> list[dict[str, Any]]:
-    """A row per method: mean and standard deviation of the sample means of each criterion.
+    """Mean and standard deviation of the sample means, a row per method.
 
     Args:
-      results: from `evaluate`.
-      samples: (S, size) places from `draw_samples`.
+      results: by title, from `evaluate`.
+      samples: (S, size) indices from `draw_samples`.
 
     Returns:
-      Rows of "method"; for each of `CRITERIA` its title (the mean) and "title sd" (the standard
-      deviation over samples, with S - 1; None of one sample); and "not finite", how many of all
-      faces the method gave no finite prediction for: they are in no mean. None where nothing is
-      left to average.
+      Rows with "method"; for each of `CRITERIA` its title (the mean) and "title sd" (the standard
+      deviation over samples, with S - 1 in the denominator; None for a single sample); and "not
+      finite", the number of faces in the whole test set without a finite prediction, which no mean
+      includes. None where nothing is left to average.
     """
     rows = []
     for title, metrics in results.items():
         means = sample_means(metrics, samples)
-        row = {"method": title}
+        row: dict[str, Any] = {"method": title}
         for criterion in CRITERIA:
             values = getattr(means, criterion.field)
             values = values[np.isfinite(values)]
@@ -153,19 +155,19 @@ def summarize(results: Mapping[str, Metrics], samples: np.ndarray) -> list[dict[
 
 
 def by_pose(results: Mapping[str, Metrics], view: View | None) -> list[dict[str, Any]]:
-    """Means over the faces seen alike: rows by absolute yaw, then by projection.
+    """Means over groups of similar views: first by absolute yaw, then by kind of projection.
 
-    Bins of yaw hold their upper end (0-15 degrees also 0), so that the paper's 45 degrees are in
-    30-45. Orthographic views are frontal where all three angles are 0.
+    A yaw bin includes its upper end (0-15 degrees also includes 0), so the paper's 45 degrees are
+    in 30-45. An orthographic view is frontal if all three angles are 0.
 
     Args:
-      results: from `evaluate`.
-      view: of the F faces; None where it is not known.
+      results: by title, from `evaluate`.
+      view: views of the F faces; None if they are not known.
 
     Returns:
-      For each group of views that has a face, a row per method: "view", "faces" (how many have
-      that view), "method", the mean of each of `CRITERIA` over the faces with a finite prediction
-      (None if there is none), and "not finite". No rows where the view is not known.
+      For each group that has a face, a row per method: "view", "faces" (the number of faces in the
+      group), "method", the mean of each of `CRITERIA` over the faces with a finite prediction (None
+      if there are none), and "not finite". No rows if the views are not known.
     """
     if view is None:
         return []
@@ -174,7 +176,7 @@ def by_pose(results: Mapping[str, Metrics], view: View | None) -> list[dict[str,
         sample = np.flatnonzero(chosen)[None]
         for title, metrics in results.items():
             means = sample_means(metrics, sample)
-            row = {"view": name, "faces": sample.size, "method": title}
+            row: dict[str, Any] = {"view": name, "faces": sample.size, "method": title}
             for criterion in CRITERIA:
                 (value,) = getattr(means, criterion.field)
                 row[criterion.title] = float(value) if np.isfinite(value) else None
@@ -183,7 +185,7 @@ def by_pose(results: Mapping[str, Metrics], view: View | None) -> list[dict[str,
 
 
 def _view_groups(view: View) -> dict[str, np.ndarray]:
-    """(F,) bool membership of each group that has a face, by name."""
+    """By name, which faces belong to the group, (F,) bool; only groups that have a face."""
     angles = (view.yaw, view.pitch, view.roll, view.field_of_view)
     yaw, pitch, roll, field_of_view = (np.abs(np.asarray(x)) for x in angles)
     groups = {}
@@ -199,8 +201,9 @@ def _view_groups(view: View) -> dict[str, np.ndarray]:
     return {name: chosen for name, chosen in groups.items() if chosen.any()}
 
 
-def _means(values: np.ndarray, valid: np.ndarray, samples: np.ndarray) -> np.ndarray:
+def _means(values: jax.Array | np.ndarray, valid: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """(S, ...) means of (F, ...) values over the valid faces of each sample."""
+    values = np.asarray(values)
     valid = np.isfinite(values) & valid.reshape(-1, *[1] * (values.ndim - 1))
     total = np.sum(np.where(valid, values, 0)[samples], axis=1, dtype=float)
     count = np.sum(valid[samples], axis=1)

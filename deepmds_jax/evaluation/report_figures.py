@@ -1,6 +1,6 @@
-"""The figures of the report: error by pose, error on the face, and 3D skeletons to turn.
+"""Figures of the report: error by pose, error on the face, and 3D skeletons that a reader can turn.
 
-Texts are escaped for plotly, which reads a subset of HTML in them.
+Text is escaped, because plotly interprets a subset of HTML.
 """
 
 import html
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation.metrics import Metrics
@@ -19,25 +20,25 @@ from deepmds_jax.topologies import Topology
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Okabe & Ito, "Color Universal Design", 2008, without the yellow, too pale on white, and the black;
-# then the darker ones of Tol, "Colour Schemes", 2021, muted scheme.
+# Okabe & Ito, "Color Universal Design", 2008, without the black and the yellow (too pale on white);
+# then the darker colours of the muted scheme of Tol, "Colour Schemes", 2021.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#332288",
            "#999933")
-# When the colours are used up they come again, with another line and marker.
+# When all colours are used, they repeat with another dash and marker.
 _LINES = (("solid", "circle"), ("dash", "square"), ("dot", "diamond"))
 _INK, _MUTED, _GRID, _CARD = "#1f2933", "#6b7785", "#e3e6ea", "#f5f6f8"
 TRUTH_COLOR = _INK
-# From no error to the largest: viridis backwards, which a colour-blind reader can order too.
+# From no error to the largest: viridis reversed, which colour-blind readers can order, too.
 ERROR_COLORS = ("#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154")
 _ZOOM = 1.4
-_AT_FIRST = 3  # methods whose skeletons are switched on when the page opens
+_NUM_SWITCHED_ON = 3  # methods whose skeletons are visible when the page opens
 _LEGEND_LINE = 20  # pixels
-_BIN = 15  # degrees of yaw; the paper's -45, 0 and 45 are centres of bins
+_BIN = 15  # width in degrees of yaw; the paper's -45, 0 and 45 are centres of bins
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": _INK}
 
 
 class Style(NamedTuple):
-    """How a method is drawn in every figure: colour, dash of its lines, symbol of its points."""
+    """How a method is drawn in every figure: colour, dash of the lines, symbol of the points."""
 
     color: str
     dash: str
@@ -45,7 +46,7 @@ class Style(NamedTuple):
 
 
 def styles(titles: Sequence[str]) -> dict[str, Style]:
-    """A style for each method; the first nine differ by colour."""
+    """A style for each method; the first nine differ in colour."""
     count = len(_COLORS)
     return {
         title: Style(_COLORS[i % count], *_LINES[i // count % len(_LINES)])
@@ -54,10 +55,10 @@ def styles(titles: Sequence[str]) -> dict[str, Style]:
 
 
 def head_yaw(faces: Faces, topology: Topology) -> np.ndarray:
-    """(F,) degrees by which each face is turned in its image, positive to the image's right.
+    """Yaw of each face in its image, (F,) degrees, positive towards the image's right.
 
-    Where the views are not known, the true shapes are placed in the images, and the yaw is that
-    of the line from the right to the left landmarks of the pairs.
+    If the views are not known, the true shapes are placed in the images, and the yaw is that of the
+    mean step from the right to the left landmark of each pair.
     """
     if faces.view is not None:
         return np.asarray(faces.view.yaw)
@@ -68,16 +69,16 @@ def head_yaw(faces: Faces, topology: Topology) -> np.ndarray:
 def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.ndarray]:
     """Turns true shapes to one frontal pose.
 
-    Sources that know no pose give shapes as they lie in the image. So all are aligned to the one
-    that looks most straight ahead; shapes that are in the head frame hardly move.
+    Sources without known poses give shapes as they lie in the image. So all shapes are aligned to
+    the most frontal one; shapes that are already in the head frame hardly move.
 
     Args:
       points: (F, N, 3) true shapes, in any pose and unit.
-      topology: tells left from right.
+      topology: the topology of the landmarks, which says what is left and right.
 
     Returns:
       (F, N, 3) aligned shapes and their (N, 3) mean: x right, y down, z away from the viewer, with
-      the centroid at 0 and a root-mean-square distance to it near 1.
+      the centroid at 0 and a root-mean-square distance to it of about 1.
     """
     to_left = _to_left(points, topology)
     straightness = to_left[:, 0] / np.linalg.norm(to_left, axis=-1)
@@ -87,7 +88,7 @@ def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.
 
 
 def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figure":
-    """Mean and standard deviation of the NME over the faces of each bin of yaw.
+    """Draws mean and standard deviation of the NME over the faces in each bin of yaw.
 
     Args:
       metrics: method title -> (F,) metrics; faces whose NME is not finite are left out.
@@ -96,12 +97,12 @@ def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figur
     go = require("plotly.graph_objects", extra="report")
     number = np.round(yaw / _BIN).astype(int)
     bins = np.unique(number)
-    height = 360 + _LEGEND_LINE * len(metrics)  # on a narrow screen each needs a line
+    height = 360 + _LEGEND_LINE * len(metrics)  # a narrow screen needs a legend line per method
     figure = go.Figure(layout=_layout(height=height))
     for i, (title, style) in enumerate(styles(list(metrics)).items()):
         nme = 100 * np.asarray(metrics[title].nme, np.float64)
         groups = [nme[(number == k) & np.isfinite(nme)] for k in bins]
-        # Side by side within the bin, so that no bar hides another.
+        # Methods are side by side within a bin, so that no error bar hides another.
         shift = 0.6 * _BIN * ((i + 0.5) / len(metrics) - 0.5)
         hover = "%{y:.2f} ± %{error_y.array:.2f} %<br>%{text}<extra>%{fullData.name}</extra>"
         figure.add_trace(go.Scatter(
@@ -119,13 +120,14 @@ def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figur
             marker={"color": style.color, "symbol": style.symbol, "size": 7},
         ))
     figure.update_xaxes(
-        title="yaw of the head, and number of faces", tickvals=(bins * _BIN).tolist(), tickangle=0,
+        title={"text": "yaw of the head, and number of faces", "font": _FONT},
+        tickvals=(bins * _BIN).tolist(), tickangle=0, showgrid=False, zeroline=False,
         ticktext=[f"{k * _BIN:+d}°<br>{np.sum(number == k)}".replace("+0", "0") for k in bins],
-        showgrid=False, zeroline=False, fixedrange=True,
+        fixedrange=True,
     )
     figure.update_yaxes(
-        title="NME, % of the outer interocular distance", gridcolor=_GRID, zerolinecolor=_GRID,
-        rangemode="tozero", fixedrange=True,
+        title={"text": "NME, % of the outer interocular distance", "font": _FONT},
+        gridcolor=_GRID, zerolinecolor=_GRID, rangemode="tozero", fixedrange=True,
     )
     return figure
 
@@ -133,17 +135,17 @@ def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figur
 def draw_error_on_face(
     errors: np.ndarray, largest: float, mean_face: np.ndarray, topology: Topology
 ) -> "Figure":
-    """The mean face from the front, each landmark in the colour of its error.
+    """Draws the mean face from the front, each landmark in the colour of its error.
 
     Args:
-      errors: (N,) in % of the outer interocular distance; one that is not finite is not drawn.
-      largest: error of the last of `ERROR_COLORS`.
-      mean_face: (N, 3) as `align_faces` gives it.
-      topology: what the landmarks are.
+      errors: (N,) in % of the outer interocular distance; an error that is not finite is not drawn.
+      largest: the error that has the last of `ERROR_COLORS`.
+      mean_face: (N, 3) as `align_faces` returns it.
+      topology: the topology of the landmarks.
     """
     go = require("plotly.graph_objects", extra="report")
     path = _path(topology)
-    order = np.argsort(-mean_face[:, 2])  # near ones last, on top
+    order = np.argsort(-mean_face[:, 2])  # from far to near, so that near landmarks are on top
     order = order[np.isfinite(errors[order])]
     figure = go.Figure(layout=_layout(height=280, margin={"l": 4, "r": 4, "t": 4, "b": 4}))
     figure.add_trace(go.Scatter(
@@ -174,18 +176,18 @@ def draw_skeletons(
     yaw: np.ndarray,
     topology: Topology,
 ) -> "Figure":
-    """3D skeletons of the first faces, one at a time, with their 2D landmarks in a corner.
+    """Draws 3D skeletons of the first faces, one face at a time, with its 2D landmarks in a corner.
 
-    A list chooses the face; the legend switches the truth and each method.
+    A menu selects the face; the legend switches the truth and each method on and off.
 
     Args:
-      x2d: (E, N, 2) the 2D landmarks.
-      truth: (E, N, 3) as `align_faces` gives them.
-      predictions: method title -> (E, N, 3) in any pose and unit, here aligned to the truth by a
-        similarity without reflection. A face that is not finite is not drawn.
-      metrics: method title -> metrics of at least the E faces, in their order.
+      x2d: (E, N, 2) 2D landmarks, x right and y down.
+      truth: (E, N, 3) as `align_faces` returns them.
+      predictions: method title -> (E, N, 3) in any pose and unit; they are aligned to the truth by
+        a similarity without reflection. A face that is not finite is not drawn.
+      metrics: method title -> metrics of at least these E faces, in the same order.
       yaw: (E,) degrees.
-      topology: what the landmarks are.
+      topology: the topology of the landmarks.
     """
     go = require("plotly.graph_objects", extra="report")
     path = _path(topology)
@@ -196,7 +198,7 @@ def draw_skeletons(
     size = 1.02 * max(np.abs(p[np.isfinite(p)]).max(initial=0) for p in (truth, *aligned.values()))
 
     def contents(face: int) -> list[dict]:
-        """What the choice of a face changes in each trace."""
+        """What selecting a face changes in each trace."""
         def shown(points, name, errors=None):
             x, y, z = points.T
             text = names
@@ -204,7 +206,7 @@ def draw_skeletons(
                 percent = [f"{100 * e:.1f} %" for e in errors]
                 text = [n and f"{n}: {p}" for n, p in
                         zip(names, _follow(path, percent), strict=True)]
-            # plotly's z points up, and it looks along y.
+            # In plotly, z points up and y away from the viewer.
             return {"x": _follow(path, x), "y": _follow(path, z), "z": _follow(path, -y),
                     "text": text, "name": name}
 
@@ -229,7 +231,7 @@ def draw_skeletons(
     for i, (data, drawing) in enumerate(zip(first, drawn, strict=True)):
         dash, width, dot, symbol, color = drawing
         figure.add_trace(go.Scatter3d(
-            **data, mode="lines+markers", visible=True if i <= _AT_FIRST else "legendonly",
+            **data, mode="lines+markers", visible=True if i <= _NUM_SWITCHED_ON else "legendonly",
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             line={"color": color, "width": width, "dash": dash},
             marker={"color": color, "size": dot, "symbol": symbol},
@@ -252,7 +254,7 @@ def draw_skeletons(
     figure.update_layout(
         scene={
             "xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "bgcolor": "rgba(0,0,0,0)",
-            # One scale on all axes. In orthographic projection this is the zoom, too.
+            # One scale on all axes; in orthographic projection it is also the zoom.
             "aspectmode": "manual", "aspectratio": dict.fromkeys("xyz", _ZOOM),
             "camera": {"eye": {"x": 0.6, "y": -1.3, "z": 0.15}, "up": {"x": 0, "y": 0, "z": 1},
                        "projection": {"type": "orthographic"}},
@@ -293,14 +295,14 @@ def _layout(**changes) -> dict:
 
 
 def _to_left(points: np.ndarray, topology: Topology) -> np.ndarray:
-    """(F, 3) mean step from the right to the left landmark of the pairs."""
+    """(F, 3) mean step from the right to the left landmark of each pair."""
     left = [i for i, name in enumerate(topology.landmarks) if name.endswith("_left")]
     right = [topology.mirror[i] for i in left]
     return np.mean(points[:, left] - points[:, right], axis=1)
 
 
 def _path(topology: Topology) -> list[int | None]:
-    """Landmarks in the order of one line with gaps, through all edges and single landmarks."""
+    """One line through all edges and all landmarks without an edge; None marks its gaps."""
     path: list[int | None] = []
     for a, b in topology.edges:
         if path and path[-1] == a:
@@ -312,14 +314,14 @@ def _path(topology: Topology) -> list[int | None]:
     return path
 
 
-def _follow(path: Sequence[int | None], values: Sequence) -> list:
+def _follow(path: Sequence[int | None], values: np.ndarray | Sequence[str]) -> list:
     """The values along a path, None at its gaps."""
-    values = _numbers(values) if isinstance(values, (np.ndarray, jax.Array)) else values
-    return [None if i is None else values[i] for i in path]
+    items = _numbers(values) if isinstance(values, np.ndarray) else values
+    return [None if i is None else items[i] for i in path]
 
 
-def _numbers(values) -> list[float | None]:
-    """Short numbers for JSON; None where not finite."""
+def _numbers(values: ArrayLike) -> list[float | None]:
+    """Numbers rounded for JSON; None where not finite."""
     values = np.asarray(values, np.float64)
     return [round(float(v), 4) if np.isfinite(v) else None for v in values]
 

@@ -1,4 +1,4 @@
-"""One page with all results, to open in a browser without a network."""
+"""One HTML page with all results, which a browser shows without a network."""
 
 import base64
 import hashlib
@@ -29,9 +29,10 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; mar
 dt { color: #6b7785; } dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: left; white-space: nowrap;
+th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap;
   border-bottom: 1px solid #e3e6ea; }
-th { color: #6b7785; font-weight: 600; border-bottom-color: #9aa5b1; }
+th { color: #6b7785; font-weight: 600; border-bottom-color: #9aa5b1; white-space: normal;
+  vertical-align: bottom; line-height: 1.25; }
 .number { text-align: right; }
 .chip { display: inline-block; width: .7em; height: .7em; margin-right: .45em;
   border-radius: 2px; }
@@ -41,7 +42,7 @@ th { color: #6b7785; font-weight: 600; border-bottom-color: #9aa5b1; }
 .scale { display: flex; align-items: center; gap: .6rem; font-size: .9rem; color: #52606d; }
 .scale i { width: 12rem; max-width: 40vw; height: .7rem; border-radius: 2px; }
 """
-# Nothing but the two scripts of the page may run, and nothing may be loaded from anywhere.
+# Only the page's own two scripts may run, and nothing may be loaded from elsewhere.
 _POLICY = ("default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
            "script-src {scripts}")
 _PAGE = """<!DOCTYPE html>
@@ -83,28 +84,28 @@ def write_report(
     topology: Topology,
     predictions: Mapping[str, np.ndarray],
 ) -> pathlib.Path:
-    """Writes a page of tables, error by pose, error on the face and 3D skeletons to turn.
+    """Writes a page with tables, error by pose, error on the face, and 3D skeletons.
 
-    The page needs no other file and no network: plotly.js is in it. The same input gives the same
-    bytes. A face on which a method has no finite result is left out of that method's means.
+    The page contains plotly.js and needs no other file and no network. The same input gives the
+    same bytes. A method's means leave out the faces for which it has no finite result.
 
     Args:
-      folder: gets `index.html`; it is made where missing.
-      title: of the page.
-      about: what was run on what, as pairs of words to show.
+      folder: where `index.html` is written; created if it is missing.
+      title: title of the page.
+      about: label -> text, shown below the title: what was run, and on what.
       tables: heading -> rows.
-      metrics: method title -> `Metrics` of (F,) NumPy arrays. A method keeps its colour in all
+      metrics: method title -> `Metrics` of (F,) NumPy arrays. A method has one colour in all
         figures.
       faces: the F test faces that were scored.
-      topology: what the landmarks are.
-      predictions: method title -> (E, N, 3), what it gave for the first E faces, in any pose and
-        unit: x right, y down, z away from the viewer. Its titles are among those of `metrics`.
+      topology: the topology of the landmarks.
+      predictions: method title -> (E, N, 3) predictions for the first E faces, in any pose and
+        unit: x right, y down, z away from the viewer. The titles are among those of `metrics`.
 
     Returns:
       The path of the page.
 
     Raises:
-      ValueError: a table is empty, there is no method, or shapes or titles do not fit together.
+      ValueError: a table is empty, there is no method, or shapes or titles do not match.
       ImportError: plotly is not installed.
     """
     x2d, points = np.asarray(faces.x2d), np.asarray(faces.points)
@@ -113,7 +114,8 @@ def write_report(
     yaw = report_figures.head_yaw(faces, topology)
     aligned, mean_face = report_figures.align_faces(points, topology)
     styles = report_figures.styles(list(metrics))
-    errors = {name: 100 * _finite_mean(m.landmark_errors) for name, m in metrics.items()}
+    errors = {name: 100 * _finite_mean(np.asarray(m.landmark_errors))
+              for name, m in metrics.items()}
     known = [error.max() for error in errors.values() if np.isfinite(error).all()]
     largest = float(max(known, default=0)) or 1.0
     figures = {"yaw": report_figures.draw_error_by_yaw(metrics, yaw)}
@@ -136,26 +138,33 @@ def write_report(
 
 
 _SECTIONS = """<h2>Error by pose</h2>
-<p>NME: the mean distance of a landmark from its true place, the shape aligned by a similarity
-without reflection. Mean over the faces of each bin of yaw; the bars are one standard deviation.
-Positive yaw turns the face to the image's right.</p>
+<p>NME is the mean distance between predicted and true landmarks, after the shape is aligned to the
+truth by a similarity without reflection. Points are means over the faces in each bin of yaw; bars
+are one standard deviation. Positive yaw turns the face to the image's right.</p>
 <div id="yaw"></div>
 <h2>Error on the face</h2>
-<p>The mean error of each landmark, drawn on the mean face as a viewer sees it, in % of the outer
-interocular distance.</p>
+<p>Mean error of each landmark, in % of the outer interocular distance, on the mean face as a viewer
+sees it.</p>
 {scale}
 <div class="faces">
 {faces}
 </div>
 <h2>3D skeletons</h2>
-<p>Drag to turn, scroll to zoom. The list chooses a face; a click in the legend hides or shows one
-shape, and at first those of up to three methods are shown. All shapes are aligned to the truth by
-a similarity without reflection; behind each method's name is its NME on this face.</p>
+<p>Drag to turn, scroll to zoom. The menu selects a face; click a name in the legend to hide or show
+its shape. At first, up to three methods are shown. All shapes are aligned to the truth by a
+similarity without reflection; the number after a method's name is its NME on this face.</p>
 <div id="skeletons"></div>"""
 
 
-def _check(tables, metrics, x2d, points, topology, predictions) -> int:
-    """The number of faces that have predictions; ValueError where something does not fit."""
+def _check(
+    tables: Mapping[str, Sequence[Row]],
+    metrics: Mapping[str, Metrics],
+    x2d: np.ndarray,
+    points: np.ndarray,
+    topology: Topology,
+    predictions: Mapping[str, np.ndarray],
+) -> int:
+    """The number of faces that have predictions; ValueError where the input does not match."""
     for name, rows in tables.items():
         if not rows:
             raise ValueError(f"tables: expected rows in {name!r}, got none")
@@ -186,14 +195,14 @@ def _check(tables, metrics, x2d, points, topology, predictions) -> int:
 
 
 def _finite_mean(errors: np.ndarray) -> np.ndarray:
-    """(N,) mean of (F, N) over the faces without NaN; NaN if there is none."""
+    """(N,) mean of (F, N) errors over the faces without NaN; NaN if there are none."""
     finite = errors[np.isfinite(errors).all(axis=1)]
     return finite.mean(axis=0) if len(finite) else np.full(errors.shape[1], np.nan)
 
 
 def _page(title: str, body: str, figures: Mapping) -> str:
     library = require("plotly.offline", extra="report").get_plotlyjs()
-    # plotly writes no <, > and / into its JSON, so that nothing in it ends the script.
+    # plotly escapes <, > and / in its JSON, so nothing in it can end the script.
     entries = (f"{json.dumps(name)}: {figure.to_json()}" for name, figure in figures.items())
     drawing = _DRAWING % f"{{{', '.join(entries)}}}"
     digests = (hashlib.sha256(script.encode()).digest() for script in (library, drawing))

@@ -1,4 +1,4 @@
-"""Pictures of a face over time: some of its frames, and the pose as curves."""
+"""Pictures of a face over time: some of its frames, and curves of its pose."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from deepmds_jax.topologies import Topology
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CURVES = 2.3  # inches
+_CURVES_HEIGHT = 2.3  # inches
 _ANGLES = {"yaw": "#2f5d9b", "pitch": "#e4572e", "roll": "#4a9d6f"}
 
 
@@ -21,31 +21,35 @@ def draw_sequence(
     topology: Topology,
     images: Mapping[str, np.ndarray] | None = None,
 ) -> "Figure":
-    """Draws some frames as `figures.draw_reconstructions` does, and the pose over time below.
+    """Draws some frames as `figures.draw_reconstructions` does, with the pose over time below them.
 
     Args:
-      frames: frame name -> its arrays, in order: those of `draw_reconstructions`, and `seconds`,
-        `yaw`, `pitch`, `roll` (degrees) and `converged`, a number each. Times at which no face was
-        found are grey.
-      shown: names of the frames to draw; marked on the curves.
-      topology: what the landmarks are.
-      images: as `draw_reconstructions` has them.
+      frames: frame name -> its arrays, in temporal order: those that `draw_reconstructions` takes,
+        and `seconds`, `yaw`, `pitch`, `roll` (degrees) and `converged`, one number each. Where a
+        frame has not converged, because it shows no face, the background of the curves is grey.
+      shown: names of the frames to draw; dotted lines mark them on the curves.
+      topology: the topology of the landmarks.
+      images: frame name -> photograph, as `draw_reconstructions` takes them.
+
+    Returns:
+      A figure. The axes of the curves are labelled `pose`, the others as `draw_reconstructions`
+      labels them.
 
     Raises:
-      ValueError, ImportError: see `draw_reconstructions`.
+      ValueError, ImportError: as `draw_reconstructions` does.
     """
     figure = draw_reconstructions({name: frames[name] for name in shown}, topology, images)
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + _CURVES)
-    share = height / (height + _CURVES)  # of the new height, at the top
+    full_height = height + _CURVES_HEIGHT
+    figure.set_size_inches(width, full_height)
+    share = height / full_height  # the frames keep their size and move to the top
     for axes in figure.axes:
         x, y, w, h = axes.get_position(original=True).bounds
         axes.set_position((x, 1 - share + share * y, w, share * h))
     for text in figure.texts:
         text.set_y(1 - share + share * text.get_position()[1])
 
-    box = (0.65 / width, 0.5 / (height + _CURVES), 1 - 0.85 / width, 1 - share - 0.75 / (
-        height + _CURVES))
+    box = (0.65 / width, 0.5 / full_height, 1 - 0.85 / width, 1 - share - 0.75 / full_height)
     axes = figure.add_axes(box, label="pose")
     seconds, found = (np.array([float(frame[key]) for frame in frames.values()])
                       for key in ("seconds", "converged"))

@@ -11,26 +11,26 @@ from deepmds_jax.data.datasets import Dataset, open_dataset
 from deepmds_jax.data.views import Faces
 from deepmds_jax.methods import Method, table
 
-# Test faces come from a key that no training seed gives.
+# Test faces are drawn from a key that no training seed leads to.
 _TEST_STREAM = 2**31 - 1
 
 
 def test_key(seed: int) -> jax.Array:
-    """PRNG key of the test faces; no training run draws from it."""
+    """PRNG key of the test faces, which no training run draws from."""
     return jax.random.fold_in(jax.random.key(_TEST_STREAM), seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What the user has, and how much to compute.
+    """Where the user keeps data and training runs, and how much to compute.
 
     Attributes:
-      data_root: holds a folder per dataset.
-      folders: of datasets that lie elsewhere, by name.
-      runs: holds a folder per training run, named as bin/train does.
-      methods: as `methods.registry.load` reads them; empty for the paper's own of each table.
-      num_faces: test faces; None for those of the dataset.
-      seed: of the test faces.
+      data_root: folder with one folder per dataset.
+      folders: dataset name -> folder, for datasets that are elsewhere.
+      runs: folder with one folder per training run, named as bin/train names them.
+      methods: methods as `methods.registry.load` reads them; empty for those of each paper table.
+      num_faces: number of test faces; None for the number that the dataset defines.
+      seed: seed of the test faces.
     """
 
     data_root: pathlib.Path = pathlib.Path("data")
@@ -41,7 +41,7 @@ class Setting:
     seed: int = 0
 
     def folder(self, name: str) -> pathlib.Path:
-        """Where a dataset lies; one of the same source shares its files."""
+        """Folder of a dataset; datasets of one source share their files."""
         source = specs.load_spec(name).source
         for other, folder in self.folders.items():
             if other == name or specs.load_spec(other).source == source:
@@ -50,25 +50,25 @@ class Setting:
         return own if own.is_dir() else self.data_root / source
 
     def open(self, name: str, topology: str) -> Dataset:
-        """Reads a dataset; ValueError if it is not there."""
+        """Reads a dataset; ValueError if it is missing."""
         return open_dataset(specs.load_spec(name), topology, self.folder(name))
 
     def run(self, method: str, dataset: str, topology: str) -> pathlib.Path:
-        """The folder of the training run of a method on a dataset."""
+        """Folder of a method's training run on a dataset."""
         return self.runs / table.run_name(table.find(method), dataset, topology)
 
 
 def draw_test_faces(
     dataset: Dataset, setting: Setting, methods: dict[str, Method], left_out: list[str]
 ) -> Faces:
-    """The test faces of a setting, with pictures where a method looks at them.
+    """Draws the test faces of a setting, with images if a method needs them.
 
     Args:
-      dataset: to draw from.
-      setting: how many, and the seed.
-      methods: by the texts that `methods.registry.load` reads; loses those that look at pictures
-        where none can be drawn.
-      left_out: gets a line for each of these.
+      dataset: where the faces come from.
+      setting: their number and seed.
+      methods: text that `methods.registry.load` reads -> method. If no images can be drawn, the
+        methods that need them are removed from it.
+      left_out: a line for each removed method is added to it.
 
     Raises:
       ValueError: no method is left, or no faces can be drawn.

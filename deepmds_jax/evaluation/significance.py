@@ -1,7 +1,7 @@
-"""Whether one method is better than another: Wilcoxon's signed-rank test, pair by pair.
+"""Whether one method is better than another: Wilcoxon's signed-rank test for every pair.
 
-The samples are drawn from the same test faces and overlap, so a small p says that the order of the
-methods does not hang on which of these faces are looked at, as in the paper; it does not say so of
+The samples overlap and come from one set of test faces. So, as in the paper, a small p means that
+the order of two methods does not depend on which of these faces are sampled; it says nothing about
 other data.
 """
 
@@ -15,35 +15,35 @@ from deepmds_jax.evaluation.metrics import CRITERIA, Metrics
 from deepmds_jax.evaluation.protocol import sample_means
 from deepmds_jax.extras import require
 
-_PAPER = ("mse", "depthcorr")  # pooled to the paper's 20 values
-# The share of the trace has the p of the trace.
+_PAPER = ("mse", "depthcorr")  # the criteria that the paper pools into 20 values
+# The share of the trace is left out: its p is that of the trace.
 _COMPARED = [criterion for criterion in CRITERIA if criterion.field != "depthcorr_share"]
 
 
 def compare(results: Mapping[str, Metrics], samples: np.ndarray) -> list[dict[str, Any]]:
     """Tests every pair of methods by every criterion, on the sample means.
 
-    Two methods are compared on the faces that both gave a finite prediction for. Ten pairs cannot
-    have an exact p below 2 / 2^10 = 1.95e-03, so with more than 25 pairs of methods Holm's
-    correction leaves none below 0.05.
+    Two methods are compared on the faces for which both have a finite prediction. The exact p of
+    ten samples is at least 2 / 2^10 = 1.95e-03, so with more than 25 pairs of methods no p stays
+    below 0.05 after Holm's correction.
 
     Args:
-      results: from `protocol.evaluate`.
-      samples: (S, size) places from `protocol.draw_samples`.
+      results: by title, from `protocol.evaluate`.
+      samples: (S, size) indices from `protocol.draw_samples`.
 
     Returns:
       For each criterion a row per pair: "criterion", "method a", "method b", "better" (the title
-      of the better one by the mean of the sample means; None if they are equal), "p exact",
-      "p Holm" (corrected over the pairs of this criterion) and "p of 20 values" (the paper's: of
-      the criterion's row and of `_PAPER` pooled, so the same in the rows of MSE and DepthCorr;
-      None in others). p is two-sided; None where no sample has a face that both predicted.
+      of the method with the better mean over the samples; None if they are equal), "p exact",
+      "p Holm" (corrected for the number of pairs, per criterion) and "p of 20 values" (the paper's
+      test, which pools MSE and DepthCorr: the same in the rows of both, None in the others). All p
+      are two-sided, and None where no sample has a face that both methods predicted.
 
     Raises:
       ImportError: scipy is not installed.
     """
     require("scipy.stats", extra="files")  # before any work
     pairs = list(itertools.combinations(results, 2))
-    advantages = {pair: _advantages(*map(results.get, pair), samples) for pair in pairs}
+    advantages = {(a, b): _advantages(results[a], results[b], samples) for a, b in pairs}
     pooled = {
         pair: wilcoxon_normal(np.concatenate([found[field] for field in _PAPER]))
         for pair, found in advantages.items()
@@ -69,8 +69,9 @@ def compare(results: Mapping[str, Metrics], samples: np.ndarray) -> list[dict[st
 def wilcoxon_exact(differences: np.ndarray) -> float | None:
     """Two-sided exact p of Wilcoxon's signed-rank test of paired differences (S,).
 
-    Zeros are dropped, as Wilcoxon did; ties share their ranks, and the distribution is that of all
-    2^S signs, which stays exact with ties. All zero gives 1, no difference at all None.
+    Zeros are dropped, as Wilcoxon did. Ties share their ranks, and the null distribution is
+    enumerated over all 2^S signs, so p is exact with ties, too. The result is 1 if all differences
+    are zero, and None if there are none.
 
     Source: Wilcoxon (1945), Biometrics Bulletin 1(6):80; scipy.stats.wilcoxon.
     """
@@ -86,11 +87,11 @@ def wilcoxon_exact(differences: np.ndarray) -> float | None:
 def wilcoxon_normal(differences: np.ndarray) -> float | None:
     """Two-sided p by the normal approximation, without continuity correction.
 
-    The paper's p = 8.8e-05 is what 20 differences of one sign have: those of MSE and of DepthCorr
-    in ten samples, pooled as they are. Where their signs differ, DepthCorr, being the larger
-    number, has the larger ranks.
+    The paper's p = 8.8e-05 is the p of 20 differences of one sign: those of MSE and DepthCorr in
+    ten samples, pooled without scaling. Where the signs of the two criteria differ, DepthCorr
+    decides, because its numbers and therefore its ranks are larger.
 
-    Source: MATLAB's signrank (method "approximate"), which the paper's number agrees with.
+    Source: MATLAB's signrank (method "approximate"), which gives the paper's number.
     """
     if not differences.size:
         return None
@@ -101,24 +102,25 @@ def wilcoxon_normal(differences: np.ndarray) -> float | None:
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction of the p of several tests, in their order; None stays None.
+    """Holm's step-down correction of the p of several tests, in the given order; None stays None.
 
     Source: Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian
     Journal of Statistics 6(2):65.
     """
-    order = sorted((i for i, value in enumerate(p) if value is not None), key=lambda i: p[i])
+    tested = sorted((value, i) for i, value in enumerate(p) if value is not None)
     corrected: list[float | None] = [None] * len(p)
     largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p[i]))
+    for rank, (value, i) in enumerate(tested):
+        largest = max(largest, min(1.0, (len(tested) - rank) * value))
         corrected[i] = largest
     return corrected
 
 
 def _advantages(a: Metrics, b: Metrics, samples: np.ndarray) -> dict[str, np.ndarray]:
-    """By field, how much better than b the sample means of a are: positive is better."""
+    """By field, by how much the sample means of a are better than those of b (positive: better)."""
     both = np.isfinite(a.mse) & np.isfinite(b.mse)
-    # A face that one of them failed on leaves the means of both; landmarks one by one are not used.
+    # A face that either method failed on is left out of the means of both. The errors of single
+    # landmarks are not tested, so they are dropped here.
     means = [
         sample_means(
             x._replace(mse=np.where(both, x.mse, np.nan), landmark_errors=x.landmark_errors[:, :0]),

@@ -1,4 +1,4 @@
-"""Results as tables: text, Markdown and LaTeX for people, JSON and CSV for programs."""
+"""Tables of results: text, Markdown and LaTeX for people, JSON and CSV for programs."""
 
 import csv
 import io
@@ -18,14 +18,14 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    # At the start of a row these would belong to the command that ends the one before.
+    # At the start of a row, these would be arguments of the `\\` that ends the row above.
     "[": "{[}", "*": "{*}",
     **{c: rf"\{c}" for c in "&%$#_{}"},
 }  # fmt: skip
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """Aligned columns under the keys of the rows; numbers to the right, None as "-"."""
+    """A table in plain text: the keys as headings, numbers aligned to the right, None as "-"."""
     header, numeric, cells = format_cells(rows)
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
 
@@ -37,7 +37,7 @@ def to_text(rows: Sequence[Row]) -> str:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """A table of GitHub Flavored Markdown; what a cell holds is shown as it is."""
+    """A table in GitHub Flavored Markdown. Text is escaped, so that it is shown as it is."""
     header, numeric, cells = format_cells(rows)
     lines = [list(map(_markdown, row)) for row in (header, *cells)]
     lines.insert(1, ["---:" if n else "---" for n in numeric])
@@ -69,23 +69,23 @@ def to_latex(rows: Sequence[Row], caption: str) -> str:
 def write(
     folder: str | os.PathLike, name: str, rows: Sequence[Row], about: Row, caption: str = ""
 ) -> list[str]:
-    """Writes a table into a folder in all formats: name.json, name.csv, name.md and name.tex.
+    """Writes a table to a folder in all formats: name.json, name.csv, name.md and name.tex.
 
-    Numbers are whole in JSON and CSV, and have four digits in the others. A number that is not
-    finite becomes null in JSON.
+    JSON and CSV hold numbers in full precision, Markdown and LaTeX in four digits. A number that is
+    not finite becomes null in JSON.
 
     Args:
-      folder: is made if it is missing.
-      name: of the files, without extension.
-      rows: at least one, all with the same keys.
-      about: what the rows are of, JSON values; goes into the JSON file.
-      caption: of the Markdown and LaTeX tables; `name` if empty.
+      folder: where to write; created if it is missing.
+      name: name of the files, without extension.
+      rows: at least one row, all with the same keys.
+      about: JSON values that describe the rows; they go into the JSON file.
+      caption: caption of the Markdown and LaTeX tables; `name` if empty.
 
     Returns:
-      The paths, in that order.
+      The paths, in the order above.
 
     Raises:
-      ValueError: no rows, or keys that differ; nothing is written.
+      ValueError: there are no rows, or their keys differ; nothing is written.
     """
     folder = pathlib.Path(folder)
     caption = caption or name
@@ -109,10 +109,10 @@ def write(
 
 
 def format_cells(rows: Sequence[Row]) -> tuple[list[str], list[bool], list[list[str]]]:
-    """Header, which columns hold numbers, and the cells as text.
+    """The header, whether each column holds numbers, and the cells as text, row by row.
 
     Raises:
-      ValueError: no rows, or keys that differ.
+      ValueError: there are no rows, or their keys differ.
     """
     if not rows:
         raise ValueError("rows: expected at least one, got none")
@@ -128,7 +128,7 @@ def format_cells(rows: Sequence[Row]) -> tuple[list[str], list[bool], list[list[
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
+    """Converts NumPy's numbers to Python's."""
     return value.item() if hasattr(value, "item") else value
 
 

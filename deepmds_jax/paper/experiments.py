@@ -1,4 +1,4 @@
-"""Which data, weights and test faces an experiment of the paper runs on here."""
+"""The data, weights and test faces that our runs of the paper's experiments use."""
 
 import dataclasses
 import functools
@@ -21,16 +21,16 @@ from deepmds_jax.weights.locate import locate, shipped_names
 
 @dataclasses.dataclass
 class Scored:
-    """Methods run over test faces.
+    """Scores of methods on test faces.
 
     Attributes:
-      data: what was chosen.
-      dataset: the test faces' own.
+      data: the data that were chosen.
+      dataset: dataset of the test faces.
       faces: F test faces.
-      methods: by name of the registry, those that could be loaded.
-      results: by title, `Metrics` of the F faces.
-      samples: (S, size) places of the protocol's samples.
-      notes: what the reader must know: which data stand in, and why.
+      methods: name in the registry -> method, for those that could be loaded.
+      results: method title -> `Metrics` of the F faces.
+      samples: (S, size) indices of the protocol's samples.
+      notes: what the reader must know: which data were substituted, and why.
       left_out: a line per method that could not be loaded.
     """
 
@@ -45,11 +45,11 @@ class Scored:
 
 
 class Experiments:
-    """Experiments of one setting; each is run once, whatever asks for it.
+    """Experiments of one setting; each is run once, however many items need it.
 
     Attributes:
-      setting: the user's.
-      missing: by name, why a dataset that was asked for cannot be read.
+      setting: the user's setting.
+      missing: dataset name -> why it could not be read, for the datasets that were needed.
     """
 
     def __init__(self, setting: Setting):
@@ -59,13 +59,13 @@ class Experiments:
         self._scored: dict[tuple, Scored] = {}
 
     def _choose(self, candidates: tuple[Data, ...]) -> tuple[Data, Dataset, tuple[str, ...]]:
-        """The first data that are here, and why those before are not.
+        """The first data that are available, and notes on why earlier candidates are not.
 
-        The paper's own are taken as soon as they load. What stands in for them must also have
-        weights of Deep-MDS: shipped, or of a training run.
+        The paper's own data are taken if they load. Substitutes must also have weights of Deep-MDS,
+        shipped or from a training run.
 
         Raises:
-          ValueError: none are.
+          ValueError: none are available.
         """
         notes = []
         for data in candidates:
@@ -87,13 +87,13 @@ class Experiments:
         raise ValueError(" ".join(notes))
 
     def score(self, candidates: tuple[Data, ...], names: Sequence[str]) -> Scored:
-        """Runs methods, by name, over the test faces of the chosen data.
+        """Scores methods, given by name, on the test faces of the first available data.
 
         Raises:
-          ValueError: there are no data, or no method could be loaded.
+          ValueError: no data are available, or no method could be loaded.
         """
         data, dataset, notes = self.choose(candidates)
-        texts = self.setting.methods or tuple(name for name in METHODS if name in names)
+        texts = tuple(self.setting.methods or (name for name in METHODS if name in names))
         if (data, texts) not in self._scored:
             self._scored[data, texts] = self._score(data, dataset, texts)
         if "deep_mds" in texts:
@@ -119,7 +119,7 @@ class Experiments:
         return Scored(data, dataset, faces, methods, results, samples, (), left_out)
 
     def key(self) -> jax.Array:
-        """Of the test faces."""
+        """PRNG key of the test faces."""
         return test_key(self.setting.seed)
 
     def params(self, data: Data) -> deep_mds.Params:
@@ -141,10 +141,10 @@ class Experiments:
     def load(
         self, data: Data, dataset: Dataset, texts: Sequence[str]
     ) -> tuple[dict[str, Method], list[str]]:
-        """Methods by their text, and a line for each that could not be loaded.
+        """Methods by their text, and a line for each one that could not be loaded.
 
-        A method given by its name alone takes the weights of its training run on these data, and
-        Deep-MDS without one those shipped.
+        A method given by its name alone gets the weights of its training run on these data; without
+        such a run, Deep-MDS gets the shipped ones.
 
         Raises:
           ValueError: none could be loaded.
@@ -181,9 +181,10 @@ def _shipped(data: Data) -> str | None:
 
 
 def _by_name(methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Methods by the name that the paper's tables know them by; a second one by its text.
+    """Methods by their name in the paper's tables; a second one of the same name by its text.
 
-    Predictions of a program that the paper compares go beside its numbers.
+    Predictions read from a file count as the program that their title names, so that they stand
+    beside the paper's numbers for it.
     """
     named: dict[str, Method] = {}
     for text, method in methods.items():

@@ -1,9 +1,9 @@
-"""Draws figures 2, 3, 4 and 6 of the paper from our own results; figure 5 is `figures`' picture.
+"""Draws figures 2, 3, 4 and 6 of the paper from our results; `evaluation.figures` draws figure 5.
 
-The paper's captions could not be found. Known are figure 5 (four CelebA-HQ photographs) and figure
-6 (pairs of one face against shuffled pairs). What figures 2 to 4 show is our choice: views and
-their frontal output, the truth beside every method (as the release's `evaluate_occ.m` draws it),
-and the criteria over the ten samples.
+We do not have the paper's captions. Known are the contents of figure 5 (four CelebA-HQ photographs)
+and figure 6 (pairs of one face against pairs shuffled over faces). What figures 2 to 4 show is our
+choice: views and their frontal output, the truth beside every method (as the release's
+`evaluate_occ.m` draws it), and the criteria over the ten samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ _COLOURS = (
     "#e4572e", "#2f5d9b", "#3a9d74", "#8a4fa3", "#c98a1b", "#4aa3b5", "#a13a5b", "#5b6b2f",
 )
 _PANEL = 1.75  # inches
-_TURN = 55  # degrees of the head's turn in the 3D panels, left side to the front
+_TURN = 55  # degrees by which the 3D panels turn the head, its left side to the front
 
 
 class SeenFace(NamedTuple):
-    """A face of figure 2.
+    """A face of figure 2. All points have x right and y down, each in a unit of its own.
 
     Attributes:
-      title: how it is seen.
-      x2d: (N, 2) what the autoencoder is shown.
-      frontal: (N, 2) what it makes of it.
-      truth: (N, 2) the frontal view of the true face.
+      title: the view in words.
+      x2d: (N, 2) input of the autoencoder.
+      frontal: (N, 2) its output.
+      truth: (N, 2) frontal view of the true face.
     """
 
     title: str
@@ -43,19 +43,19 @@ class SeenFace(NamedTuple):
 
 
 def draw_frontal_views(faces: Sequence[SeenFace], topology: Topology) -> "Figure":
-    """Figure 2: a column per face, above what is seen, below the frontal output and the truth.
+    """Figure 2: a column per face, with the input above, and the output on the truth below.
 
-    All points have x right and y down; each panel is scaled to its points.
+    Each panel is scaled to its points.
     """
     figure, axes = _panels(2, len(faces), "Input", "Autoencoder's\noutput")
     for column, face in zip(axes.T, faces, strict=True):
         column[0].set_title(face.title, fontsize=8, color=_INK)
         for axis, points in zip(column, (face.x2d, face.truth), strict=True):
-            _frame(axis, _fit(points))
-        _skeleton(column[0], _fit(face.x2d), topology, _INK)
-        # The networks' points have a scale and an origin of their own: they are laid on the truth.
-        _skeleton(column[1], _fit(face.truth), topology, _TRUTH)
-        _skeleton(column[1], _fit(face.frontal), topology, _COLOURS[0])
+            _frame(axis, _standardized(points))
+        _skeleton(column[0], _standardized(face.x2d), topology, _INK)
+        # The output has a scale and an origin of its own: both are taken from the truth.
+        _skeleton(column[1], _standardized(face.truth), topology, _TRUTH)
+        _skeleton(column[1], _standardized(face.frontal), topology, _COLOURS[0])
     _legend(figure, {"output": _COLOURS[0], "frontal view of the true face": _TRUTH})
     return figure
 
@@ -63,16 +63,16 @@ def draw_frontal_views(faces: Sequence[SeenFace], topology: Topology) -> "Figure
 def draw_shapes(
     truth: np.ndarray, aligned: Mapping[str, np.ndarray], topology: Topology
 ) -> "Figure":
-    """Figure 3: a row per face, a column per method; the truth behind each, in grey.
+    """Figure 3: a row per face, a column per method, with the truth behind each shape in grey.
+
+    The heads are turned by 55 degrees, with their left side to the front. The number in a panel is
+    the root-mean-square distance to the truth over the size of the face, which is the root-mean-
+    square distance of its landmarks to their centroid.
 
     Args:
       truth: (F, N, 3) head frame, any unit.
-      aligned: by title of the method, (F, N, 3) laid on the truth.
-      topology: whose edges are drawn.
-
-    Returns:
-      A figure; the heads are turned by 55 degrees, with their left side to the front. The size of
-      a face is the root-mean-square distance of its landmarks to their centroid.
+      aligned: method title -> (F, N, 3), aligned to the truth.
+      topology: the topology of the landmarks; its edges are drawn.
     """
     figure, axes = _panels(len(truth), 1 + len(aligned), *(
         f"Face {i + 1}" for i in range(len(truth))))
@@ -91,28 +91,29 @@ def draw_shapes(
                       va="bottom", fontsize=7.5, color=_MUTED)
     for axis, title in zip(axes[0], ("Truth", *aligned), strict=True):
         axis.set_title(title, fontsize=8.5, color=_INK)
-    figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it over the face's "
-                     "size", fontsize=7.5, color=_MUTED)
+    figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it, relative to the "
+                     "size of the face", fontsize=7.5, color=_MUTED)
     return figure
 
 
 def draw_samples(criteria: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
     """Figure 4: box plots over the samples, a panel per criterion, a box per method.
 
+    Boxes show the quartiles, whiskers reach to the extremes, dots are the samples.
+
     Args:
-      criteria: by name, and then by title of the method, the (S,) means of the samples, of which
-        those that are not finite are not drawn. Boxes are the quartiles, whiskers reach the
-        extremes, dots are the samples.
+      criteria: name of the criterion -> method title -> (S,) means of the samples. Means that are
+        not finite are not drawn.
     """
     figure_module = require("matplotlib.figure", "pictures")
     ticker = require("matplotlib.ticker", "pictures")
-    criteria = {name: {title: means[np.isfinite(means)] for title, means in methods.items()}
-                for name, methods in criteria.items()}
-    titles = list(next(iter(criteria.values())))
+    finite = {name: {title: means[np.isfinite(means)] for title, means in methods.items()}
+              for name, methods in criteria.items()}
+    titles = list(next(iter(finite.values())))
     height = 1.3 + 0.42 * len(titles)
-    figure = figure_module.Figure(figsize=(4.2 * len(criteria), height), layout="constrained")
-    panels = figure.subplots(1, len(criteria), sharey=True, squeeze=False)[0]
-    for axis, (name, methods) in zip(panels, criteria.items(), strict=True):
+    figure = figure_module.Figure(figsize=(4.2 * len(finite), height), layout="constrained")
+    panels = figure.subplots(1, len(finite), sharey=True, squeeze=False)[0]
+    for axis, (name, methods) in zip(panels, finite.items(), strict=True):
         places = np.arange(len(titles))
         for place, title, colour in zip(places, titles, _cycle(len(titles)), strict=True):
             line = {"color": colour, "linewidth": 1.2}
@@ -140,7 +141,8 @@ def draw_training(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figur
     """Figure 6: a loss curve per kind of minibatch.
 
     Args:
-      curves: by title, (P,) steps done and (P,) mean losses since the point before.
+      curves: title -> the (P,) numbers of steps done and the (P,) mean losses since the point
+        before.
     """
     figure_module = require("matplotlib.figure", "pictures")
     figure = figure_module.Figure(figsize=(5.6, 3.6), layout="constrained")
@@ -156,7 +158,7 @@ def draw_training(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figur
 
 
 def _panels(num_rows: int, num_columns: int, *names: str) -> tuple["Figure", np.ndarray]:
-    """A figure and its (num_rows, num_columns) square axes, the rows named at the left."""
+    """A figure and its (num_rows, num_columns) square axes, with row names on the left."""
     figure_module = require("matplotlib.figure", "pictures")
     size = (_PANEL * num_columns + 0.4, _PANEL * num_rows + 0.6)
     figure = figure_module.Figure(figsize=size, layout="constrained")
@@ -170,19 +172,19 @@ def _panels(num_rows: int, num_columns: int, *names: str) -> tuple["Figure", np.
 
 
 def _frame(axis: "Axes", points: np.ndarray) -> None:
-    """Sets the window to a square around (N, 2) points of size 1, y down."""
+    """Sets the window of the axes to a square around (N, 2) points of size 1, y down."""
     x, y = (points.min(0) + points.max(0)) / 2
     axis.set(xlim=(x - 1.8, x + 1.8), ylim=(y + 1.8, y - 1.8))
 
 
-def _fit(points: np.ndarray) -> np.ndarray:
-    """(N, 2) points about their centre, at root-mean-square distance 1 from it."""
+def _standardized(points: np.ndarray) -> np.ndarray:
+    """Centres (N, 2) points and scales them to root-mean-square distance 1 from the centre."""
     points = points - points.mean(0)
     return points / np.sqrt((points**2).sum(-1).mean())
 
 
 def _turned(points: np.ndarray) -> np.ndarray:
-    """(N, 2) of (N, 3) head-frame points, the head turned."""
+    """Turns the head: (N, 3) points in the head frame -> (N, 2) in the picture."""
     cos, sin = np.cos(np.deg2rad(_TURN)), np.sin(np.deg2rad(_TURN))
     return np.stack([points[:, 0] * cos + points[:, 2] * sin, points[:, 1]], axis=-1)
 

@@ -1,4 +1,4 @@
-"""Rows of tables 1 to 4: the paper's number beside what is measured here."""
+"""Rows of tables 1 to 4: the paper's numbers beside our measurements."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.views import Faces
-from deepmds_jax.evaluation.hardware import hardware
+from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.protocol import summarize
 from deepmds_jax.evaluation.tables import Row
 from deepmds_jax.methods import Method
-from deepmds_jax.paper.counts import parameter_rows
 from deepmds_jax.paper.experiments import Scored
+from deepmds_jax.paper.parameter_counts import parameter_rows
 from deepmds_jax.paper.published import METHODS, PARAMETERS, ScoreTable
 
 _BATCH = 256
@@ -21,9 +21,10 @@ _REPEATS = 5
 
 
 def score_rows(table: ScoreTable, scored: Scored) -> list[Row]:
-    """A row per method of the paper's table and of ours; None where one has no number.
+    """Scores, a row per method of the paper's table and of ours; None where there is no number.
 
-    The trace is compared as a share of its most, N, which may not be the paper's.
+    To be comparable, the trace is also given as a share of its maximum N, because our N may differ
+    from the paper's.
     """
     measured = {row["method"]: row for row in summarize(scored.results, scored.samples)}
     ours = {name: measured[method.title] for name, method in scored.methods.items()}
@@ -32,7 +33,7 @@ def score_rows(table: ScoreTable, scored: Scored) -> list[Row]:
     for name in dict.fromkeys([*table.scores, *ours]):
         paper, row = table.scores.get(name), ours.get(name, {})
         share = paper and paper.depthcorr and paper.depthcorr / table.num_landmarks
-        share = share if share and share <= 1 else None
+        share = share if share and share <= 1 else None  # table 4 of the paper exceeds 1
         rows.append({
             "method": titles[name],
             "MSE, paper": paper and paper.mse,
@@ -52,11 +53,11 @@ def score_rows(table: ScoreTable, scored: Scored) -> list[Row]:
 
 
 def cost_rows(methods: Mapping[str, Method], faces: Faces) -> list[Row]:
-    """Table 2: parameters as the paper counts them, and the time of a face on this machine.
+    """Table 2: parameters as the paper counts them, and the time per face on this machine.
 
     Args:
-      methods: by name of the registry.
-      faces: test faces to time on, at least one.
+      methods: name in the registry -> method.
+      faces: test faces for the timing, at least one.
     """
     counted = {row["network"]: row["as Table 2"] for row in parameter_rows()
                if row["N"] in (72, None)}
@@ -82,8 +83,8 @@ def cost_rows(methods: Mapping[str, Method], faces: Faces) -> list[Row]:
 
 
 def machine() -> str:
-    """What was timed on."""
-    here = hardware()
+    """The machine that times were measured on, in words."""
+    here = describe_hardware()
     name = f"{here['cores']} cores of {here['cpu']}" if here["device"] == "cpu" else here["device"]
     return f"{name}, jax {jax.__version__}"
 
@@ -94,7 +95,7 @@ def describe_landmarks(topology: str) -> str:
 
 
 def _milliseconds(method: Method, faces: Faces, num: int) -> float:
-    """Median time of a face among `num` at once, compilation and transfer of the faces apart."""
+    """Median time per face of a batch of `num`, without compilation and transfer of the faces."""
     rows = np.arange(num) % len(faces.x2d)
     batch = jax.device_put(jax.tree.map(lambda x: x[rows], faces))
     run = jax.jit(method.predict)
@@ -112,10 +113,10 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 def unit(table: ScoreTable) -> str:
-    """The MSE column in words."""
+    """The unit of the MSE column, in words."""
     return f"MSE in units of {table.unit:.0e}".replace("e-0", "e-")
 
 
 def significance_rows(rows: Sequence[Row]) -> list[Row]:
-    """Of the tests by all criteria, those of the paper's two."""
+    """Keeps the tests by the paper's two criteria."""
     return [row for row in rows if row["criterion"] in ("MSE", "DepthCorr (trace)")]

@@ -1,4 +1,4 @@
-"""What the paper reports, and on which data: to print beside what is measured here.
+"""What the paper reports and on which data, to print beside our own measurements.
 
 Kamyab & Azimifar (2022), arXiv:2210.15200, tables 1 to 4.
 """
@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
-# By name of `methods.registry` or of a program that runs elsewhere, the title for people.
+# Name -> title: the methods of `methods.registry`, and the programs that run elsewhere.
 METHODS = {
     "deep_mds": "Deep-MDS",
     "zhao": "Zhao et al.",
@@ -21,10 +21,10 @@ METHODS = {
 
 
 class Reported(NamedTuple):
-    """A row of the paper.
+    """A row of one of the paper's tables.
 
     Attributes:
-      depthcorr: the trace, at most the number of landmarks; None where it is not printed.
+      depthcorr: the trace, at most the number of landmarks; None if the paper does not print it.
       mse: in the unit of the table.
     """
 
@@ -33,11 +33,12 @@ class Reported(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Data to score on, and the data its methods are trained on.
+    """Data to score on, and data that the methods are trained on.
 
     Attributes:
-      dataset, topology: of the test faces; see data_specs.
-      train: dataset of the training faces, whose runs and whose mean face are used.
+      dataset: name of the test faces' dataset, see data_specs.
+      topology: name of their landmarks' topology.
+      train: name of the training faces' dataset; its training runs and its mean face are used.
     """
 
     dataset: str
@@ -50,12 +51,12 @@ class ScoreTable:
     """Table 1, 3 or 4.
 
     Attributes:
-      title: for people.
-      num_landmarks: N of the paper.
-      unit: the paper's MSE are multiples of it.
-      scores: by method, a key of `METHODS`.
-      data: the paper's data first, then what may stand in for them, the nearest first.
-      remark: what a reader must know of the paper's numbers.
+      title: heading of the table.
+      num_landmarks: the paper's N.
+      unit: the paper's MSE are multiples of this number.
+      scores: method, a key of `METHODS` -> its row.
+      data: the paper's data, then substitutes for them, the most similar first.
+      remark: what a reader must know about the paper's numbers.
     """
 
     title: str
@@ -66,8 +67,8 @@ class ScoreTable:
     remark: str = ""
 
 
-# ICT-FaceKit is a free model of real scans; the synthetic faces need no file at all. Weights are
-# shipped for 68 and 51 landmarks only, so the synthetic faces come with both 72 and 68.
+# ICT-FaceKit is a free model made from real scans; the synthetic faces need no file at all. Weights
+# are shipped for 68 and 51 landmarks only, so the synthetic faces are listed with 72 and with 68.
 _NEUTRAL = (
     Data("ict", "ibug68", "ict"),
     Data("synthetic", "bfm72", "synthetic"),
@@ -110,20 +111,20 @@ SCORES = {
             "mediapipe": Reported(68, 1.30),
             "deep_mds": Reported(65, 1.50),
         },
-        # Scans have expressions, so ICT-FaceKit's faces get some too.
+        # Scans have expressions, so ICT-FaceKit's faces are given some, too.
         (
             Data("casia3d", "flame51", "coma"),
             Data("coma", "flame51", "coma"),
             Data("ict_expression", "flame51", "ict_expression"),
             Data("synthetic", "flame51", "synthetic"),
         ),
-        "The paper's DepthCorr of 60 to 68 cannot be the trace of its 51 landmarks, which is at "
-        "most 51: it is printed as it is, and no share is made of it.",
+        "The paper's DepthCorr of 60 to 68 cannot be the trace for its 51 landmarks, which is at "
+        "most 51. It is printed as published, without a share trace/N.",
     ),
 }
 
 PARAMETERS_TITLE = "Table 2: parameters learnt"
-# Printed as text: one is a lower bound. At 72 landmarks.
+# For 72 landmarks; as text, because one of them is a lower bound.
 PARAMETERS = {
     "zhao": "114,840",
     "aldrian": "0",

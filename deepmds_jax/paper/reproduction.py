@@ -1,4 +1,4 @@
-"""Tables 1 to 4 and figures 2 to 6 of the paper, each by name."""
+"""Makes tables 1 to 4 and figures 2 to 6 of the paper, by name."""
 
 import dataclasses
 import pathlib
@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.landmark_files import read_landmarks
+from deepmds_jax.data.views import Faces, View
 from deepmds_jax.evaluation import tables
 from deepmds_jax.evaluation.figures import draw_reconstructions, save_figure
 from deepmds_jax.evaluation.protocol import describe_samples, sample_means
@@ -33,20 +35,20 @@ if TYPE_CHECKING:
 _BASELINES = ("mean_shape", "posed_mean")
 _EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 _PHOTOGRAPHS = 4
-# Figure 6: minibatches of each kind, and how many a point of the curve is the mean of.
+# Figure 6: number of minibatches of each kind, and how many of them each point of a curve averages.
 _ABLATION_STEPS, _ABLATION_BLOCK = 3000, 30
 
 
 @dataclasses.dataclass
 class Page:
-    """A table or a figure of the paper, as it came out here.
+    """A table or a figure of the paper as we reproduce it.
 
     Attributes:
-      title: with the number of the paper.
-      notes: on which data, and what differs from the paper.
+      title: with the paper's number.
+      notes: on which data it was made, and what differs from the paper.
       tables: heading -> rows.
-      figure: of a figure.
-      left_out: a line per method without a number here.
+      figure: the picture; None for a table.
+      left_out: a line per method that has no result here.
     """
 
     title: str
@@ -59,23 +61,23 @@ class Page:
 def reproduce(
     items: Sequence[str], setting: Setting, out: pathlib.Path, tell: Callable[[str], None] = print
 ) -> list[str]:
-    """Makes tables and figures of the paper, goes on past those that cannot be made.
+    """Makes tables and figures of the paper; one that cannot be made does not stop the others.
 
-    Writes, for each: NAME.md, the page; of a table NAME.json, NAME.csv and NAME.tex, and the same
-    of its tests as NAME_significance; of a figure NAME.png and NAME.svg. If there are several,
-    all.md holds all pages.
+    Writes for each the page NAME.md; for a table also NAME.json, NAME.csv and NAME.tex, and its
+    significance tests as NAME_significance in the same formats; for a figure also NAME.png and
+    NAME.svg. With several items, all.md holds all pages.
 
     Args:
-      items: of `ITEMS`.
+      items: names in `ITEMS`.
       setting: data, weights and sizes.
       out: folder for the files.
-      tell: takes each page as text.
+      tell: called with each page as text.
 
     Returns:
-      What was left out and why, a line each.
+      What was left out and why, one line each.
 
     Raises:
-      ValueError: nothing could be made.
+      ValueError: none of the items could be made.
     """
     experiments = Experiments(setting)
     pages, left_out = [], []
@@ -100,7 +102,7 @@ def reproduce(
 
 
 def _score_table(name: str) -> Callable[[Experiments], Page]:
-    def make(experiments):
+    def make(experiments: Experiments) -> Page:
         table = SCORES[name]
         scored = experiments.score(table.data, (*table.scores, *_BASELINES))
         notes = [*_notes(scored), f"{paper_tables.unit(table)}; ours: mean and standard deviation "
@@ -110,10 +112,10 @@ def _score_table(name: str) -> Callable[[Experiments], Page]:
         if name != "table1" and scored.data == experiments.choose(SCORES["table1"].data)[0]:
             notes.insert(1, "They are the same faces as in table 1.")
         if "aldrian" in scored.methods and scored.data.train == scored.data.dataset:
-            notes.append("Aldrian & Smith fits the very model that these faces are drawn from.")
+            notes.append("Aldrian & Smith fits the same model that these faces are drawn from.")
         if "mean_shape" in scored.methods:
             notes.append("The mean shape is the constant output, which learns nothing from the "
-                         "landmarks. The paper has 2.9e-4 for it in table 1.")
+                         "landmarks. The paper reports 2.9e-4 for it in table 1.")
         page = Page(table.title, notes, {"Scores": paper_tables.score_rows(table, scored)},
                     left_out=scored.left_out)
         if len(scored.results) > 1:
@@ -131,8 +133,8 @@ def _cost_table(experiments: Experiments) -> Page:
     notes = [
         "Counted as the paper does: the autoencoder's trainable parameters and all numbers of the "
         "dissimilarity network, with the release's features.",
-        f"Timed on {paper_tables.machine()}; compilation, detection of the landmarks and drawing "
-        "of the images are not in it.",
+        f"Timed on {paper_tables.machine()}, without compilation, landmark detection and rendering "
+        "of the images.",
     ]
     return Page(PARAMETERS_TITLE, notes, {"Cost": rows}, left_out=scored.left_out)
 
@@ -140,7 +142,8 @@ def _cost_table(experiments: Experiments) -> Page:
 def _frontal_figure(experiments: Experiments) -> Page:
     data, dataset, notes = experiments.choose(SCORES["table1"].data)
     faces = dataset.draw(experiments.key(), 300, test=True)
-    yaw = np.asarray(faces.view.yaw)
+    view = _known_view(faces)
+    yaw = np.asarray(view.yaw)
     rows = _spread(yaw, 6)
     frontal = frontalize(experiments.params(data), faces.x2d[rows])
     seen = [
@@ -148,7 +151,7 @@ def _frontal_figure(experiments: Experiments) -> Page:
             f"yaw {yaw[row]:+.0f}°, {'perspective' if angle > 0 else 'orthographic'}",
             np.asarray(faces.x2d[row]), np.asarray(output), np.asarray(faces.points[row, :, :2]))
         for row, output, angle in zip(
-            rows, frontal, np.asarray(faces.view.field_of_view[rows]), strict=True)
+            rows, frontal, np.asarray(view.field_of_view[rows]), strict=True)
     ]
     figure = paper_figures.draw_frontal_views(seen, topologies.get(data.topology))
     return Page("Figure 2: views, and the frontal view that the autoencoder makes of them",
@@ -157,7 +160,7 @@ def _frontal_figure(experiments: Experiments) -> Page:
 
 def _shapes_figure(experiments: Experiments) -> Page:
     scored = _table_1(experiments)
-    rows = _spread(np.asarray(scored.faces.view.yaw[:300]), 3)
+    rows = _spread(np.asarray(_known_view(scored.faces).yaw[:300]), 3)
     faces = jax.tree.map(lambda x: x[rows], scored.faces)
     aligned, left_out = {}, list(scored.left_out)
     for method in scored.methods.values():
@@ -166,7 +169,7 @@ def _shapes_figure(experiments: Experiments) -> Page:
         if np.isfinite(shapes).all():
             aligned[method.title] = shapes
         else:
-            left_out.append(f"{method.title}: it gave none of, or not all, the faces shown")
+            left_out.append(f"{method.title}: no prediction for at least one of the faces shown")
     figure = paper_figures.draw_shapes(
         np.asarray(faces.points), aligned, topologies.get(scored.data.topology))
     return Page("Figure 3: recovered shapes beside the truth",
@@ -178,9 +181,9 @@ def _samples_figure(experiments: Experiments) -> Page:
     means = {title: sample_means(metrics, scored.samples)
              for title, metrics in scored.results.items()}
     criteria = {
-        "MSE, units of 1e-4": {title: 1e4 * mean.mse for title, mean in means.items()},
-        "DepthCorr / N": {title: mean.depthcorr_share for title, mean in means.items()},
-        "NME, per cent": {title: 100 * mean.nme for title, mean in means.items()},
+        "MSE, units of 1e-4": {title: 1e4 * np.asarray(m.mse) for title, m in means.items()},
+        "DepthCorr / N": {title: np.asarray(m.depthcorr_share) for title, m in means.items()},
+        "NME, per cent": {title: 100 * np.asarray(m.nme) for title, m in means.items()},
     }
     return Page("Figure 4: the criteria over the samples", [*_notes(scored), _UNKNOWN_CAPTION],
                 figure=paper_figures.draw_samples(criteria), left_out=scored.left_out)
@@ -190,7 +193,8 @@ def _photographs_figure(experiments: Experiments) -> Page:
     image_module = require("PIL.Image", "pictures")
     topology, landmarks, paths, notes = _photographs(experiments.setting)
     params = load_pretrained(f"{topology}_published")
-    results = {name: reconstruct_detailed(params, x2d) for name, x2d in landmarks.items()}
+    results = {name: reconstruct_detailed(params, jnp.asarray(x2d))
+               for name, x2d in landmarks.items()}
     faces = {name: {"x2d": landmarks[name], "frontal": np.asarray(found.frontal),
                     "points": np.asarray(found.points)} for name, found in results.items()}
     images = {}
@@ -215,9 +219,9 @@ def _ablation_figure(experiments: Experiments) -> Page:
         rows.append({"minibatches": title, "loss, last tenth": float(
             losses[-len(losses) // 10:].mean())})
     notes = [*notes, f"{_ABLATION_STEPS:,} minibatches of N² pairs each, from the same initial "
-             f"weights, on faces of {dataset.spec.title}; a point is the mean of "
-             f"{_ABLATION_BLOCK}. The loss is that of training, each minibatch normalised by its "
-             "own statistics. The paper finds pairs of one face the better minibatch."]
+             f"weights, on faces of {dataset.spec.title}; each point averages {_ABLATION_BLOCK} "
+             "minibatches. This is the training loss, where each minibatch is normalised by its "
+             "own statistics. The paper finds that pairs of one face make better minibatches."]
     return Page("Figure 6: minibatches of the dissimilarity network", notes,
                 {"Training loss": rows}, paper_figures.draw_training(curves))
 
@@ -234,8 +238,8 @@ ITEMS: dict[str, Callable[[Experiments], Page]] = {
     "figure6": _ablation_figure,
 }
 
-_UNKNOWN_CAPTION = ("The paper's caption of this figure is not known to us; what it shows here is "
-                    "our choice.")
+_UNKNOWN_CAPTION = ("We do not have the paper's caption of this figure; what it shows here is our "
+                    "choice.")
 
 
 def _table_1(experiments: Experiments) -> Scored:
@@ -249,8 +253,16 @@ def _notes(scored: Scored) -> list[str]:
             f"{scored.dataset.spec.title}; {data}."]
 
 
-def _photographs(setting: Setting):
-    """Topology, landmarks by name, image paths by name, and notes, of the photographs at hand."""
+def _known_view(faces: Faces) -> View:
+    if faces.view is None:
+        raise ValueError("faces: expected known views, got faces without them")
+    return faces.view
+
+
+def _photographs(
+    setting: Setting,
+) -> tuple[str, dict[str, np.ndarray], dict[str, pathlib.Path], list[str]]:
+    """The photographs there are: topology, landmarks by name, image paths by name, and notes."""
     folder = setting.folder("celeba")
     images = [path for path in sorted(folder.glob("images/*.jp*g"))
               if (folder / "landmarks" / f"{path.stem}.npy").exists()][:_PHOTOGRAPHS]
@@ -258,10 +270,12 @@ def _photographs(setting: Setting):
         files = [folder / "landmarks" / f"{path.stem}.npy" for path in images]
         notes = [f"Photographs of {folder}."]
     else:
-        images = [p for p in sorted(_EXAMPLES.glob("*.jpg")) if _landmark_file(p) is not None]
-        files = [_landmark_file(path) for path in images]
-        notes = ["The paper's photographs are of CelebA-HQ. There are no images/NAME.jpg with "
-                 f"landmarks/NAME.npy in {folder}, so photographs in the public domain stand in."]
+        found = [(path, _landmark_file(path)) for path in sorted(_EXAMPLES.glob("*.jpg"))]
+        images = [path for path, file in found if file is not None]
+        files = [file for _, file in found if file is not None]
+        notes = ["The paper's photographs are from CelebA-HQ. There is no images/NAME.jpg with "
+                 f"landmarks/NAME.npy in {folder}, so photographs in the public domain are used "
+                 "instead."]
     if not images:
         raise ValueError(f"no photographs: expected images/NAME.jpg and landmarks/NAME.npy in "
                          f"{folder}, or the examples of the repository in {_EXAMPLES}")
@@ -277,18 +291,19 @@ def _photographs(setting: Setting):
 
 
 def _landmark_file(image: pathlib.Path) -> pathlib.Path | None:
+    """The landmark file beside a photograph; None if there is none."""
     files = (image.with_suffix(suffix) for suffix in (".pts", ".json"))
     return next((file for file in files if file.exists()), None)
 
 
 def _spread(values: np.ndarray, num: int) -> np.ndarray:
-    """Rows of values that are spread evenly over their range."""
+    """Indices of `num` values that are spread evenly over their range."""
     targets = np.linspace(values.min(), values.max(), num)
     return np.abs(values - targets[:, None]).argmin(1)
 
 
 def _write(out: pathlib.Path, item: str, page: Page) -> str:
-    """Writes the files of a page; returns it as Markdown."""
+    """Writes the files of a page and returns it as Markdown."""
     parts = [f"# {page.title}", *page.notes]
     for i, (heading, rows) in enumerate(page.tables.items()):
         name = item if i == 0 else f"{item}_significance"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepmds_jax.evaluation import tables
-from deepmds_jax.paper.counts import parameter_rows
+from deepmds_jax.paper.parameter_counts import parameter_rows
 
 ROWS = [{"method": "a", "mse": 0.00025, "faces": 5000}, {"method": "bb", "mse": 2.5, "faces": 1}]
 HARD = [

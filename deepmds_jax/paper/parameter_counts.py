@@ -11,7 +11,7 @@ from deepmds_jax.methods.deep_mds.parameters import count
 from deepmds_jax.methods.mobileface import IMAGE_SIZE, MobileFace
 from deepmds_jax.methods.zhao import ZhaoNetwork
 
-# Table 2, with 72 landmarks; MobileFace gives the 199 coefficients of the Basel Face Model.
+# Table 2 is for 72 landmarks; MobileFace predicts the 199 coefficients of the Basel Face Model.
 _PAPER = {
     ("Deep-MDS, release features", 72): 27_505,
     ("Zhao et al.", 72): 114_840,
@@ -21,10 +21,11 @@ _NUM_COEFFICIENTS = 199
 
 
 def parameter_rows() -> list[dict]:
-    """A row per network and topology: trainable, all, and what Table 2 prints.
+    """Parameter counts, a row per network and topology.
 
-    "as Table 2" is how the paper counts: trainable parameters, but for the dissimilarity network,
-    where it counts the moving statistics too. MobileFace has no landmarks: its N is None.
+    Rows have "network", "N" (landmarks; None for MobileFace, which has none), "trainable", "all",
+    "as Table 2" (counted as the paper does: trainable parameters, but for the dissimilarity network
+    also the moving statistics) and "paper" (what Table 2 prints; None where it has no such row).
     """
     rows = []
 
@@ -42,7 +43,7 @@ def parameter_rows() -> list[dict]:
         config = anchored.Config(name)
         params = jax.eval_shape(lambda key, c=config: anchored.init(c, key), jax.random.key(0))
         encoder, pairs = map(count_parameters, (params.encoder, params.pairs))
-        both = [encoder[i] + pairs[i] for i in range(2)]
+        both = (encoder[0] + pairs[0], encoder[1] + pairs[1])
         add("Deep-MDS, anchored", n, *both, both[1])
         autoencoder = shapes(Autoencoder(n), n, 2)
         frontal = count_parameters(autoencoder)
@@ -52,7 +53,7 @@ def parameter_rows() -> list[dict]:
             dissimilarity = shapes(DissimilarityNetwork(), size)
             distance = count_parameters(dissimilarity)
             add(f"dissimilarity, {kind} features", n, *distance, distance[1])
-            both = (frontal[i] + distance[i] for i in range(2))
+            both = (frontal[0] + distance[0], frontal[1] + distance[1])
             add(f"Deep-MDS, {kind} features", n, *both, count(autoencoder, dissimilarity))
         zhao = count_parameters(shapes(ZhaoNetwork(n), n, 2))
         add("Zhao et al.", n, *zhao, zhao[0])
