@@ -7,21 +7,25 @@ Exits with status 0 if the folder is good, and 1 otherwise.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
-from deepmds_jax.cli import common
+from deepmds_jax.cli import program
 from deepmds_jax.data import sources, specs
 
+_FLAGS = program.new_flags()
 _DATASET = flags.DEFINE_string(
-    "dataset", None, f"One of {specs.names()}, or a spec of your own, NAME.toml.", required=True
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Its files; default: data/DATASET.")
+    "dataset", None, f"One of {specs.names()}, or a spec of your own, NAME.toml.",
+    flag_values=_FLAGS)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Its files; default: data/DATASET.", flag_values=_FLAGS)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Checks the folder that the flags name."""
-    spec = specs.load_spec(_DATASET.value)
+    del arguments
+    spec = specs.load_spec(program.require(_DATASET, "NAME"))
     folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
     print(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
     if not spec.obtain:
@@ -39,6 +43,6 @@ def main() -> None:
     print(f"{folder}: nothing is missing or damaged")
 
 
-def run() -> None:
-    """Console script."""
-    common.run(main)
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The program; returns its exit status."""
+    return program.run(main, _FLAGS, __doc__, arguments)

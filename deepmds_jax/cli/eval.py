@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     if _REPORT.value:
         program.check_writable("report", _REPORT.value)
     if _REPRODUCE.value:
-        return _reproduce()
+        return _reproduce(_REPRODUCE.value)
     reports, left_out = [], []
     if _METRIC.value in ("params", "all"):
         reports.append(("params", parameter_rows(), {}))
@@ -112,19 +112,19 @@ def _setting() -> Setting:
     )
 
 
-def _reproduce() -> None:
+def _reproduce(item: str) -> None:
     for flag in (_METRIC, _WEIGHTS, _TOPOLOGY, _REFERENCE, _REPORT):
         if flag.present:
             raise ValueError(f"{flag.name}: no flag of --reproduce")
     if _DATASET.present and not _DATA_DIR.value:
         raise ValueError("dataset: under --reproduce it only says whose files --data_dir holds")
     specs.load_spec(_DATASET.value)
-    items = list(ITEMS) if _REPRODUCE.value == "all" else [_REPRODUCE.value]
+    items = list(ITEMS) if item == "all" else [item]
     tell = functools.partial(print, flush=True)
     left_out = reproduce(items, _setting(), pathlib.Path(_OUT.value), tell)
     if left_out:
         print("left out:", *left_out, sep="\n  ")
-    print(f"wrote {_OUT.value}/{_REPRODUCE.value}.md and the files it names")
+    print(f"wrote {_OUT.value}/{item}.md and the files it names")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

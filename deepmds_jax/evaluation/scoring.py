@@ -104,16 +104,12 @@ def score_methods(
     Raises:
       ValueError: the weights or the data cannot be read, or no method can be run.
     """
-    description: Mapping[str, Any] = {}
     source = weights or topology or "ibug68"
-    params = None
     if topology is None or table.DEFAULT in texts:
-        params, description = load_weights(
-            source, topology=topology if source.startswith("released:") else None)
-        topology = topology or params.config.topology
-        if params.config.topology != topology:
-            raise ValueError(f"weights: {source} is for topology {params.config.topology}, "
-                             f"--topology is {topology}")
+        params, description = _load_weights(source, topology)
+        topology = str(params.config.topology)
+    else:
+        params, description = None, {}
     dataset = setting.open(dataset_name, topology)
     referred = setting.open(reference, topology) if reference else None
 
@@ -149,3 +145,10 @@ def score_methods(
               for kind, rows in found.items() if rows]
     return Scores(heading, tables, left_out, dataset, faces, list(methods.values()), results,
                   summary, about)
+
+
+def _load_weights(source: str, topology: str | None) -> tuple[Any, dict[str, Any]]:
+    try:
+        return load_weights(source, topology=topology)
+    except ValueError as error:
+        raise ValueError(f"weights: {error}") from error

@@ -102,7 +102,7 @@ class Experiments:
 
     def _weights_note(self, data: Data) -> list[str]:
         if self._run("deep_mds", data).is_dir():
-            return [f"Deep-MDS has the weights of {self.setting.run('deep_mds', data)}."]
+            return [f"Deep-MDS has the weights of {self._run('deep_mds', data)}."]
         shipped = _shipped(data)
         if shipped is None:
             return []

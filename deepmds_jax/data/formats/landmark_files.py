@@ -7,7 +7,9 @@ and the fields of 300W-LP and AFLW2000-3D in .mat. Every other file is taken as 
 
 import csv
 import json
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +265,27 @@ _FORMATS = {
     ".npz": (_load_numpy, _parse_arrays),
     ".mat": (_load_mat, _parse_mat),
 }
+
+
+def read_all_landmarks(
+    paths: Sequence[str | os.PathLike],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Reads landmark files and folders of them.
+
+    Returns:
+      Landmarks by face name; of a second face of one name, the file is part of the name. And a line
+      for each file or folder that cannot be read.
+    """
+    files, landmarks, left_out = [], {}, []
+    for path in paths:
+        try:
+            files += list_landmark_files(Path(path)) if os.path.isdir(path) else [Path(path)]
+        except (ValueError, OSError) as error:
+            left_out.append(str(error))
+    for file in files:
+        try:
+            for name, points in read_landmarks(file).items():
+                landmarks[name if name not in landmarks else f"{name} ({file})"] = points
+        except ValueError as error:
+            left_out.append(str(error))
+    return landmarks, left_out

@@ -1,0 +1,116 @@
+"""Photographs of named faces: finding the faces, and finding the photograph of a face."""
+
+import collections
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from deepmds_jax.data.photos import mesh_landmarks
+from deepmds_jax.data.photos.detection import ENVIRONMENT, find_faces
+from deepmds_jax.data.photos.reading import list_photographs, read_photograph
+
+
+class FoundFaces(NamedTuple):
+    """Faces that were found in photographs.
+
+    Attributes:
+      meshes: face name -> (N, 3) landmarks as MediaPipe has them, see `find_faces`. A face has the
+        name of its photograph, or NAME#0, NAME#1, ... from left to right where there are several.
+      files: face name -> its photograph.
+      left_out: a line for each photograph that cannot be read or shows no face.
+    """
+
+    meshes: dict[str, np.ndarray]
+    files: dict[str, pathlib.Path]
+    left_out: list[str]
+
+
+def find_named_faces(
+    image: str | os.PathLike, topology: str, model: str | None, python: str | None
+) -> FoundFaces:
+    """Finds the faces in a photograph or a folder of them.
+
+    Args:
+      image: the photograph or folder.
+      topology: of the landmarks that are wanted.
+      model, python: one of the two ways to MediaPipe, see `find_faces`.
+
+    Raises:
+      ValueError: MediaPipe's mesh has no landmarks of that topology, not one of `model` and
+        `python`, or no photographs.
+      ImportError: a package is missing.
+    """
+    if topology not in mesh_landmarks.TOPOLOGIES:
+        raise ValueError(f"weights: MediaPipe's mesh has the landmarks of "
+                         f"{' and '.join(mesh_landmarks.TOPOLOGIES)}, not of {topology}")
+    if bool(model) == bool(python):
+        raise ValueError(
+            "image: to find faces in photographs give either --face_model=face_landmarker.task, "
+            "Google's model file, after: pip install 'deepmds-jax[mediapipe]'; or "
+            f"--face_mesh_python=face_mesh/bin/python, of an environment made by: {ENVIRONMENT}"
+        )
+    found, left_out = find_faces(_list(image), model=model or None, python=python or None)
+    stems = collections.Counter(path.stem for path in found)
+    meshes, files = {}, {}
+    for path, faces in found.items():
+        if not len(faces):
+            left_out.append(f"{path}: no face found")
+        for i, mesh in enumerate(faces):
+            name = path.stem if stems[path.stem] == 1 else path.name
+            name += f"#{i}" if len(faces) > 1 else ""
+            meshes[name] = mesh_landmarks.to_landmarks(mesh, topology)
+            files[name] = path
+    return FoundFaces(meshes, files, left_out)
+
+
+def match_photographs(
+    image: str | os.PathLike | None, names: Sequence[str]
+) -> tuple[dict[str, pathlib.Path], list[str]]:
+    """Photographs by face name: the one given, or those whose file name begins the face's.
+
+    Args:
+      image: a photograph, a folder of them, or None.
+      names: of the faces.
+
+    Returns:
+      Face name -> photograph, and the names that have none in the folder.
+
+    Raises:
+      ValueError: no photographs are there.
+    """
+    if image is None or not names:
+        return {}, []
+    files = _list(image)
+    if not os.path.isdir(image):
+        return dict.fromkeys(names, files[0]), []
+    files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
+    found = {
+        name: file
+        for file in files
+        for name in names
+        if name.startswith(file.stem) and not name[len(file.stem) :][:1].isalnum()
+    }
+    return found, [name for name in names if name not in found]
+
+
+def read_photographs(
+    files: Mapping[str, pathlib.Path]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """RGB arrays by face name, each file read once, and a line for each that cannot be read."""
+    opened, left_out = {}, []
+    for file in dict.fromkeys(files.values()):
+        try:
+            opened[file] = read_photograph(file)
+        except ValueError as error:
+            left_out.append(str(error))
+    return {name: opened[file] for name, file in files.items() if file in opened}, left_out
+
+
+def _list(image: str | os.PathLike) -> list[pathlib.Path]:
+    try:
+        return list_photographs(image)
+    except ValueError as error:
+        raise ValueError(f"image: {error}") from None
