@@ -1,29 +1,166 @@
-"""The Python of docs/mds.md runs as printed, to the stress that it names."""
+"""The Python of the documentation runs as printed, and its commands name what exists."""
 
+import ast
 import pathlib
 import re
+import shlex
 
 import numpy as np
+import pytest
+
+from deepmds_jax import topologies
+from deepmds_jax.data import specs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "mds.md").read_text(encoding="utf-8")
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+         for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
+         if "_build" not in path.parts}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def test_python_blocks_run(monkeypatch, tmp_path):
+def blocks(page, *languages):
+    return [text for language, text in FENCE.findall(PAGES[page]) if language in languages]
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs the Python blocks of a page one after the other; returns their names."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 3
-    namespace = {}
-    for block in blocks:
-        exec(compile(block, "mds.md", "exec"), namespace)
+    monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
 
-    printed = re.findall(r"(0\.\d+) and 0\.\d+ for\s`(\w+)`", PAGE)
+    def run_page(page):
+        namespace = {}
+        for text in blocks(page, "python"):
+            exec(compile(text, page, "exec"), namespace)
+        return namespace
+
+    return run_page
+
+
+def test_readme(run):
+    names = run("README.md")
+    assert names["x3d"].shape == (68, 3)
+    assert names["placed"].points.shape == (68, 3)
+    assert names["result"].embedding.shape == (512, 20, 2)
+
+
+def test_landmarks(run):
+    names = run("docs/landmarks.md")
+    assert names["ibug68"].landmarks[30] == "pronasale"
+    assert names["faces"]["collins"].shape == (68, 2)
+
+
+def test_embed_fills_in_what_is_hidden_and_is_less_sure_of_it(run):
+    names = run("docs/embed.md")
+    found = names["found"]
+    assert found.points.shape == (51, 3)
+    assert found.converged
+    assert found.std[:10].mean() > found.std[10:].mean()
+
+
+def test_anchored_recognises_a_mirrored_face(run):
+    names = run("docs/anchored.md")
+    assert names["found"].converged
+    assert not names["mirrored"].converged
+
+
+def test_video(run):
+    names = run("docs/video.md")
+    found = names["found"]
+    assert found.points.shape == (8, 51, 3)
+    assert found.yaw.shape == (8,)
+    assert found.converged.all()
+
+
+def test_mds_reaches_the_stress_that_the_page_names(run, tmp_path):
+    names = run("docs/mds.md")
+    printed = re.findall(r"(0\.\d+) and 0\.\d+ for\s`(\w+)`", PAGES["docs/mds.md"])
     assert [transform for _, transform in printed] == ["ratio", "ordinal"]
     for stress, transform in printed:
-        result = namespace[transform]
+        result = names[transform]
         assert abs(result.stress.mean() - float(stress)) < 6e-4
         assert result.converged.all()
     assert (tmp_path / "mds_shepard.png").stat().st_size > 0
-    gradient = np.asarray(namespace["gradient"])
+    gradient = np.asarray(names["gradient"])
     assert np.all(np.isfinite(gradient)) and np.any(gradient != 0)
     assert np.all(gradient[0, 1:9] == 0)
+
+
+def test_recipes(run):
+    names = run("docs/extending.md")
+    assert names["corners6"].mirror == (3, 2, 1, 0, 5, 4)
+    assert names["faces"].x2d.shape == (16, 6, 2)
+    assert np.isfinite(names["scores"]["flat"].mse).all()
+    # The mean face of the file, with y turned down, is what the faces scatter around.
+    assert names["dataset"].mean[4, 1] == 40
+
+
+def test_every_page_with_python_is_run_here():
+    source = pathlib.Path(__file__).read_text(encoding="utf-8")
+    for page in PAGES:
+        assert not blocks(page, "python") or f'run("{page}")' in source, page
+
+
+def commands():
+    """(page, words) of each command that runs a program of the clone."""
+    for page, text in PAGES.items():
+        lines = [line for block in blocks(page, "sh")
+                 for line in block.replace("\\\n", " ").splitlines()]
+        lines += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+        for line in lines:
+            for part in line.split("&&"):
+                try:
+                    words = shlex.split(part, comments=True)
+                except ValueError:
+                    continue  # a span of code with an apostrophe, no command
+                words = words[words[:1] == ["time"]:]
+                if words and pathlib.PurePath(words[0]).name.startswith("python"):
+                    words = words[1:]
+                if words and re.match(r"(bin|benchmarks)/\w", words[0]):
+                    yield page, words
+
+
+def flags_of(program):
+    """The flags that a program of `bin/`, or a script, defines, without importing it."""
+    path = ROOT / program
+    sources = [path]
+    if path.parent.name == "bin":
+        cli = ROOT / "deepmds_jax" / "cli"
+        sources = [cli / f"{path.name}.py", cli / "common.py"]
+    calls = [node for source in sources for node in ast.walk(ast.parse(source.read_text()))
+             if isinstance(node, ast.Call)]
+    return {"help", *(call.args[0].value for call in calls
+                      if getattr(call.func, "attr", "").startswith("DEFINE_"))}
+
+
+def test_commands_name_programs_flags_and_data_sets_that_exist():
+    found = list(commands())
+    assert {words[0] for _, words in found} >= {
+        "bin/check", "bin/convert", "bin/eval", "bin/reconstruct", "bin/train", "benchmarks/mds.py"
+    }
+    flags = {words[0]: flags_of(words[0]) for _, words in found}
+    for page, (program, *words) in found:
+        for word in words:
+            if not word.startswith("--"):
+                continue
+            name, _, value = word[2:].partition("=")
+            assert name in flags[program] or name.removeprefix("no") in flags[program], (
+                f"{page}: {program} has no flag {word}")
+            if page == "docs/extending.md":
+                continue  # its reader has made a data set
+            if name in ("dataset", "reference"):
+                assert value in specs.names(), f"{page}: {word}"
+            if name == "topology":
+                assert value in topologies.TOPOLOGIES, f"{page}: {word}"
+
+
+def test_links_lead_to_files():
+    for page, text in PAGES.items():
+        folder = (ROOT / page).parent
+        for target in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", FENCE.sub("", text)):
+            assert (folder / target).exists(), f"{page}: {target}"
+        for path in re.findall(r"(?<![/\w])((?:examples|data_specs|tests|deepmds_jax)/[\w/]+\.\w+)",
+                               text):
+            if page != "docs/extending.md":  # which names files that its reader writes
+                assert (ROOT / path).exists(), f"{page}: {path}"
