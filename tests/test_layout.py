@@ -1,16 +1,28 @@
-"""What the folder layout promises: imports run downward, and everything is packaged."""
+"""What the folder layout promises: imports run downward, names are unique, all is packaged."""
 
 import ast
+import collections
 import configparser
+import importlib
 import pathlib
+import pkgutil
+import types
+
+import pytest
+
+import deepmds_jax
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmds_jax"
 # Each floor may import those after it.
 FLOORS = [
-    "cli", "paper", "evaluation", "training", "methods", "weights", "video", "lifting", "data",
-    "anchored", "models", "mds", "geometry", "topologies", "files", "extras",
+    "cli", "paper", "evaluation", "faces_by_name", "video", "lifting", "methods", "training",
+    "weights", "data", "mds", "geometry", "topologies", "files", "extras",
 ]
+# Files that each method's folder has, with one meaning.
+METHOD_FILES = {"parameters", "pipeline", "stages"}
+# Run by the Python of another environment, which has no JAX.
+ELSEWHERE = "deepmds_jax.data.photos.face_mesh_script"
 
 
 def imported_floors(path):
@@ -30,6 +42,61 @@ def test_imports_run_downward():
         for other in imported_floors(path):
             assert FLOORS.index(floor) <= FLOORS.index(other), f"{path} imports {other}"
     assert seen == set(FLOORS)
+
+
+def module_names():
+    names = (m.name for m in pkgutil.walk_packages(deepmds_jax.__path__, "deepmds_jax."))
+    return [name for name in names if name != ELSEWHERE]
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_no_module_is_hidden_by_a_name_of_its_package(name):
+    module = importlib.import_module(name)
+    package, _, last = name.rpartition(".")
+    found = getattr(importlib.import_module(package), last)
+    assert isinstance(found, types.ModuleType)
+    assert found is module
+
+
+def test_no_two_files_of_one_name_mean_different_things():
+    paths = [p for p in PACKAGE.rglob("*.py") if p.stem != "__init__"]
+    folders = [p for p in PACKAGE.rglob("*") if (p / "__init__.py").exists()]
+    counts = collections.Counter(p.stem for p in paths + folders)
+    # A program is called as the library's module that it runs.
+    verbs = {p.stem for p in (PACKAGE / "cli").glob("*.py")}
+    assert {stem for stem, count in counts.items() if count > 1} - METHOD_FILES - verbs == set()
+    for stem in METHOD_FILES:
+        assert all(p.parent.parent.name == "methods" for p in paths if p.stem == stem)
+
+
+def test_public_names_are_there_and_load_on_demand():
+    assert set(deepmds_jax.__all__) <= set(dir(deepmds_jax))
+    for name in deepmds_jax.__all__:
+        assert getattr(deepmds_jax, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        deepmds_jax.nothing  # noqa: B018
+
+
+METHODS = "deep_mds", "anchored", "zhao", "mobileface", "aldrian", "mediapipe"
+
+
+def test_what_serves_all_methods_names_none():
+    """Apart from the table that lists them; the paper's tables are of certain methods."""
+    folders = ["training", "weights", "data", "geometry", "mds"]
+    files = [p for folder in folders for p in (PACKAGE / folder).rglob("*.py")]
+    files += [PACKAGE / "lifting.py", PACKAGE / "video.py", PACKAGE / "faces_by_name.py",
+              *(PACKAGE / "evaluation").glob("*.py"), *(PACKAGE / "cli").glob("*.py"),
+              PACKAGE / "methods" / "saved.py", PACKAGE / "methods" / "contract.py"]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.ImportFrom, ast.Import)):
+                named = getattr(node, "module", None) or ""
+                imported = {alias.name for alias in node.names} | set(named.split("."))
+                if "photos" not in path.parts and "photos" not in named:
+                    assert imported.isdisjoint(METHODS), f"{path} imports {imported}"
+            if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute):
+                constants = {c.value for c in node.comparators if isinstance(c, ast.Constant)}
+                assert constants.isdisjoint({*METHODS, "published"}), f"{path}: {node.lineno}"
 
 
 def test_every_package_and_binary_is_installed():

@@ -19,8 +19,7 @@ from deepmds_jax.cli import program
 from deepmds_jax.data import specs
 from deepmds_jax.evaluation import scoring, tables
 from deepmds_jax.evaluation.setting import Setting
-from deepmds_jax.methods import table
-from deepmds_jax.methods.external import join_frames
+from deepmds_jax.methods import registry, table
 from deepmds_jax.paper.parameter_counts import parameter_rows
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
@@ -83,7 +82,7 @@ def main(arguments: list[str]) -> None:
         raise ValueError("report: it shows scores, and --metric=params has none")
     if _METRIC.value != "params":
         scores = scoring.score_methods(
-            _setting(), join_frames(_METHODS.value), _DATASET.value, _METRIC.value,
+            _setting(), registry.join_texts(_METHODS.value), _DATASET.value, _METRIC.value,
             topology=_TOPOLOGY.value, weights=_WEIGHTS.value, reference=_REFERENCE.value)
         left_out = scores.left_out
         print(scores.heading)
@@ -106,7 +105,7 @@ def _setting() -> Setting:
     return Setting(
         data_root=pathlib.Path(_DATA_ROOT.value),
         folders=folders,
-        methods=join_frames(_METHODS.value) if _METHODS.present else (),
+        methods=registry.join_texts(_METHODS.value) if _METHODS.present else (),
         num_faces=_NUM_FACES.value,
         seed=_SEED.value,
     )

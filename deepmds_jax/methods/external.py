@@ -72,17 +72,6 @@ def load(argument: str, dataset: Dataset, reference: Dataset) -> Method:
     return external(path, names, dataset.topology, frame or "camera")
 
 
-def join_frames(texts: Sequence[str]) -> tuple[str, ...]:
-    """Texts of methods that were split at commas: "external=FILE,mesh" is one."""
-    joined: list[str] = []
-    for text in texts:
-        if text in FRAMES and joined:
-            joined[-1] += f",{text}"
-        else:
-            joined.append(text)
-    return tuple(joined)
-
-
 def leave_out(wrong: Sequence[str], faces: Mapping[str, np.ndarray]) -> None:
     """Warns of the faces that cannot be used, a line each.
 

@@ -6,6 +6,7 @@ from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.methods import table
 from deepmds_jax.methods.arguments import require_argument
 from deepmds_jax.methods.contract import Method
+from deepmds_jax.methods.external import FRAMES
 from deepmds_jax.methods.saved import load_weights
 
 
@@ -79,6 +80,17 @@ def load_each(
     if not methods:
         raise ValueError("no method can be run: " + ("; ".join(left_out) or "none was asked for"))
     return methods, left_out
+
+
+def join_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts of methods that were split at commas: "external=FILE,mesh" is one."""
+    joined: list[str] = []
+    for text in texts:
+        if text in FRAMES and joined:
+            joined[-1] += f",{text}"
+        else:
+            joined.append(text)
+    return tuple(joined)
 
 
 def _load_trained(name: str, argument: str, dataset: Dataset, reference: Dataset) -> Method:
