@@ -26,12 +26,12 @@ _NEVER = 1e9  # frames since the last good one, where there was none
 
 
 class OneEuro(NamedTuple):
-    """A low-pass filter whose cutoff grows with speed: still things are calm, fast ones in time.
+    """A low-pass filter whose cutoff grows with speed: it steadies slow values and follows fast ones.
 
     Attributes:
-      cutoff: Hz, of what stands still.
-      speed: Hz more per unit and second.
-      derivative_cutoff: Hz, of the speed itself.
+      cutoff: in Hz, at rest.
+      speed: how much the cutoff grows with speed, in Hz per unit and second.
+      derivative_cutoff: in Hz, of the filter on the speed itself.
 
     Source: Casiez, Roussel & Vogel (2012), "1 Euro filter: a simple speed-based low-pass filter
     for noisy input in interactive systems", CHI.
@@ -43,14 +43,14 @@ class OneEuro(NamedTuple):
 
 
 class Smoothing(NamedTuple):
-    """How a sequence is smoothed: as `BOTH_WAYS` is, or `LIVE`. docs/video.md tells their worth.
+    """How a sequence is smoothed; see `BOTH_WAYS` and `LIVE`. docs/video.md compares them.
 
     Attributes:
-      shape: of each head-frame coordinate by itself, in root-mean-square distances of the
+      shape: filter of each head-frame coordinate by itself, in root-mean-square distances of the
         landmarks to their centroid.
-      pose: of the rotation as a whole, in radians.
-      both_ways: whether the filters run from both ends and meet in the middle, which makes them
-        wait for nothing; otherwise no frame knows of later ones, as in a live picture.
+      pose: filter of the rotation as a whole, in radians.
+      both_ways: whether the filters run from both ends and their results are averaged, which
+        removes the lag; otherwise no frame depends on later ones, as in a live video.
     """
 
     shape: OneEuro = OneEuro(1.0, 10.0)
@@ -59,7 +59,7 @@ class Smoothing(NamedTuple):
 
 
 BOTH_WAYS = Smoothing()
-LIVE = Smoothing(pose=OneEuro(1.0, 10.0), both_ways=False)  # a lag costs more than noise
+LIVE = Smoothing(pose=OneEuro(1.0, 10.0), both_ways=False)  # lag costs more than noise
 
 
 class SequenceReconstruction(NamedTuple):
@@ -103,10 +103,10 @@ def reconstruct_sequence(
 ) -> SequenceReconstruction:
     """Recovers shape and pose of one face in every frame of a video.
 
-    Every frame is lifted as by `reconstruct_detailed`, from a start of its own; then head-frame
-    shape and pose are smoothed over time, each by itself. A frame that shows no face (fewer than 6
-    landmarks seen, all of them equal, mirrored, ...) takes no part in that; it gets what the frames
-    around it have, or the one before without `smoothing.both_ways`, or the mean face where there is
+    Every frame is lifted by itself, as by `reconstruct_detailed`; then head-frame shape and pose are
+    smoothed over time, separately. A frame that shows no face (fewer than 6 visible landmarks, all
+    of them equal, mirrored, ...) takes no part in that: it gets the shape and pose of the frames
+    around it, or of the one before without `smoothing.both_ways`, or the mean face where there is
     none. Pure; works under jit and vmap.
 
     Args:
@@ -115,18 +115,17 @@ def reconstruct_sequence(
       x2d: (..., T, N, 2) landmarks of T frames in their order, x right and y down, any unit and
         origin.
       visible: (..., T, N) bool, whether each landmark was seen; those that were not are filled in
-        and may hold anything. All by default. The published system takes no other.
-      frame_rate: frames per second; needed for smoothing, and only there.
-      smoothing: `BOTH_WAYS`, `LIVE`, another `Smoothing`, or None to leave every frame as it is by
-        itself.
+        and may hold anything. By default all were. The published system accepts no other value.
+      frame_rate: frames per second; only smoothing needs it.
+      smoothing: `BOTH_WAYS`, `LIVE`, another `Smoothing`, or None to leave the frames unsmoothed.
 
     Returns:
       A `SequenceReconstruction`, finite also where the landmarks are not.
 
     Raises:
       ValueError: another shape; `visible` with the published system; no frame rate, or one that is
-        no number above 0; a cutoff not above 0 or a speed below; and outside jit, landmarks that
-        are visible and not finite.
+        not a number above 0; a cutoff not above 0, or a negative speed; and outside jit, visible
+        landmarks that are not finite.
     """
     x2d, visible = _check(params, x2d, visible)
     _check_smoothing(frame_rate, smoothing)
@@ -136,7 +135,7 @@ def reconstruct_sequence(
     extent = jnp.nanmax(shown, axis=-2) - jnp.nanmin(shown, axis=-2)
     there = (jnp.sum(seen, axis=-1) >= MIN_LANDMARKS) & jnp.any(extent > 0, axis=-1)
     there &= jnp.all(jnp.isfinite(x2d) | ~seen[..., None], axis=(-2, -1))
-    # Frames that show nothing are lifted too, with a face put in that cannot go wrong.
+    # Frames without a face are lifted too, with the mean face in their place.
     x2d = jnp.where(there[..., None, None], x2d, params.reference[:, :2])
     frames = x2d.reshape(-1, *per_face)
     if visible is not None:
@@ -166,8 +165,8 @@ def over_time(
 ) -> tuple[jax.Array, jax.Array]:
     """Head-frame shapes (..., T, N, 3) and rotations (..., T, 3, 3) smoothed over time. Pure.
 
-    Frames that are not `good` (..., T) may hold anything and are filled in, with `reference`
-    (N, 3), frontal, where no other frame can tell. Without smoothing the others stay as they are.
+    Frames that are not `good` (..., T) may hold anything and are filled in, with the frontal
+    `reference` (N, 3) where no other frame helps. Without smoothing the others stay as they are.
     """
     mean, forward = standardize(reference), jnp.eye(3, dtype=points.dtype)
     if smoothing is None or frame_rate is None:
@@ -189,7 +188,7 @@ def _lift(params, frames, visible):
             rotation = place_in_image(result.points, frame[0]).rotation
         return result.points, rotation, result.status, result.num_iters, result.std
 
-    # Whole batches: what is left over would be compiled by itself.
+    # Whole batches: a smaller last one would need a program of its own.
     batch_size = min(_FRAMES_AT_ONCE, len(frames))
     whole = np.minimum(np.arange(-(-len(frames) // batch_size) * batch_size), len(frames) - 1)
     padded = jax.tree.map(lambda array: array[whole], (frames, visible))
@@ -222,7 +221,7 @@ def smooth(
 ) -> jax.Array:
     """`one_euro` from the first frame on, or from both ends, the mean of both. Pure.
 
-    Over frames that are not good it goes straight from the last good one to the next. See
+    Across frames that are not good it goes straight from the last good one to the next. See
     `one_euro` for the arguments.
     """
     forth, gap = one_euro(values, good, start, frame_rate, filter_, speed_of)
@@ -232,7 +231,7 @@ def smooth(
     flipped = (jnp.flip(x, axis) for x in (values, good))
     back, gap_back = one_euro(*flipped, start, frame_rate, filter_, speed_of)
     back, gap_back = jnp.flip(back, axis), jnp.flip(gap_back, axis)
-    # Half and half, and over a gap a line from one side to the other.
+    # The mean of both; across a gap, a line from one side to the other.
     share = ((gap_back + _TINY) / (gap + gap_back + 2 * _TINY))[..., None, None]
     return share * forth + (1 - share) * back
 
@@ -250,12 +249,12 @@ def one_euro(
 
     Args:
       values: (..., T, a, b).
-      good: (..., T) bool; other frames may hold anything. Over them the result stands still, and
-        the next good frame counts as much as the time since the last one makes it.
+      good: (..., T) bool; other frames may hold anything. There the result stays as it was, and
+        the next good frame counts the more, the longer ago the last one was.
       start: (a, b) the result before the first good frame.
       frame_rate: frames per second.
       filter_: the filter.
-      speed_of: (..., a, b) derivatives by the second -> speeds, of a shape that broadcasts.
+      speed_of: (..., a, b) derivatives per second -> speeds, of a shape that broadcasts.
 
     Returns:
       (..., T, a, b), and (..., T) frames since the last good one.
@@ -286,7 +285,7 @@ def one_euro(
 
 
 def _share(cutoff, seconds):
-    """What a new value counts in a low-pass filter of first order."""
+    """The weight of a new value in a first-order low-pass filter."""
     return 1 / (1 + 1 / (2 * jnp.pi * cutoff * seconds))
 
 

@@ -43,7 +43,7 @@ def aldrian(
 ) -> Method:
     """The shape of a morphable model that fits the landmarks through an affine camera.
 
-    Nothing is learnt besides the model. The points are in the head frame and the model's unit.
+    Nothing is learnt but the model. The points are in the head frame and the model's unit.
     See `fit_shape`.
     """
 
@@ -81,8 +81,9 @@ def fit_shape(
 
     Minimises |x2d - camera(shape(b))|^2 / noise^2 + |b|^2 over both. The paper alternates the
     camera of fixed coefficients with the coefficients of a fixed camera, each a linear problem.
-    That comes to rest where the joint Gauss-Newton steps taken here do, but after thousands of
-    rounds in place of some: scale and shear of the camera can stand in for much of the shape.
+    That converges to the same point as the joint Gauss-Newton steps taken here, but takes
+    thousands of rounds instead of a few: scale and shear of the camera can stand in for much of the
+    shape.
     Starts at the mean face and the camera that fits it.
 
     Args:
@@ -92,7 +93,7 @@ def fit_shape(
         landmarks' root-mean-square distance to their centroid: what the detector gets wrong and
         what the model or the affine camera cannot show. Above 0; for landmarks made by the model
         itself with an affine camera about 1e-5, and 1e-7 in float64, which many modes seen from the
-        front need: their depth is told by x and y alone.
+        front need: only x and y determine their depth.
       num_iters: Gauss-Newton steps.
       expression: whether expression modes take part, with the mean and variance that
         `sample_coefficients` draws.
@@ -138,7 +139,7 @@ def fit_shape(
         camera = camera + change[..., :6].reshape(camera.shape)
         return (camera, coefficients + change[..., 6:]), None
 
-    # Axes of one mean face are far from dependent: three by three normal equations do.
+    # The axes of a mean face are far from dependent: three by three normal equations suffice.
     camera = jnp.linalg.solve(mean.T @ mean, mean.T @ image).mT
     start = camera, jnp.zeros((*batch, num_modes), mean.dtype)
     (camera, coefficients), _ = jax.lax.scan(step, start, length=num_iters)

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request, not an accident."""
+"""Interruption as a request: a run stops where it can be resumed."""
 
 import contextlib
 import signal
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Turns the first SIGINT or SIGTERM into a flag; a second one acts at once.
 
-    An exception in the middle of a compilation or of a checkpoint is lost or worse: a loop that
-    looks at the flag between steps stops where it can be resumed. Outside the main thread, which
-    alone gets signals, nothing is changed.
+    An exception in the middle of a compilation or a checkpoint would be lost, or leave it half
+    written; a loop that checks the flag between steps stops where it can be resumed. Outside the
+    main thread, which alone receives signals, nothing is changed.
 
     Yields:
-      A function that tells whether to stop.
+      A function that says whether to stop.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -27,7 +27,7 @@ _SECONDS_BETWEEN_CHECKPOINTS = 10
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that training changes.
+    """Everything that training changes.
 
     Attributes:
       step: () int32, steps done.
@@ -59,19 +59,19 @@ def fit(
     Args:
       stage: what to train.
       variables: the network's initial variables.
-      key: order of the faces, a permutation of all of them per epoch, and the key of each step.
+      key: of the order of the faces, one permutation per epoch, and of everything random in a step.
       num_epochs: passes over the faces.
       devices: the minibatch is sharded over all of them.
       checkpoints: where the state is kept.
       writer: `tensorboardX.SummaryWriter`, for the loss curve.
-      interrupted: whether to stop; looked at after each chunk.
+      interrupted: says whether to stop; asked after each chunk.
 
     Returns:
       The trained variables.
 
     Raises:
       FloatingPointError: the loss is not finite; names the step. The checkpoint stays as it was.
-      KeyboardInterrupt: it was to stop; the checkpoint is of this moment.
+      KeyboardInterrupt: it was asked to stop; the checkpoint is of that moment.
     """
     num_steps = num_epochs * stage.steps_per_epoch
     mesh = Mesh(np.array(devices), ("batch",))
@@ -109,7 +109,7 @@ def fit(
 
 
 def loss_curve(stage: Stage, variables: Any, *, key: jax.Array, num_epochs: int) -> np.ndarray:
-    """The losses of all steps of `fit`, without its files and its bar, on one device.
+    """The losses of all steps of `fit`, without files and progress bar, on one device.
 
     Args:
       stage: what to train.

@@ -11,7 +11,7 @@ from deepmds_jax.geometry import affine_rotation, rotation_from_vector, turn_in_
 RANK = 40  # shape modes
 WIDTH = 46  # of the dense layers
 NUM_ROUNDS = 3
-_MAX_PERSPECTIVE = 0.45  # a camera at 2.2 face sizes (10 cm from the face) is the nearest
+_MAX_PERSPECTIVE = 0.45  # the nearest camera is 2.2 face sizes (10 cm) away
 # Bounds that no face comes near; they keep the answer finite where the landmarks are not a face's.
 _MIN_CORRELATION = 0.3  # of image and projection
 _MIN_SHRINK = 0.2
@@ -50,17 +50,17 @@ class Proposal(NamedTuple):
 class ShapeEncoder(nn.Module):
     """Fits a learnt linear shape model and a perspective view by learnt steps.
 
-    The start is the mean shape, in the pose of an affine camera. In every round the current shape
-    is projected; what the image shows beyond it, turned back into the head frame, goes through the
-    same small network, which answers with a step of coefficients, rotation and perspective. Scale
-    and translation follow by least squares. Turning, scaling and shifting the landmarks in the
-    image changes nothing but the view.
+    It starts at the mean shape, in the pose of an affine camera. Every round projects the current
+    shape; the residual in the image, turned back into the head frame, goes through the same small
+    network, which returns a step of coefficients, rotation and perspective. Scale and translation
+    follow by least squares. Turning, scaling and shifting the landmarks in the image changes only
+    the view.
 
     Called on x2d (..., N, 2), finite, and visible (..., N), 1 where a landmark is seen and 0 where
     it is missing; returns a `Proposal`.
 
     Source: ours, after cascaded regression of shape, Xiong & De la Torre (2013), "Supervised
-    descent method", with steps that share their weights.
+    descent method", with weights shared by all steps.
 
     Attributes:
       num_landmarks: N; 24,094 parameters for 68, of which 204 are the mean shape.

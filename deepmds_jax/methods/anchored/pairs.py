@@ -9,23 +9,23 @@ import numpy as np
 
 from deepmds_jax.methods.anchored.encoder import Proposal
 
-_CODE = 10  # numbers that a landmark takes into its pairs
+_CODE = 10  # numbers in a landmark's code
 _CONTEXT = 8
 _WIDTH = 16
 
 
 class PairEstimate(NamedTuple):
-    """What the pair network says, P = N (N - 1) / 2 pairs i < j in the order of `pairs`.
+    """The pair network's answer, for P = N (N - 1) / 2 pairs i < j in the order of `pairs`.
 
     Attributes:
       distances: (..., P) in the unit of the proposal.
       std: (..., P) standard deviation of each.
-      landmark_std: (..., N, 3) that of x, y and z of each landmark in the result, in the upright
-        camera frame.
-      observed_std: (..., N) that of x and y as the image shows them.
-      trust: (4,) log of the weight that stress majorization gives the proposal's x, y and z and
-        the distances, as shares of their precisions: errors of one face go together, and their
-        precisions do not simply add up.
+      landmark_std: (..., N, 3) standard deviations of x, y and z of each landmark in the result, in
+        the upright camera frame.
+      observed_std: (..., N) standard deviation of x and y as the image shows them.
+      trust: (4,) logarithms of the weights that stress majorization gives to the proposal's x, y
+        and z and to the distances, as shares of their precisions: the errors of one face are
+        correlated, so their precisions do not simply add up.
     """
 
     distances: jax.Array
@@ -38,11 +38,11 @@ class PairEstimate(NamedTuple):
 class PairNetwork(nn.Module):
     """Estimates the 3D distance of every pair of landmarks, knowing which landmarks they are.
 
-    Each landmark has a code: where the encoder's proposal has it, what the image shows beyond
-    that, whether it is seen, and the encoder's context, through one dense layer whose bias is the
-    landmark's own (its identity). A pair sees |ci - cj|, ci * cj and exp(-|ci - cj|) of its codes,
-    the paper's features (eq. 6), and is symmetric like them; two hidden layers answer with the
-    logarithm of its distance over the proposal's, and with its precision.
+    Each landmark has a code: its place in the encoder's proposal, what the image shows beyond that,
+    whether it is visible, and the encoder's context, through one dense layer whose bias is the
+    landmark's own (its identity). The features of a pair are |ci - cj|, ci * cj and exp(-|ci - cj|)
+    of its two codes, as in the paper (eq. 6), and symmetric; two hidden layers turn them into the
+    logarithm of the distance over the proposal's, and into its precision.
 
     Called on a `Proposal` and visible (..., N); returns a `PairEstimate`.
 

@@ -31,7 +31,7 @@ from deepmds_jax.training.trainable import Run
 STAGES = ("joint",)
 ENCODER_FACES, JOINT_FACES = 256, 64  # in a step
 CALIBRATION_FACES = 4096
-_SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # near enough for a gradient
+_SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # close enough for a gradient
 _POSE, _RESULT, _LIKELIHOOD = 0.1, 2.0, 0.01  # weights of the parts of the loss
 
 
@@ -58,11 +58,11 @@ class Training:
 
 
 class Truth(NamedTuple):
-    """What the networks should answer.
+    """What the networks should return.
 
     Attributes:
       points: (B, N, 3) head frame, root-mean-square distance to the centroid 1.
-      posed: (B, N, 3) those, turned and scaled as they fit the mean face.
+      posed: (B, N, 3) the same, turned and scaled onto the mean face.
       rotation: (B, 3, 3) of the view.
       perspective: (B,) of the view, as `Proposal` has it.
     """
@@ -119,7 +119,7 @@ def encoder_stage(
 ) -> Stage:
     """Landmarks in any view -> shape and view: the mean distance of the landmarks, and the pose's.
 
-    Every step draws views, deformations, noise and missing landmarks of its faces anew.
+    Every step draws new views, deformations, noise and missing landmarks for its faces.
 
     Args:
       spec: the views, noise and augmentation.
@@ -153,10 +153,10 @@ def joint_stage(
     """Landmarks in any view -> shape, through encoder, pair network and stress majorization.
 
     The variables are `{"params": {"encoder": ..., "pairs": ...}}`. End to end, the mean distance
-    of the landmarks after stress majorization is minimised, through the equation that it solves,
-    and the standard deviations are the likeliest for the errors left. Otherwise nothing comes back
-    from there: distances and standard deviations are the likeliest for the proposal's errors. Both
-    ways the encoder's own error stays part of the loss.
+    of the landmarks after stress majorization is minimised, differentiated through the equation
+    that it solves, and the standard deviations are those most likely for the remaining errors.
+    Otherwise no gradient passes through it: distances and standard deviations are those most likely
+    for the proposal's errors. In both cases the encoder's own error is part of the loss.
 
     Args:
       end_to_end: see above.
@@ -199,13 +199,13 @@ def calibrated(
 ) -> Any:
     """Variables of the joint stage whose standard deviations cover 68.3 % of the errors, per axis.
 
-    Likelihood makes them as large as the errors' root mean square, which a few large errors decide.
-    What the anchors weigh stays as it was.
+    Maximum likelihood makes them as large as the root mean square of the errors, which a few large
+    errors dominate. The weights of the anchors stay as they were.
 
     Args:
       variables: trained by `joint_stage`.
       spec, topology, mean: see `encoder_stage`.
-      points: (F, N, 3) faces that were not trained on, head frame.
+      points: (F, N, 3) faces outside the training set, head frame.
       key: of their views.
     """
     data = points, standardize(mean), deformation_basis(np.asarray(mean))
