@@ -26,7 +26,7 @@ _NEVER = 1e9  # frames since the last good one, where there was none
 
 
 class OneEuro(NamedTuple):
-    """A low-pass filter whose cutoff grows with speed: it steadies slow values and follows fast ones.
+    """A low-pass filter whose cutoff grows with speed: steady at rest, without lag in motion.
 
     Attributes:
       cutoff: in Hz, at rest.
@@ -103,11 +103,11 @@ def reconstruct_sequence(
 ) -> SequenceReconstruction:
     """Recovers shape and pose of one face in every frame of a video.
 
-    Every frame is lifted by itself, as by `reconstruct_detailed`; then head-frame shape and pose are
-    smoothed over time, separately. A frame that shows no face (fewer than 6 visible landmarks, all
-    of them equal, mirrored, ...) takes no part in that: it gets the shape and pose of the frames
-    around it, or of the one before without `smoothing.both_ways`, or the mean face where there is
-    none. Pure; works under jit and vmap.
+    Every frame is lifted by itself, as by `reconstruct_detailed`; then head-frame shape and pose
+    are smoothed over time, separately. A frame that shows no face (fewer than 6 visible landmarks,
+    all of them equal, mirrored, ...) takes no part in that: it gets the shape and pose of the
+    frames around it, or of the one before without `smoothing.both_ways`, or the mean face where
+    there is none. Pure; works under jit and vmap.
 
     Args:
       params: as `reconstruct` takes them. With the published system the pose is that of
