@@ -1,4 +1,4 @@
-"""Shapes in space: normalisation, Procrustes, registration, cameras, pose. Knows nothing of MDS."""
+"""Geometry of point sets: normalisation, Procrustes, registration, cameras and pose."""
 
 from deepmds_jax.geometry.cameras import (
     angles_from_rotation,

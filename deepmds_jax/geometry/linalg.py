@@ -1,9 +1,8 @@
-"""Small dense linear algebra that exports everywhere.
+"""Small dense linear algebra that can be exported everywhere.
 
-`jnp.linalg` calls LAPACK, which neither ONNX nor TFLite knows and which costs milliseconds per
-small batched problem on CPU. One-sided Jacobi needs nothing but multiplications and a scan: it
-turns two columns in their plane until they are orthogonal, and goes through all pairs of columns
-again and again.
+`jnp.linalg` calls LAPACK, which neither ONNX nor TFLite supports and which takes milliseconds per
+small batched problem on CPU. One-sided Jacobi needs only multiplications and a scan: it rotates two
+columns in their plane until they are orthogonal, and sweeps repeatedly over all pairs of columns.
 """
 
 import itertools
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_MAX_UNROLLED = 4  # columns, up to which writing all pairs out is the faster code
+_MAX_UNROLLED_COLUMNS = 4  # up to this, writing out all pairs gives faster code
 
 
 @jax.jit
@@ -23,26 +22,26 @@ def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
       a: (..., m, k) float. Meant for few columns: the cost grows as (m + k) k^2.
 
     Returns:
-      `u` (..., m, k), `s` (..., k) descending and `v` (..., k, k) with
-      `a = (u * s[..., None, :]) @ v.T`. `v` is always orthogonal; columns of `u` that belong to a
-      zero singular value are zero.
+      `u` (..., m, k), `s` (..., k) in descending order and `v` (..., k, k), with
+      `a = (u * s[..., None, :]) @ v.mT`. `v` is always orthogonal; the columns of `u` for zero
+      singular values are zero.
 
     Source: Hestenes (1958), "Inversion of matrices by biorthogonalization", J. SIAM 6;
     Golub & Van Loan (2013), Matrix Computations, section 8.6.3.
     """
     num_rows, num_columns = a.shape[-2:]
     peak = jnp.max(jnp.abs(a), axis=(-2, -1), keepdims=True)
-    peak = jnp.where(peak > 0, peak, 1)  # squares of squares follow: keep them in range
+    peak = jnp.where(peak > 0, peak, 1)  # keeps fourth powers in range
     eye = jnp.broadcast_to(jnp.eye(num_columns, dtype=a.dtype), (*a.shape[:-2], *2 * [num_columns]))
-    columns = jnp.concatenate([a / peak, eye], axis=-2)  # rotated alike: [u s; v]
+    columns = jnp.concatenate([a / peak, eye], axis=-2)  # both are rotated: [u s; v]
 
-    if num_columns <= _MAX_UNROLLED:
+    if num_columns <= _MAX_UNROLLED_COLUMNS:
         sweep = _sweep_unrolled
     else:
         sweep = jacobi_sweep
         padding = [(0, 0)] * (columns.ndim - 1) + [(0, num_columns % 2)]
         columns = jnp.pad(columns, padding)
-    # Convergence is quadratic once it sets in: even graded matrices reach rounding in fewer.
+    # Convergence is finally quadratic: even graded matrices reach rounding in fewer sweeps.
     num_sweeps = 2 + 3 * (num_columns - 1).bit_length()
     columns, _ = lax.scan(lambda c, _: sweep(c, num_rows), columns, length=num_sweeps)
     columns = columns[..., :num_columns]
@@ -58,22 +57,23 @@ def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def jacobi_sweep(columns: jax.Array, num_rows: int | None = None) -> tuple[jax.Array, jax.Array]:
-    """Makes each column orthogonal to each other one once, half of the pairs at a time.
+    """Orthogonalizes every pair of columns once, half of the columns against the other half.
 
-    The pairs are those of a round-robin tournament: one column keeps its seat, the others move on
-    by one, and after 2 half - 1 rounds all have met and are back in their seats.
+    The order is that of a round-robin tournament: one column keeps its seat, the others move on
+    by one, and after 2 half - 1 rounds all pairs have met and every column is back in its seat.
 
     Args:
       columns: (..., m, 2 half) float, with entries near 1 (their fourth powers are taken). A
-        column of zeros, to make their number even, stays one.
-      num_rows: only that many first rows count in the scalar products; all by default.
+        column of zeros, to make the number even, stays zero.
+      num_rows: number of leading rows that count in the scalar products; all by default.
 
     Returns:
-      (..., m, 2 half) columns, and () the largest |cosine| between two columns when they met.
+      (..., m, 2 half) columns, and () the largest |cosine| between two columns before they were
+      made orthogonal.
     """
     half = columns.shape[-1] // 2
 
-    def play(pairs, _):
+    def play_round(pairs, _):
         a, b = pairs
         square_a, square_b, dot = (
             jnp.sum(x[..., :num_rows, :] * y[..., :num_rows, :], axis=-2, keepdims=True)
@@ -87,12 +87,12 @@ def jacobi_sweep(columns: jax.Array, num_rows: int | None = None) -> tuple[jax.A
         return (a, b), jnp.max(jnp.abs(dot) / jnp.sqrt(jnp.where(apart, square_a * square_b, 1)))
 
     pairs = columns[..., :half], columns[..., half:]
-    pairs, cosines = lax.scan(play, pairs, length=2 * half - 1)
+    pairs, cosines = lax.scan(play_round, pairs, length=2 * half - 1)
     return jnp.concatenate(pairs, axis=-1), jnp.max(cosines)
 
 
 def _sweep_unrolled(columns: jax.Array, num_rows: int) -> tuple[jax.Array, None]:
-    """`jacobi_sweep` with one pair after the other, and without the cosine."""
+    """`jacobi_sweep`, one pair after the other and without the cosine."""
     c = list(jnp.unstack(columns, axis=-1))
     for i, j in itertools.combinations(range(len(c)), 2):
         a, b = c[i][..., :num_rows], c[j][..., :num_rows]
@@ -104,7 +104,17 @@ def _sweep_unrolled(columns: jax.Array, num_rows: int) -> tuple[jax.Array, None]
 def _rotate(
     a: jax.Array, b: jax.Array, difference: jax.Array, dot: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Turns columns by at most 45 degrees, to orthogonal ones, given |b|^2 - |a|^2 and a.b."""
+    """Makes two columns orthogonal by a rotation of at most 45 degrees.
+
+    Args:
+      a: (..., m, columns).
+      b: (..., m, columns).
+      difference: |b|^2 - |a|^2.
+      dot: their scalar product.
+
+    Returns:
+      The rotated a and b.
+    """
     square = difference**2 + 4 * dot**2
     rotates = square > 0
     root = jnp.sqrt(jnp.where(rotates, square, 1))

@@ -1,4 +1,4 @@
-"""The scalings of the paper. All of them act on each (N, d) configuration of a batch by itself."""
+"""Centring and scaling, of each (N, d) configuration of a batch separately."""
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,15 @@ def centre(points: jax.Array) -> jax.Array:
 
 
 def size(points: jax.Array) -> jax.Array:
-    """Root mean square distance (...) of (..., N, 3) points to their centroid."""
+    """Root-mean-square distance (...) of (..., N, d) points to their centroid."""
     return jnp.sqrt(jnp.mean(jnp.sum(centre(points) ** 2, axis=-1), axis=-1))
 
 
 def min_max(points: jax.Array) -> jax.Array:
-    """Scales each (..., N, d) configuration to [0, 1] jointly over all its N d numbers.
+    """Scales each (..., N, d) configuration to [0, 1], jointly over all its coordinates.
 
-    The proportions are kept; where the numbers end within [0, 1] depends on the origin, as in the
-    authors' release. All numbers equal gives NaN.
+    Keeps proportions. Which axes reach 0 and 1 depends on the origin, as in the authors' release.
+    If all coordinates are equal, the result is NaN.
     """
     low = jnp.min(points, axis=(-2, -1), keepdims=True)
     high = jnp.max(points, axis=(-2, -1), keepdims=True)
@@ -26,12 +26,12 @@ def min_max(points: jax.Array) -> jax.Array:
 
 
 def standardize(points: jax.Array) -> jax.Array:
-    """Centres each (..., N, d) configuration and gives it root-mean-square distance 1 to there.
+    """Centres each (..., N, d) configuration and scales it to root-mean-square distance 1.
 
-    All points equal gives NaN.
+    The distance is that to the centroid. If all points are equal, the result is NaN.
     """
     centred = centre(points)
     peak = jnp.max(jnp.abs(centred), axis=(-2, -1), keepdims=True)
-    scaled = centred / peak  # squares of pixels or metres stay within float32
+    scaled = centred / peak  # keeps the squares within float32, whatever the unit
     mean_square = jnp.mean(jnp.sum(scaled**2, axis=-1, keepdims=True), axis=-2, keepdims=True)
     return scaled / jnp.sqrt(mean_square)

@@ -1,28 +1,29 @@
-"""Scaled-orthographic pose: where a 3D shape lies in its photograph."""
+"""Scaled-orthographic pose of a 3D shape in its photograph."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from deepmds_jax.geometry.cameras import angles_from_rotation
 from deepmds_jax.geometry.normalization import centre
 from deepmds_jax.geometry.similarity import nearest_orthogonal
 
 _NUM_ITERS = 20
-_RIDGE = 1e-5  # of the variance of the points
-_TINY = 1e-12
+_RIDGE = 1e-5  # relative to the variance of the points
+_TINY = 1e-12  # keeps roots differentiable at zero
 
 
 class Placement(NamedTuple):
     """A head-frame shape placed in an image.
 
     Attributes:
-      points: (..., N, 3) in the image frame: x right and y down in the unit and from the origin
-        of the 2D points (pixels), z away from the viewer in the same unit, 0 at the centroid.
-      rotation: (..., 3, 3) proper; turns head-frame column vectors into the image frame.
+      points: (..., N, 3) in the image frame: x right and y down, with the unit (pixels) and origin
+        of the 2D points; z away from the viewer in the same unit, 0 at the centroid.
+      rotation: (..., 3, 3) proper, from the head frame to the image frame, for column vectors.
       scale: (...) pixels per unit of the shape.
-      translation: (..., 2) where the centroid is seen, in pixels.
+      translation: (..., 2) image of the centroid, in pixels.
       yaw: (...) degrees, positive to the image's right.
       pitch: (...) degrees, positive up.
       roll: (...) degrees, positive clockwise.
@@ -37,23 +38,23 @@ class Placement(NamedTuple):
     roll: jax.Array
 
 
-def place_in_image(points: jax.Array, x2d: jax.Array) -> Placement:
-    """Poses 3D landmarks so that their orthographic projection fits the 2D ones best.
+def place_in_image(points: ArrayLike, x2d: ArrayLike) -> Placement:
+    """Poses 3D landmarks so that their scaled-orthographic projection best fits the 2D ones.
 
     Minimises || x2d - (s R X)[x, y] - t ||^2 over scale s, proper rotation R and translation t.
-    The start is the nearest rotation to the affine camera; then, by majorization, the depths of
-    the current pose complete the image points to a 3D Procrustes problem, which never raises the
-    error. Pure; jit, vmap and reverse-mode gradients work.
+    It starts from the rotation nearest to the affine camera. Each iteration then, by majorization,
+    completes the image points with the depths of the current pose and solves a 3D Procrustes
+    problem, which never raises the error. Pure; jit, vmap and reverse-mode gradients work.
 
     Args:
       points: (..., N, 3) float, head frame, any unit.
       x2d: (..., N, 2) float, image points, x right and y down; leading axes broadcast.
 
     Returns:
-      A `Placement`. Coincident 2D points give scale 0; NaN stays within its face.
+      A `Placement`. Coincident 2D points give scale 0; a NaN affects only its own face.
 
     Raises:
-      ValueError: other shapes.
+      ValueError: wrong shapes.
 
     Source: ten Berge (1977), Psychometrika 42:267 (Procrustes with an unknown column); Gower &
     Dijksterhuis (2004), Procrustes Problems, section 5 (projection Procrustes).
@@ -99,9 +100,10 @@ def _place(points: jax.Array, x2d: jax.Array) -> Placement:
 
 @jax.default_matmul_precision("highest")
 def affine_rotation(points: jax.Array, x2d: jax.Array, weights: jax.Array) -> jax.Array:
-    """The rotation whose first two rows are nearest to the affine camera of least squares.
+    """The rotation whose first two rows are nearest to the least-squares affine camera.
 
-    In closed form, for a start: `place_in_image` gives the scaled-orthographic pose of least error.
+    A closed form, useful as a start; `place_in_image` gives the scaled-orthographic pose of least
+    error.
 
     Args:
       points: (N, 3) or (..., N, 3) float, head frame, any unit.
@@ -109,8 +111,8 @@ def affine_rotation(points: jax.Array, x2d: jax.Array, weights: jax.Array) -> ja
       weights: (..., N) not negative, of the squared errors; they sum to 1.
 
     Returns:
-      (..., 3, 3) proper; turns head-frame column vectors into the image frame. Points on a line
-      give a finite matrix that is no rotation.
+      (..., 3, 3) proper, from the head frame to the image frame, for column vectors. Points on a
+      line give a finite matrix that is not a rotation.
 
     Source: Higham (1986), "Computing the polar decomposition", SIAM J. Sci. Stat. Comput. 7; the
     root of a two by two matrix: Levinger (1980), Mathematics Magazine 53.
@@ -122,14 +124,14 @@ def affine_rotation(points: jax.Array, x2d: jax.Array, weights: jax.Array) -> ja
     variance = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
     ridge = _RIDGE * variance * jnp.eye(3, dtype=points.dtype)
     affine = image.mT @ (weights * points) @ _inverse(covariance + ridge)
-    # Rows of any unit: their own size goes before squares of squares are taken.
+    # The rows have an arbitrary unit: normalize them before taking fourth powers.
     affine = affine / jnp.sqrt(jnp.sum(affine**2, axis=(-2, -1), keepdims=True) + _TINY)
     gram = affine @ affine.mT
     a, b, d = gram[..., 0, 0], gram[..., 0, 1], gram[..., 1, 1]
-    area = jnp.cross(affine[..., 0, :], affine[..., 1, :])  # a d - b b, whose digits would cancel
+    area = jnp.cross(affine[..., 0, :], affine[..., 1, :])  # not a d - b b, which cancels
     s = jnp.sqrt(jnp.sum(area**2, axis=-1) + _TINY)
     t = jnp.sqrt(a + d + 2 * s)
-    # Inverse of the root ((a + s, b), (b, d + s)) / t of the Gram matrix, whose determinant is s.
+    # The root of the Gram matrix is ((a + s, b), (b, d + s)) / t, with determinant s; its inverse:
     inverse = jnp.stack([jnp.stack([d + s, -b], axis=-1), jnp.stack([-b, a + s], axis=-1)], axis=-2)
     rows = inverse / (s * t)[..., None, None] @ affine
     last = jnp.cross(rows[..., 0, :], rows[..., 1, :])

@@ -1,10 +1,11 @@
-"""Procrustes analysis: the orthogonal map, and the similarity, that fit two configurations."""
+"""Procrustes analysis: the orthogonal map or similarity that best aligns two configurations."""
 
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import linalg
 from deepmds_jax.geometry.normalization import centre
@@ -14,7 +15,7 @@ class Similarity(NamedTuple):
     """The map x -> scale * x @ rotation + translation on row vectors.
 
     Attributes:
-      rotation: (..., d, d) orthogonal; determinant -1 where a reflection was allowed and fits.
+      rotation: (..., d, d) orthogonal, with determinant -1 if a reflection was allowed and fits.
       scale: (...) positive.
       translation: (..., d).
     """
@@ -33,15 +34,18 @@ class Similarity(NamedTuple):
 def nearest_orthogonal(m: jax.Array, *, reflection: bool) -> jax.Array:
     """The orthogonal matrix Q that maximises trace(Q.T @ m).
 
-    Differentiable, also where singular values coincide. Where Q is not unique (rank below d - 1,
-    or a reflection forbidden between two equal singular values), the part of the derivative that
-    is not defined is zero.
+    Differentiable, even at coinciding singular values. If Q is not unique (rank below d - 1, or a
+    forbidden reflection between two equal singular values), the undefined part of the derivative
+    is zero.
 
     Args:
       m: (..., d, d) float. May be singular: missing directions are completed, to a proper
         rotation if d is 2 or 3.
-      reflection: whether det Q = -1 is allowed; it is then taken where det m < 0 beyond rounding.
-        Must be allowed unless d is 2 or 3.
+      reflection: whether det Q = -1 is allowed; it results if det m < 0 beyond rounding. Must be
+        allowed unless d is 2 or 3.
+
+    Returns:
+      (..., d, d).
 
     Raises:
       ValueError: m is not square, or a reflection is forbidden with d other than 2 and 3.
@@ -73,9 +77,9 @@ def _nearest_orthogonal(m, reflection):
 
 @_nearest_orthogonal.defjvp
 @jax.default_matmul_precision("highest")
-def _differentiate(reflection, primals, tangents):
-    # With m = Q P, P symmetric: dQ = Q Omega, Omega antisymmetric. Then the antisymmetric part of
-    # Q.T dm = Omega P + dP is one linear equation for Omega, and smooth in P.
+def _nearest_orthogonal_jvp(reflection, primals, tangents):
+    # With m = Q P, P symmetric: dQ = Q Omega, Omega antisymmetric. The antisymmetric part of
+    # Q.T dm = Omega P + dP is then a linear equation for Omega, smooth in P.
     (m,), (dm,) = primals, tangents
     q = _nearest_orthogonal(m, reflection)
     p = q.mT @ m
@@ -84,27 +88,27 @@ def _differentiate(reflection, primals, tangents):
     omega = jax.lax.custom_linear_solve(
         lambda omega: omega @ p + p @ omega,
         change - change.mT,
-        lambda _, right: _solve_lyapunov(p, right),
+        lambda _, rhs: _solve_lyapunov(p, rhs),
         symmetric=True,
     )
-    # Antisymmetric it is, but for the reverse mode this must be said: only antisymmetric cotangents
-    # may reach the equation, which for symmetric ones is singular where m is.
+    # Omega is antisymmetric already. The projection is for reverse mode: only antisymmetric
+    # cotangents may reach the equation, which is singular for symmetric ones if m is singular.
     return q, q @ (omega - omega.mT) / 2
 
 
-def _solve_lyapunov(p, right):
-    """Omega with Omega P + P Omega = right; zero between eigenvectors of opposite eigenvalues."""
+def _solve_lyapunov(p, rhs):
+    """Omega with Omega P + P Omega = rhs; zero between eigenvectors of opposite eigenvalues."""
     _, _, v = linalg.svd(p)
     eigenvalues = jnp.sum(v * (p @ v), axis=-2)
     total = eigenvalues[..., :, None] + eigenvalues[..., None, :]
     largest = jnp.max(jnp.abs(eigenvalues), axis=-1)[..., None, None]
     defined = jnp.abs(total) > 8 * jnp.finfo(p.dtype).eps * largest
-    turned = v.mT @ right @ v
-    return v @ jnp.where(defined, turned / jnp.where(defined, total, 1), 0) @ v.mT
+    rotated = v.mT @ rhs @ v
+    return v @ jnp.where(defined, rotated / jnp.where(defined, total, 1), 0) @ v.mT
 
 
 def _complete(u, present):
-    """Orthonormal columns: those of (..., d, d) that are present, ones orthogonal to all before."""
+    """Replaces columns of (..., d, d) that are not present, to make all of them orthonormal."""
     d = u.shape[-1]
     columns = []
     for j in range(d):
@@ -117,29 +121,30 @@ def _complete(u, present):
 
 
 def _determinant(m):
-    """That of a matrix of two or three columns."""
+    """(...) determinant of (..., d, d) for d of 2 or 3."""
     if m.shape[-1] == 2:
         return m[..., 0, 0] * m[..., 1, 1] - m[..., 0, 1] * m[..., 1, 0]
     return jnp.sum(jnp.cross(m[..., 0], m[..., 1]) * m[..., 2], axis=-1)
 
 
 @jax.default_matmul_precision("highest")
-def procrustes(source: jax.Array, target: jax.Array, *, reflection: bool = False) -> Similarity:
-    """The similarity that brings `source` closest to `target` in least squares.
+def procrustes(source: ArrayLike, target: ArrayLike, *, reflection: bool = False) -> Similarity:
+    """The similarity that best aligns `source` to `target` in the least-squares sense.
 
     Args:
       source: (..., N, d) float.
       target: (..., N, d) float in any unit; leading axes broadcast.
-      reflection: whether `source` may be mirrored. It must be unless d is 2 or 3.
+      reflection: whether `source` may be mirrored. Must be true unless d is 2 or 3.
 
     Returns:
-      A `Similarity` to call on `source`. All source points equal gives NaN.
+      A `Similarity` to call on `source`. NaN if all source points are equal.
 
     Raises:
       ValueError: shapes that do not match, or a reflection is forbidden with d other than 2 and 3.
 
     Source: Umeyama (1991); Gower & Dijksterhuis (2004), Procrustes Problems, chapter 4.
     """
+    source, target = jnp.asarray(source), jnp.asarray(target)
     if source.shape[-2:] != target.shape[-2:]:
         raise ValueError(f"target: expected (..., {source.shape[-2]}, {source.shape[-1]}) like "
                          f"source, got {target.shape}")

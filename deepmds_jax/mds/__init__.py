@@ -1,4 +1,9 @@
-"""Multidimensional scaling in pure JAX, usable on its own."""
+"""Batched, differentiable multidimensional scaling in JAX. Usable without the rest of the package.
+
+`smacof` is the main entry point; docs/mds.md is the guide.
+"""
+
+from typing import TYPE_CHECKING
 
 from deepmds_jax.extras import require
 from deepmds_jax.mds.additive import additive_constant
@@ -18,6 +23,9 @@ from deepmds_jax.mds.measures import (
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import classical
+
+if TYPE_CHECKING:
+    from deepmds_jax.mds.estimator import MDS
 
 __all__ = [
     "MDS",
@@ -43,7 +51,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> type:
+    # Only the estimator needs scikit-learn.
     if name != "MDS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     require("sklearn", "sklearn")

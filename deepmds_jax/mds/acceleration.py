@@ -1,9 +1,9 @@
 """Anderson acceleration of a fixed-point iteration, with a window of orthogonal directions.
 
-A fixed-point map x -> x + f(x) is followed along points x_0, x_1, ... Where f were linear, the
-change of f along one step would tell how much of f every other step along it takes away. The
-*window* keeps the last few changes of f, made orthonormal to each other as they come (so that no
-least-squares problem has to be solved), and beside each the change of x + f(x) that goes with it.
+The iteration follows a fixed-point map x -> x + f(x) along points x_0, x_1, ... If f were linear,
+the change of f along a past step would predict how much of f another step in that direction
+removes. The *window* keeps the last few changes of f, each made orthonormal to the others (so that
+there is no least-squares problem to solve), together with the matching changes of x + f(x).
 """
 
 from typing import NamedTuple
@@ -12,16 +12,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_SIZE = 3  # for a symmetric Jacobian more hardly help: they would be orthogonal anyway
+_WINDOW_SIZE = 3  # more hardly help: for a symmetric Jacobian they would be orthogonal anyway
 
 
 class Window(NamedTuple):
-    """Directions, the latest first; unused ones are zero.
+    """Directions, latest first; unused ones are zero.
 
     Attributes:
       residuals: (size, ...) orthonormal changes of f.
-      images: (size, ...) the changes of x + f(x) that go with them.
-      is_empty: whether there is none.
+      images: (size, ...) the matching changes of x + f(x).
+      is_empty: () whether there are none.
     """
 
     residuals: jax.Array
@@ -31,23 +31,26 @@ class Window(NamedTuple):
 
 def empty_window(point: jax.Array) -> Window:
     """A window without directions, for points of this shape and dtype."""
-    zeros = jnp.zeros((_SIZE, *point.shape), point.dtype)
+    zeros = jnp.zeros((_WINDOW_SIZE, *point.shape), point.dtype)
     return Window(zeros, zeros, jnp.asarray(True))
 
 
 def extend(window: Window, change: jax.Array, residual_change: jax.Array) -> Window:
-    """Adds the direction of one step, or forgets all where it met no positive curvature.
+    """Adds the direction of one step, or empties the window if its curvature is not positive.
 
     Args:
       window: so far.
-      change: of x along the step.
-      residual_change: of f along the step. Where f is minus a preconditioned gradient its
-        product with `change` is negative unless the objective curves downward there, and then
-        a root of f would be a saddle point.
+      change: (...) of x along the step.
+      residual_change: (...) of f along the step. If f is minus a preconditioned gradient, its
+        product with `change` is negative unless the objective curves downward there; a root of f
+        would then be a saddle point.
+
+    Returns:
+      The new window.
     """
-    along = _products(window.residuals, residual_change)
-    residual = residual_change - _combine(along, window.residuals)
-    image = change + residual_change - _combine(along, window.images)
+    coefficients = _products(window.residuals, residual_change)
+    residual = residual_change - _combine(coefficients, window.residuals)
+    image = change + residual_change - _combine(coefficients, window.images)
     square = jnp.sum(residual**2)
     keeps = (jnp.sum(change * residual_change) < 0) & (square > 0)
     scale = lax.rsqrt(jnp.where(keeps, square, 1))
@@ -59,7 +62,7 @@ def extend(window: Window, change: jax.Array, residual_change: jax.Array) -> Win
 
 
 def extrapolate(window: Window, image: jax.Array, residual: jax.Array) -> jax.Array:
-    """The next point, from x + f(x) and f(x) at the last one.
+    """The next point, from the image x + f(x) and the residual f(x) of the last one.
 
     Source: Anderson (1965), "Iterative procedures for nonlinear integral equations", J. ACM 12;
     with orthogonal directions as in He, Tang, Zhao, Saad & Xi (2024), "NLTGCR: a class of nonlinear

@@ -1,68 +1,70 @@
-"""Scaling with anchors: distances, and coordinates that are known to some degree."""
+"""Scaling with anchors: from distances, and from coordinates known up to some error."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
-from deepmds_jax.mds.guttman import product, ratio
-from deepmds_jax.mds.implicit import conjugate_gradients
+from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import as_float, check_shapes, is_valid, symmetrize
+from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import distances, stress
 from deepmds_jax.mds.solver import MDSResult, Status
 
-# Of a Guttman transform; up to 2 it cannot raise the loss. Where anchors decide, as of the place of
-# the whole, the quadratic is the loss itself and 1 is exact: there more overshoots.
+# Of a Guttman transform; up to 2 it cannot raise the loss. Where the anchors alone decide, as for
+# the centroid, the majorizer is the loss itself: 1 would be exact, and more overshoots.
 _RELAXATION = 1.2
-_INNER_ITERS = 8  # of conjugate gradients per Guttman transform, all of which lower the majorizer
+_INNER_ITERS = 8  # of conjugate gradients per Guttman transform; each one lowers the majorizer
 
 
 def smacof_anchored(
-    dissimilarities: jax.Array,
-    anchors: jax.Array,
-    anchor_weights: jax.Array,
+    dissimilarities: ArrayLike,
+    anchors: ArrayLike,
+    anchor_weights: ArrayLike,
     *,
-    weights: jax.Array | None = None,
-    init: jax.Array | None = None,
+    weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
     max_iters: int = 100,
     tolerance: float = 1e-4,
 ) -> MDSResult:
-    """Finds points whose distances fit dissimilarities, and that lie near anchors.
+    """Finds points that lie near anchors and whose distances fit the dissimilarities.
 
     Minimises sum_{i<j} w_ij (dissimilarity_ij - distance_ij)^2 + sum_ia v_ia (x_ia - anchor_ia)^2
-    by stress majorization: the Guttman transform with a quadratic of its own for every coordinate.
-    With weights that are inverse variances this is the most likely configuration under independent
-    normal errors of distances and coordinates. Where the anchors hold three points off a line,
-    nothing is left open: no rotation, no reflection, no scale.
+    by stress majorization: a Guttman transform with its own quadratic for each coordinate. If the
+    weights are inverse variances, this is the maximum-likelihood configuration for independent
+    normal errors of distances and coordinates. Anchors of three points that are not on a line fix
+    rotation, reflection and scale.
 
-    Every problem of a batch runs and stops on its own. Pure; jit and vmap work, and forward and
-    reverse derivatives by all arguments but the start are those of the solution, not of the
-    iterations.
+    Each problem of a batch runs and stops on its own. Pure; jit and vmap work. Forward and
+    reverse derivatives with respect to all arguments but the start are those of the solution, not
+    of the iterations.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative, in the unit of the anchors;
-        the diagonal is ignored, NaN is missing.
-      anchors: (..., n, k) where the points are believed to be.
+        the diagonal is ignored, NaN marks a missing value.
+      anchors: (..., n, k) expected coordinates of the points.
       anchor_weights: (..., n, k) not negative; a coordinate of weight 0 has no anchor.
-      weights: (..., n, n) or (n, n), symmetric and not negative; 0 is missing. All 1 by default.
+      weights: (..., n, n) or (n, n), symmetric and not negative; 0 marks a missing pair. All 1 by
+        default.
       init: (..., n, k) configuration to start from; the anchors by default.
-      max_iters: most Guttman transforms.
-      tolerance: a problem has converged when a transform moves the points by less than this share
-        of their spread about the centroid (root mean squares).
+      max_iters: maximum number of Guttman transforms.
+      tolerance: a problem has converged when a transform moves the points by less than this
+        fraction of their spread about the centroid (root mean squares).
 
     Returns:
-      An `MDSResult` in the frame of the anchors: not centred, and the disparities are the
-      dissimilarities. The stress is that of the distances alone. Inside jit, where nothing can be
-      raised, a problem that is negative, asymmetric or all zero ends as `INVALID`, one with values
-      that are not finite as `NON_FINITE`, both with NaN.
+      An `MDSResult` in the frame of the anchors. The embedding is not centred, the disparities are
+      the dissimilarities, and the stress is that of the distances alone. A problem that is
+      negative, asymmetric or all zero ends as `INVALID`, one with values that are not finite as
+      `NON_FINITE`; both have NaN for the embedding.
 
     Raises:
-      ValueError: shapes that do not match.
+      ValueError: wrong shapes.
 
     Source: de Leeuw & Heiser (1980), "Multidimensional scaling with restrictions on the
     configuration"; Borg & Groenen (2005), Modern Multidimensional Scaling, chapters 8 and 10. The
-    quadratic of the anchors is a restriction that may be broken at a price.
+    anchors are a restriction that can be violated at a quadratic cost.
     """
     anchors = as_float(anchors)
     dissimilarities, weights = check_shapes(dissimilarities, weights, anchors.shape[-1])
@@ -76,7 +78,7 @@ def smacof_anchored(
                              f"got {array.shape}")
     if weights is None:
         weights = jnp.ones_like(dissimilarities)
-    solve = partial(_anchored, max_iters=max_iters, tolerance=tolerance)
+    solve = partial(_solve, max_iters=max_iters, tolerance=tolerance)
     for _ in batch:
         solve = jax.vmap(solve)
     return solve(dissimilarities, weights, anchors.astype(dtype), anchor_weights.astype(dtype),
@@ -84,7 +86,7 @@ def smacof_anchored(
 
 
 @partial(jax.jit, static_argnames=("max_iters", "tolerance"))
-def _anchored(dissimilarities, weights, anchors, anchor_weights, init, max_iters, tolerance):
+def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, tolerance):
     n = dissimilarities.shape[0]
     observed = ~jnp.isnan(dissimilarities) & ~jnp.eye(n, dtype=bool)
     valid = is_valid(dissimilarities) & is_valid(weights) & ~jnp.any(anchor_weights < 0)
@@ -92,46 +94,47 @@ def _anchored(dissimilarities, weights, anchors, anchor_weights, init, max_iters
     disparities = symmetrize(jnp.where(observed, dissimilarities, 0))
 
     def gradient(points):
-        """Half of the loss'."""
-        ratios = ratio(disparities, distances(points))
+        """Half the gradient of the loss."""
+        ratios = disparity_ratios(disparities, distances(points))
         pull = anchor_weights * (points - anchors)
-        return product(weights * (1 - ratios), points) + pull
+        return laplacian_product(weights * (1 - ratios), points) + pull
 
     degrees = jnp.sum(weights, axis=1, keepdims=True) + anchor_weights
 
-    def quadratic(points):
-        """V + diag(v), for every coordinate its own v."""
+    def majorizer_product(points):
+        """(V + diag(v)) x, where each coordinate has its own v."""
         return degrees * points - jnp.matmul(weights, points, precision=lax.Precision.HIGHEST)
 
-    def solve(_, start):
-        def moves(state):
+    def minimize(_, start):
+        def keeps_going(state):
             _, step, num_iters = state
             return (step > tolerance) & (num_iters < max_iters)
 
         def transform(state):
             points, _, num_iters = state
-            change = conjugate_gradients(quadratic, -gradient(points), degrees, _INNER_ITERS)
-            change = _RELAXATION * change
+            change = _RELAXATION * conjugate_gradients(
+                majorizer_product, -gradient(points), degrees, max_iters=_INNER_ITERS
+            )
             points = points + change
             spread = jnp.sum((points - jnp.mean(points, axis=0)) ** 2)
             return points, jnp.sqrt(jnp.sum(change**2) / spread), num_iters + 1
 
-        state = init, jnp.asarray(jnp.inf, init.dtype), jnp.int32(0)
-        points, step, num_iters = lax.while_loop(moves, transform, state)
+        state = start, jnp.asarray(jnp.inf, start.dtype), jnp.int32(0)
+        points, step, num_iters = lax.while_loop(keeps_going, transform, state)
         # Aux of custom_root must be floats.
         return points, (lax.stop_gradient(step), num_iters.astype(step.dtype))
 
     def tangent_solve(hessian, change):
-        scale = jnp.where(degrees > 0, degrees, 1)
+        diagonal = jnp.where(degrees > 0, degrees, 1)
         return lax.custom_linear_solve(
             hessian, change, symmetric=True,
-            solve=lambda product, right: conjugate_gradients(product, right, scale, 20 * n),
+            solve=partial(conjugate_gradients, diagonal=diagonal, max_iters=20 * n),
         )
 
     points, (step, num_iters) = lax.custom_root(
-        gradient, init, solve, tangent_solve, has_aux=True
+        gradient, init, minimize, tangent_solve, has_aux=True
     )
-    # From an infinite gradient no step is taken: the points alone do not tell.
+    # An infinite gradient gives no step and leaves the points finite: check it, too.
     finite = jnp.all(jnp.isfinite(points) & jnp.isfinite(gradient(points)))
     status = jnp.where(step <= tolerance, Status.CONVERGED, Status.STEP_LIMIT)
     status = jnp.where(finite, status, Status.NON_FINITE)

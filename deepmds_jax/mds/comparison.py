@@ -1,21 +1,22 @@
-"""How alike two configurations are, whatever their position, orientation and size."""
+"""Compares two configurations, ignoring position, orientation and size."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, procrustes
 from deepmds_jax.mds.inputs import as_float
 
 
 class Comparison(NamedTuple):
-    """What `compare_configurations` returns; (...) are the leading axes of the configurations.
+    """The result of `compare_configurations`; (...) are the leading axes of the configurations.
 
     Attributes:
-      aligned: (..., n, k) the first configuration, brought onto the second.
-      disparity: (...) m^2 in [0, 1], the squared distances that remain over the sum of squares of
-        the second configuration about its centroid; 0 for equal shapes. The same either way round.
+      aligned: (..., n, k) the first configuration, aligned to the second.
+      disparity: (...) m^2 in [0, 1], the remaining squared distances divided by the sum of squares
+        of the second configuration about its centroid; 0 for equal shapes. Symmetric in the two.
       correlation: (...) sqrt(1 - m^2), 1 for equal shapes.
     """
 
@@ -25,18 +26,18 @@ class Comparison(NamedTuple):
 
 
 @jax.jit
-def compare_configurations(a: jax.Array, b: jax.Array) -> Comparison:
-    """Procrustes comparison: the best translation, rotation, reflection and scale of `a` onto `b`.
+def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
+    """Procrustes comparison: aligns `a` to `b` by translation, rotation, reflection and scale.
 
     Args:
       a: (..., n, k) float, any k; integers become the default float.
       b: (..., n, k) float; leading axes broadcast.
 
     Returns:
-      A `Comparison` in the unit of `b`. NaN where all points of a configuration coincide.
+      A `Comparison` in the unit of `b`. NaN if all points of a configuration coincide.
 
     Raises:
-      ValueError: shapes that do not match.
+      ValueError: wrong shapes.
 
     Source: Gower (1975), "Generalized Procrustes analysis", Psychometrika 40; Peres-Neto & Jackson
     (2001), "How well do multivariate data sets match?", Oecologia 129 (m^2 and the correlation).
@@ -47,6 +48,6 @@ def compare_configurations(a: jax.Array, b: jax.Array) -> Comparison:
     fit = procrustes(a, b, reflection=True)
     aligned = fit(a)
     size_a, size_b = (jnp.sqrt(jnp.sum(centre(x) ** 2, axis=(-2, -1))) for x in (a, b))
-    # Not 1 - correlation^2: small disparities would drown in rounding.
+    # Not 1 - correlation^2: rounding would swamp small disparities.
     disparity = jnp.sum((b - aligned) ** 2, axis=(-2, -1)) / size_b**2
     return Comparison(aligned, disparity, fit.scale * size_a / size_b)

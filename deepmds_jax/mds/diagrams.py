@@ -1,8 +1,9 @@
-"""The Shepard diagram: distances and disparities against dissimilarities."""
+"""The Shepard diagram: distances and disparities plotted against dissimilarities."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from deepmds_jax.extras import require
 
@@ -13,7 +14,7 @@ _INK, _MUTED, _CARD, _DOTS, _LINE = "#1f2933", "#6b7785", "#f5f6f8", "#4aa3b5", 
 
 
 class ShepardDiagram(NamedTuple):
-    """The m observed pairs of points, by increasing dissimilarity; ties by distance.
+    """The m observed pairs of points, in order of dissimilarity and, among ties, of distance.
 
     Attributes:
       dissimilarities: (m,) float.
@@ -35,18 +36,21 @@ class ShepardDiagram(NamedTuple):
 
 
 def shepard(
-    dissimilarities: np.ndarray,
-    embedding: np.ndarray,
-    disparities: np.ndarray,
-    weights: np.ndarray | None = None,
+    dissimilarities: ArrayLike,
+    embedding: ArrayLike,
+    disparities: ArrayLike,
+    weights: ArrayLike | None = None,
 ) -> ShepardDiagram:
-    """Collects the pairs of a solution for a Shepard diagram, in NumPy and float64.
+    """Collects the pairs i < j of a solution for a Shepard diagram, with NumPy in float64.
 
     Args:
-      dissimilarities: (n, n) float, what was scaled; NaN = missing. The pairs i < j are taken.
-      embedding: (n, k) float, as `smacof` returns it.
-      disparities: (n, n) float, as `smacof` returns them.
-      weights: (n, n), 0 = missing; all 1 by default.
+      dissimilarities: (n, n) float, the input of `smacof`; NaN marks a missing value.
+      embedding: (n, k) float, from `smacof`.
+      disparities: (n, n) float, from `smacof`.
+      weights: (n, n), 0 marks a missing pair; all 1 by default.
+
+    Returns:
+      A `ShepardDiagram`.
 
     Raises:
       ValueError: wrong shapes.
@@ -55,10 +59,10 @@ def shepard(
     distance function", Psychometrika 27; Borg & Groenen (2005), Modern Multidimensional Scaling,
     section 3.3.
     """
-    embedding = np.asarray(embedding, np.float64)
-    if embedding.ndim != 2:
-        raise ValueError(f"embedding: expected shape (n, k), got {embedding.shape}")
-    n = len(embedding)
+    points = np.asarray(embedding, np.float64)
+    if points.ndim != 2:
+        raise ValueError(f"embedding: expected shape (n, k), got {points.shape}")
+    n = len(points)
     matrices = {"dissimilarities": dissimilarities, "disparities": disparities,
                 "weights": np.ones((n, n)) if weights is None else weights}
     rows, columns = np.triu_indices(n, 1)
@@ -68,8 +72,8 @@ def shepard(
         if matrix.shape != (n, n):
             raise ValueError(f"{name}: expected shape {(n, n)}, got {matrix.shape}")
         pairs[name] = matrix[rows, columns]
-    # One coordinate at a time: pairs by k at once would not fit for thousands of points.
-    pairs["distances"] = np.sqrt(sum((x[rows] - x[columns]) ** 2 for x in embedding.T))
+    # One coordinate at a time: all at once would not fit in memory for thousands of points.
+    pairs["distances"] = np.sqrt(sum((x[rows] - x[columns]) ** 2 for x in points.T))
     observed = (pairs["weights"] > 0) & ~np.isnan(pairs["dissimilarities"])
     pairs = {name: values[observed] for name, values in pairs.items()}
     order = np.lexsort((pairs["disparities"], pairs["distances"], pairs["dissimilarities"]))
@@ -79,16 +83,16 @@ def shepard(
 def draw_shepard(diagram: ShepardDiagram, unit: str = "") -> "Figure":
     """Draws a Shepard diagram.
 
-    A dot per pair shows its distance, the line its disparity, and the fit is the better the closer
-    the dots are to the line. Stress-1 is printed at the top.
+    A dot per pair shows its distance, the line its disparity: the closer the dots are to the line,
+    the better the fit. The title gives stress-1.
 
     Args:
-      diagram: what `shepard` returns.
-      unit: unit of the dissimilarities, for the label of their axis. That of the distances tells
-        their root mean square, because their unit depends on the transform.
+      diagram: from `shepard`.
+      unit: of the dissimilarities, for the label of their axis. The label of the other axis gives
+        the root mean square of the distances, whose unit depends on the transform.
 
     Returns:
-      A figure, to save with its method `savefig`.
+      A figure; save it with `figure.savefig`.
 
     Raises:
       ImportError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""The few leading eigenpairs of a symmetric matrix, by matrix products and rotations alone."""
+"""A few leading eigenpairs of a symmetric matrix, by matrix products and rotations only."""
 
 import jax
 import jax.numpy as jnp
@@ -7,34 +7,34 @@ from jax import lax
 
 from deepmds_jax.geometry.linalg import jacobi_sweep
 
-_POWERS = 3  # of the matrix, that a random block is multiplied by to begin with
+_NUM_POWERS = 3  # power iterations on the random block before the first orthogonalization
 _MAX_ITERS = 500
 
 
 def leading_eigenpairs(
     matrix: jax.Array, num_pairs: int, tolerance: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
-    """Algebraically largest eigenvalues and their eigenvectors, by subspace iteration.
+    """The algebraically largest eigenvalues and their eigenvectors, by subspace iteration.
 
-    Every iteration multiplies a block of columns by the shifted matrix and makes the columns
-    orthogonal again by Jacobi rotations, which also turn them toward single eigenvectors.
+    Each iteration multiplies a block of columns by the shifted matrix and orthogonalizes the
+    columns by Jacobi rotations, which also turn them toward individual eigenvectors.
 
     Args:
       matrix: (n, n) symmetric float, with entries near 1 (its fourth powers are taken).
       num_pairs: k, from 1 to n.
-      tolerance: residual that is small enough, relative to the norm of the matrix; at least a few
-        roundings.
+      tolerance: stop at a residual this small, relative to the norm of the matrix; a few rounding
+        units at least.
 
     Returns:
-      (k,) eigenvalues, descending, and (n, k) eigenvectors; zeros may stand for pairs that are not
-      positive. The residual meets the tolerance, unless close eigenvalues make 500 iterations
-      too few.
+      (k,) eigenvalues, descending, and (n, k) eigenvectors; pairs whose eigenvalue is not positive
+      may be zeros. The residual meets the tolerance, unless eigenvalues are so close that 500
+      iterations are too few.
 
     Source: Rutishauser (1970), "Simultaneous iteration method for symmetric matrices", Numerische
     Mathematik 16; Golub & Van Loan (2013), Matrix Computations, section 8.6.3 (the rotations).
     """
     square_norm = jnp.sum(matrix**2)
-    tolerance = max(tolerance, 32 * float(jnp.finfo(matrix.dtype).eps)) * jnp.sqrt(square_norm)
+    max_residual = max(tolerance, 32 * float(jnp.finfo(matrix.dtype).eps)) * jnp.sqrt(square_norm)
 
     def step(state):
         block, *_, num_iters = state
@@ -45,29 +45,31 @@ def leading_eigenpairs(
         leading = jnp.argsort(jnp.where(is_padding, jnp.inf, -quotients))[:num_pairs]
         values, vectors = quotients[leading], columns[:, leading]
         residual = jnp.sqrt(jnp.sum((image[:, leading] - values[None, :] * vectors) ** 2))
-        # The positive Rayleigh quotients bound as many eigenvalues from below. What they leave of
-        # the norm bounds the negative eigenvalues: shifted by it, none of those can win. The floor
-        # keeps the columns independent where there are more of them than the rank.
-        rest = square_norm - jnp.sum(jnp.maximum(quotients, 0) ** 2)
-        shift = jnp.sqrt(jnp.maximum(rest, 1e-6 * square_norm))
+        # The positive Rayleigh quotients are lower bounds of as many eigenvalues. The rest of the
+        # squared norm bounds the negative eigenvalues: after this shift none of them dominates. The
+        # lower limit keeps the columns independent if there are more of them than the rank.
+        remainder = square_norm - jnp.sum(jnp.maximum(quotients, 0) ** 2)
+        shift = jnp.sqrt(jnp.maximum(remainder, 1e-6 * square_norm))
         return image + shift * columns, values, vectors, residual, num_iters + 1
 
-    def iterates(state):
+    def keeps_going(state):
         *_, residual, num_iters = state
-        return (residual > tolerance) & (num_iters < _MAX_ITERS)
+        return (residual > max_residual) & (num_iters < _MAX_ITERS)
 
     block = jnp.asarray(_start_block(matrix.shape[0], num_pairs), matrix.dtype)
-    for _ in range(_POWERS):
+    for _ in range(_NUM_POWERS):
         block = jnp.matmul(matrix, block, precision=lax.Precision.HIGHEST)
         block = block / jnp.maximum(jnp.max(jnp.abs(block)), jnp.finfo(block.dtype).tiny)
     state = step((block, None, None, None, 0))
-    _, values, vectors, *_ = lax.while_loop(iterates, step, state)
+    _, values, vectors, *_ = lax.while_loop(keeps_going, step, state)
     return values, vectors
 
 
 def _start_block(size: int, num_pairs: int) -> np.ndarray:
-    """Fixed random orthonormal columns: one or two beside the wanted ones, which then converge
-    faster, and an even number; a column of zeros where the matrix is too small for that.
+    """(n, columns) fixed random orthonormal columns.
+
+    There are one or two more than `num_pairs`, which then converge faster, to make an even number;
+    if the matrix is too small for that, the last is a column of zeros.
     """
     num_columns = min(size, num_pairs + 2 - num_pairs % 2)
     columns, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((size, num_columns)))
@@ -75,7 +77,7 @@ def _start_block(size: int, num_pairs: int) -> np.ndarray:
 
 
 def _orthonormalize(columns: jax.Array) -> jax.Array:
-    """Jacobi sweeps, until one met only columns that were nearly orthogonal already."""
+    """Jacobi sweeps until all columns were nearly orthogonal before the last one."""
     columns, _ = lax.while_loop(
         lambda state: state[1] > 0.5, lambda state: jacobi_sweep(state[0]), jacobi_sweep(columns)
     )

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,37 +25,36 @@ _OPTIONS = {
 
 
 class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """`smacof` and `place` behind scikit-learn's interface.
+    """`smacof` and `place` with scikit-learn's interface.
 
-    Unlike `sklearn.manifold.MDS` it places new points (`transform`), knows interval scaling, takes
-    NaN for missing dissimilarities, and reports stress-1 always. Results are in the dtype of the
-    input, but float64 input is computed in float32 unless `jax_enable_x64` is on.
+    Unlike `sklearn.manifold.MDS`, it places new points (`transform`), offers interval scaling,
+    accepts NaN for missing dissimilarities, and always reports stress-1. Results have the dtype of
+    the input, but float64 input is computed in float32 unless `jax_enable_x64` is on.
 
     Args:
       n_components: dimensions of the embedding, from 1 to n_samples - 1.
-      kind: how distances are to follow the dissimilarities. "ratio": proportional; "interval":
-        linear; "ordinal": in the same order.
-      ties: of equal dissimilarities in ordinal scaling. "primary": their disparities may differ;
-        "secondary": they are equal.
+      kind: how distances follow the dissimilarities. "ratio": proportional; "interval": linear;
+        "ordinal": in the same order.
+      ties: how ordinal scaling treats equal dissimilarities. "primary": their disparities may
+        differ; "secondary": their disparities are equal.
       n_init: number of random starts, of which the best is kept; ignored for "classical_mds".
       init: start of the iteration, "classical_mds" or "random".
-      max_iter: most iterations per start.
+      max_iter: maximum number of iterations per start.
       tol: tolerance of `smacof`.
       random_state: int, RandomState instance or None; for init="random".
       dissimilarity: "euclidean": X is (n_samples, n_features), and its Euclidean distances are the
-        dissimilarities; "precomputed": X is (n_samples, n_samples) dissimilarities, symmetric, NaN
-        where missing.
+        dissimilarities; "precomputed": X is (n_samples, n_samples) dissimilarities, symmetric, with
+        NaN for missing ones.
 
     Attributes:
-      embedding_: (n_samples, n_components) centred points. Their scale is that of the
-        dissimilarities for kind="ratio", and makes the root mean square of all distances 1
-        otherwise.
+      embedding_: (n_samples, n_components) centred points, in the unit of the dissimilarities for
+        kind="ratio", otherwise with a root mean square distance of 1.
       stress_: Kruskal's stress-1.
-      n_iter_: iterations of the start that was kept.
+      n_iter_: number of iterations from the best start.
       dissimilarity_matrix_: (n_samples, n_samples).
-      disparities_: (n_samples, n_samples), 0 on the diagonal and where missing.
-      n_features_in_: columns of X.
-      feature_names_in_: their names, where X had any.
+      disparities_: (n_samples, n_samples), 0 on the diagonal and for missing pairs.
+      n_features_in_: number of columns of X.
+      feature_names_in_: names of the columns of X, if it had any.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
           The estimator.
 
         Raises:
-          ValueError: bad options; and dissimilarities that are not square, asymmetric, negative,
-            only zeros, disconnected by missing ones, or too large for the dtype.
+          ValueError: wrong options, or dissimilarities that are not square, asymmetric, negative,
+            all zero, disconnected by missing ones, or too large for the dtype.
         """
         X = self._validate(X, reset=True, ensure_min_samples=2)
         self._check_options(len(X))
@@ -119,7 +119,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             self._fit_X = X
             self.dissimilarity_matrix_ = self._dissimilarities(X)
-        start = {}
+        start: dict[str, Any] = {}
         if self.init == "random":
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             start = {"key": jax.random.key(seed), "num_starts": self.n_init}
@@ -150,21 +150,21 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = int(result.num_iters)
         return self
 
-    def fit_transform(self, X, y=None):
-        """Embeds the samples, see `fit`, and returns `embedding_`."""
+    def fit_transform(self, X, y=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Embeds the samples, see `fit`, and returns `embedding_`."""  # `fit` has no parameters
         return self.fit(X).embedding_
 
     def transform(self, X):
-        """Places new points among the fitted ones, which stay, see `place`.
+        """Places new points among the fitted ones, which do not move, see `place`.
 
-        The disparities of a new point follow its dissimilarities in the line (ratio, interval) or
-        the Shepard diagram (ordinal) of the fit, which is interpolated, and continued in proportion
-        beyond the fitted dissimilarities. A point whose dissimilarity to a fitted one is 0 is
-        placed on it, so that the samples of the fit are given their places in `embedding_`.
+        The disparities of a new point follow from its dissimilarities by the fitted line (ratio,
+        interval) or the fitted Shepard diagram (ordinal), which is interpolated, and continued
+        proportionally beyond the fitted dissimilarities. A point whose dissimilarity to a fitted
+        one is 0 is placed on it, so the samples of the fit get their places in `embedding_`.
 
         Args:
-          X: (m, n_features), or (m, n_samples) dissimilarities to the samples of the fit, NaN where
-            missing, if precomputed.
+          X: (m, n_features), or if precomputed (m, n_samples) dissimilarities to the samples of the
+            fit, with NaN for missing ones.
 
         Returns:
           (m, n_components).
@@ -180,18 +180,21 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"X: expected some dissimilarity in each row, got none in row "
                              f"{np.argmax(unknown)}")
         embedding = self.embedding_
-        # Disparities of 0 are for dissimilarities of 0; others may come close, not below.
-        least = 1e-6 * np.ptp(embedding)
-        disparities = np.maximum(self._disparities(dissimilarities), least)
+        # Only a dissimilarity of 0 may have disparity 0, which places the point on a fitted one.
+        minimum = 1e-6 * np.ptp(embedding)
+        disparities = np.maximum(self._disparities(dissimilarities), minimum)
         disparities = np.where(dissimilarities == 0, 0, disparities)
         return np.array(place(embedding, disparities), X.dtype)
 
-    def _validate(self, X, **options):
+    def _validate(self, X, **options) -> np.ndarray:
         finite = "allow-nan" if self._is_precomputed else True
         dtype = [np.float64, np.float32]
-        X = validate_data(self, X, dtype=dtype, ensure_all_finite=finite, **options)
+        # An array already; the declared result of `validate_data` includes cases with y.
+        X = np.asarray(
+            validate_data(self, X, dtype=dtype, ensure_all_finite=finite, **options)
+        )
         if self._is_precomputed and np.any(X < 0):
-            # The words in parentheses are what scikit-learn's checks look for.
+            # scikit-learn's checks look for the words in parentheses.
             raise ValueError(
                 f"X: expected none < 0, got {np.nanmin(X):g} (Negative values in data)"
             )
@@ -203,10 +206,10 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"{name}: expected one of {list(values)}, got {getattr(self, name)!r}"
                 )
-        for name, least in (("n_components", 1), ("n_init", 1), ("max_iter", 0)):
+        for name, minimum in (("n_components", 1), ("n_init", 1), ("max_iter", 0)):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(f"{name}: expected an integer from {least} on, got {value!r}")
+            if not isinstance(value, Integral) or value < minimum:
+                raise ValueError(f"{name}: expected an integer >= {minimum}, got {value!r}")
         if self.n_components >= num_samples:
             raise ValueError(
                 f"n_components: expected less than n_samples = {num_samples}, "
@@ -214,15 +217,15 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
 
     def _dissimilarities(self, X):
-        """(m, n) from new samples to those of the fit."""
-        # Not scikit-learn's euclidean_distances: that subtracts squares, and loses close points.
+        """(m, n_samples) between new samples and those of the fit."""
+        # Not scikit-learn's euclidean_distances, which loses close points by subtracting squares.
         return X if self._is_precomputed else cdist(X, self._fit_X).astype(X.dtype)
 
     def _disparities(self, dissimilarities):
-        """The transform of the fit at other dissimilarities, in the unit of the embedding.
+        """(m, n_samples) fitted transform of other dissimilarities, in the unit of the embedding.
 
-        Stress-1 is least where the disparities are a share 1 - stress^2 too small for the
-        configuration: without that share each fitted point is where its disparities want it.
+        At the minimum of stress-1 the disparities are too small for the configuration, by a factor
+        1 - stress^2. Without that factor, each fitted point is where its disparities place it.
         """
         observed = np.triu(~np.isnan(self.dissimilarity_matrix_), 1)
         knots, ties, counts = np.unique(

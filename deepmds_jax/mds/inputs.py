@@ -1,26 +1,35 @@
-"""Dissimilarities and weights as they come in: refused, or brought to one form."""
+"""Checks dissimilarities and weights, and brings them to one form."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
+from jax.typing import ArrayLike
 
-_ASYMMETRY = 1e-4  # of the largest entry; less than this is rounding, and is averaged out
+_MAX_ASYMMETRY = 1e-4  # relative to the largest entry; up to this it counts as rounding
 
 
-def as_float(array: jax.Array) -> jax.Array:
+def is_traced(tree: Any) -> bool:
+    """Whether a pytree holds tracers, whose values cannot be checked."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def as_float(values: ArrayLike) -> jax.Array:
     """Array of the same floating dtype, or of the default one for integers."""
-    array = jnp.asarray(array)
+    array = jnp.asarray(values)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
 def check_shapes(
-    dissimilarities: jax.Array, weights: jax.Array | None, num_dims: int
+    dissimilarities: ArrayLike, weights: ArrayLike | None, num_dims: int
 ) -> tuple[jax.Array, jax.Array | None]:
     """Dissimilarities (..., n, n) and weights of the same shape as floats of one dtype.
 
     Raises:
-      ValueError: the shapes are wrong. Values are looked at by `is_valid` and `explain`.
+      ValueError: wrong shapes. `is_valid` and `check_values` look at the values.
     """
     dissimilarities = as_float(dissimilarities)
     shape = dissimilarities.shape
@@ -40,42 +49,47 @@ def check_shapes(
 
 
 def is_valid(matrix: jax.Array) -> jax.Array:
-    """Whether (n, n) is symmetric, not negative and not all zero: (). NaN counts as missing."""
+    """() whether (n, n) is symmetric, not negative and not all zero. NaN counts as missing."""
     known = symmetrize(matrix)
     known = jnp.where(jnp.isnan(known), 0, known)
     skew = jnp.abs(matrix - matrix.T)
-    skew = jnp.where(jnp.isnan(skew), 0, skew)  # also where infinity meets itself: found later
+    skew = jnp.where(jnp.isnan(skew), 0, skew)  # infinity minus itself too: found later
     largest = jnp.max(known)
-    return (jnp.max(skew) <= _ASYMMETRY * largest) & (jnp.min(known) >= 0) & (largest > 0)
+    return (jnp.max(skew) <= _MAX_ASYMMETRY * largest) & (jnp.min(known) >= 0) & (largest > 0)
 
 
-def explain(dissimilarities: np.ndarray, weights: np.ndarray | None) -> None:
-    """Raises the ValueError that says why problems (..., n, n) are not valid or not connected."""
-    dissimilarities = _off_diagonal("dissimilarities", dissimilarities)
-    observed = ~np.isnan(dissimilarities)
+def check_values(dissimilarities: ArrayLike, weights: ArrayLike | None) -> None:
+    """Checks concrete problems (..., n, n), whose shapes are right.
+
+    Raises:
+      ValueError: values that are negative, asymmetric or all zero, weights that are not finite, or
+        points that no chain of observed pairs connects.
+    """
+    matrices = _check_matrices("dissimilarities", dissimilarities)
+    observed = ~np.isnan(matrices)
     if weights is not None:
-        weights = _off_diagonal("weights", weights)
-        if not np.all(np.isfinite(weights)):
+        checked_weights = _check_matrices("weights", weights)
+        if not np.all(np.isfinite(checked_weights)):
             raise ValueError("weights: expected finite values, got NaN or infinity")
-        observed = observed & (weights > 0)
-    unreached = _unreached(observed)
-    if np.any(unreached):
-        problem = np.argmax(unreached)
+        observed = observed & (checked_weights > 0)
+    num_unreached = _count_unreached(observed)
+    if np.any(num_unreached):
+        problem = np.argmax(num_unreached)
         raise ValueError(
-            f"dissimilarities: expected pairs that are not missing to join all points, got "
-            f"{unreached[problem]} of {observed.shape[-1]} without a path to point 0 in problem "
-            f"{problem}"
+            f"dissimilarities: expected the observed pairs to connect all points, got "
+            f"{num_unreached[problem]} of {observed.shape[-1]} without a path to point 0 in "
+            f"problem {problem}"
         )
-    largest = np.max(np.where(observed, dissimilarities, 0), axis=(1, 2))
+    largest = np.max(np.where(observed, matrices, 0), axis=(1, 2))
     if np.any(largest == 0):
         raise ValueError(
             f"dissimilarities: expected some > 0, got only zeros in problem {np.argmin(largest)}"
         )
 
 
-def _off_diagonal(name: str, matrices: np.ndarray) -> np.ndarray:
-    """(problems, n, n) with a zero diagonal, not negative and symmetric."""
-    matrices = np.asarray(matrices)
+def _check_matrices(name: str, values: ArrayLike) -> np.ndarray:
+    """(problems, n, n) of (..., n, n), with a zero diagonal; ValueError if negative or skew."""
+    matrices = np.asarray(values)
     matrices = matrices.reshape(-1, *matrices.shape[-2:])
     matrices = np.where(np.eye(matrices.shape[-1], dtype=bool), 0, matrices)
     if np.any(matrices < 0):
@@ -83,15 +97,15 @@ def _off_diagonal(name: str, matrices: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         asymmetry = np.abs(matrices - matrices.swapaxes(1, 2))
         largest = np.max(matrices, axis=(1, 2), keepdims=True, initial=0, where=matrices >= 0)
-    if np.any(asymmetry > _ASYMMETRY * largest):
+    if np.any(asymmetry > _MAX_ASYMMETRY * largest):
         raise ValueError(
             f"{name}: expected symmetric, got differences up to {np.nanmax(asymmetry):g}"
         )
     return matrices
 
 
-def _unreached(observed: np.ndarray) -> np.ndarray:
-    """(problems,) number of points that no chain of observed pairs joins to the first."""
+def _count_unreached(observed: np.ndarray) -> np.ndarray:
+    """(problems,) number of points that no chain of observed pairs connects to the first."""
     reached = np.zeros(observed.shape[:-1], bool)
     reached[:, 0] = True
     while True:
@@ -102,13 +116,13 @@ def _unreached(observed: np.ndarray) -> np.ndarray:
 
 
 def symmetrize(matrix: jax.Array) -> jax.Array:
-    """Exactly symmetric (n, n) with a zero diagonal."""
+    """The symmetric part of (n, n), with a zero diagonal."""
     mean = (matrix + matrix.T) / 2
     return jnp.where(jnp.eye(*mean.shape, dtype=bool), 0, mean)
 
 
 def is_connected(weights: jax.Array) -> jax.Array:
-    """Whether chains of pairs with positive weights join all points: (n, n) -> ()."""
+    """() whether chains of pairs with positive (n, n) weights connect all points."""
     observed = weights > 0
 
     def spread(state):
@@ -123,10 +137,10 @@ def is_connected(weights: jax.Array) -> jax.Array:
     return jnp.all(reached)
 
 
-def complete(dissimilarities: jax.Array, weights: jax.Array) -> jax.Array:
-    """Every missing dissimilarity replaced by the shortest path through observed pairs.
+def fill_with_shortest_paths(dissimilarities: jax.Array, weights: jax.Array) -> jax.Array:
+    """Replaces each missing dissimilarity by the shortest path through observed pairs.
 
-    Both (n, n) and symmetric; costs nothing where none is missing.
+    Both (n, n) and symmetric. Costs nothing if none is missing.
 
     Source: Floyd (1962), "Algorithm 97: shortest path", Communications of the ACM 5.
     """

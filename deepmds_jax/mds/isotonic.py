@@ -2,9 +2,9 @@
 
 A *block* is a run of consecutive values that share one fitted value, their weighted mean. Both
 algorithms below pool neighbouring blocks until the means no longer decrease, and both are exact;
-one is fast where scalar code is fast, the other where it is not. A block is a row of numbers that
-add up when blocks are pooled: weighted sum, weight, and number of values (which is the weight
-where there are no others).
+one suits devices on which scalar code is fast, the other all others. A block is stored as a row of
+numbers that add up when blocks are pooled: weighted sum, weight, and number of values (which is
+the weight if there are no others).
 """
 
 from functools import partial, reduce
@@ -13,30 +13,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
-from deepmds_jax.mds.inputs import as_float
+from deepmds_jax.mds.inputs import as_float, is_traced
 from deepmds_jax.mds.ordering import take
 
-_GROUP = 4  # values pooled by formula
-_CHUNK = 16  # values written at a time when blocks are written out
+_GROUP_SIZE = 4  # values pooled by formula
+_CHUNK_SIZE = 16  # values of the fit written at a time
 
 
-def isotonic_regression(y: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.Array:
     """Weighted least-squares fit of a non-decreasing sequence along the last axis.
 
-    Linear time per sequence on CPU, where a batch runs one sequence after the other; on other
-    devices a batch runs together, in rounds that each take logarithmic depth. Differentiable in
-    forward and reverse mode, by `y` and by `weights`: every block moves as its mean does.
+    On CPU it takes linear time per sequence and solves the sequences of a batch one after the
+    other; other devices solve a batch at once, in rounds of logarithmic depth. Forward and reverse
+    derivatives with respect to `y` and `weights`: each block moves with its mean.
 
     Args:
       y: (..., m) float; integers become the default float.
       weights: positive, same shape as `y`; all 1 by default.
 
     Returns:
-      (..., m) of the dtype of `y`. A sequence that holds a NaN or an infinity comes out all NaN.
+      (..., m) in the dtype of `y`. A sequence with a NaN or infinity gives NaN.
 
     Raises:
-      ValueError: `y` has no values, or `weights` another shape or, outside jit, a value not > 0.
+      ValueError: `y` is empty or `weights` has another shape; outside jit also weights not > 0.
 
     Source: Barlow, Bartholomew, Bremner & Brunk (1972), Statistical Inference under Order
     Restrictions, section 1.2 (pool adjacent violators; min-max formula).
@@ -49,7 +50,7 @@ def isotonic_regression(y: jax.Array, weights: jax.Array | None = None) -> jax.A
             raise ValueError(
                 f"weights: expected the shape of y, {y.shape}, got {np.shape(weights)}"
             )
-        if not isinstance(weights, jax.core.Tracer) and not np.all(np.asarray(weights) > 0):
+        if not is_traced(weights) and not np.all(np.asarray(weights) > 0):
             raise ValueError(f"weights: expected all > 0, got {np.min(weights)}")
         weights = jnp.asarray(weights, y.dtype)
     return _regress(y, weights)
@@ -67,7 +68,7 @@ def _regress(y, weights):
 
 @jax.custom_jvp
 def pool_adjacent_violators(y: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """`isotonic_regression` of one sequence, which may end in infinities: (m,) -> (m,)."""
+    """`isotonic_regression` of one (m,) sequence, which may end in infinities: (m,)."""
     return lax.platform_dependent(
         y, weights, cpu=jax.custom_batching.sequential_vmap(_pool_with_stack),
         default=_pool_in_rounds,
@@ -75,7 +76,7 @@ def pool_adjacent_violators(y: jax.Array, weights: jax.Array | None = None) -> j
 
 
 @pool_adjacent_violators.defjvp
-def _(primals, tangents):
+def _pool_adjacent_violators_jvp(primals, tangents):
     (y, weights), (y_dot, weights_dot) = primals, tangents
     fit = pool_adjacent_violators(y, weights)
     if weights is None:
@@ -89,7 +90,7 @@ def _(primals, tangents):
 
 
 def block_sums(starts: jax.Array, values: jax.Array) -> jax.Array:
-    """Sum of the values of each block, at each of its places: (m,) bool, (m,) -> (m,)."""
+    """(m,) sum over the block of each value, for (m,) bool block starts and (m,) values."""
     block = jnp.cumsum(starts, dtype=jnp.int32) - 1
     sums = jax.ops.segment_sum(values, block, values.shape[0], indices_are_sorted=True,
                                mode="promise_in_bounds")
@@ -99,21 +100,22 @@ def block_sums(starts: jax.Array, values: jax.Array) -> jax.Array:
 def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Pools blocks from left to right: each step merges the last two or starts a new one.
 
-    With selects for branches, and the stack read only after it is written, XLA keeps the stack in
-    place and a step costs about 10 ns; any read before the write would copy the stack every step.
+    Selects replace branches, and each step reads the stack only after writing to it. XLA then
+    updates the stack in place, and a step takes about 10 ns; a read before the write would make
+    it copy the stack in every step.
     """
     num_values = y.shape[0]
     rows = _pool_groups(y, weights)
     below_all = jnp.where(jnp.arange(rows.shape[1]) == 0, -jnp.inf, 1).astype(y.dtype)
 
     def step(state):
-        place, depth, block, stack = state
+        position, depth, block, stack = state
         stack = _write(stack, block, depth)
         previous = _read(stack, depth - 1)
         violates = previous[0] * block[1] > block[0] * previous[1]  # compares the means
-        row = _read(rows, place)
+        row = _read(rows, position)
         return (
-            jnp.where(violates, place, place + row[-1].astype(jnp.int32)),
+            jnp.where(violates, position, position + row[-1].astype(jnp.int32)),
             jnp.where(violates, depth - 1, depth + 1),
             jnp.where(violates, previous + block, row),
             stack,
@@ -126,40 +128,41 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
 
     def spread(state):
         start, depth, left, fit = state
-        chunk = jnp.full(_CHUNK, _read(means, depth))
+        chunk = jnp.full(_CHUNK_SIZE, _read(means, depth))
         fit = lax.dynamic_update_slice(fit, chunk, (start,))  # the next block overwrites the excess
-        done = left <= _CHUNK
+        done = left <= _CHUNK_SIZE
         return (
-            start + jnp.minimum(left, _CHUNK),
+            start + jnp.minimum(left, _CHUNK_SIZE),
             jnp.where(done, depth + 1, depth),
-            jnp.where(done, _read(lengths, depth + 1), left - _CHUNK),
+            jnp.where(done, _read(lengths, depth + 1), left - _CHUNK_SIZE),
             fit,
         )
 
-    state = (jnp.int32(0), jnp.int32(1), lengths[1], jnp.zeros(num_values + _CHUNK, y.dtype))
+    state = (jnp.int32(0), jnp.int32(1), lengths[1], jnp.zeros(num_values + _CHUNK_SIZE, y.dtype))
     *_, fit = lax.while_loop(lambda state: state[0] < num_values, spread, state)
     return fit[:num_values]
 
 
 def _pool_groups(y: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Rows at the starts of the blocks that pooling leaves within every four neighbours.
+    """Pools within each group of four neighbours: rows of blocks, at the starts of the blocks.
 
-    Half of all merges happen there, for many groups at once, by the min-max formula: value i is
-    the largest over a <= i of the smallest over b >= i of the means of a..b. After the last value
-    come rows of infinity, at least one, which nothing merges with.
+    This does half of all merges, for many groups at once, by the min-max formula: value i is the
+    maximum over a <= i of the minimum over b >= i of the mean of a..b. At least one row of
+    infinity, which nothing merges with, follows the last value.
     """
-    num_groups = y.shape[0] // _GROUP + 1
-    padding = (0, num_groups * _GROUP - y.shape[0])
+    num_groups = y.shape[0] // _GROUP_SIZE + 1
+    padding = (0, num_groups * _GROUP_SIZE - y.shape[0])
 
     def grouped(x, rest):
         x = jnp.pad(x, padding, constant_values=rest)
-        return list(jnp.unstack(x.reshape(-1, _GROUP), axis=1))
+        return list(jnp.unstack(x.reshape(-1, _GROUP_SIZE), axis=1))
 
-    ones = [jnp.ones(num_groups, y.dtype)] * _GROUP
+    ones = [jnp.ones(num_groups, y.dtype)] * _GROUP_SIZE
     weight = ones if weights is None else grouped(weights, 1)
     value = grouped(y if weights is None else y * weights, jnp.inf)
-    fit = jnp.zeros((num_groups, _GROUP), y.dtype)
-    for i, column in enumerate(_min_max(value, weight)):  # stacking would work out all for each
+    fit = jnp.zeros((num_groups, _GROUP_SIZE), y.dtype)
+    # Not stacked: XLA would compute all columns for each.
+    for i, column in enumerate(_min_max(value, weight)):
         fit = lax.dynamic_update_slice(fit, column[:, None], (0, i))
     pooled = fit[:, :-1] == fit[:, 1:]
     columns = [_sums_ahead(pooled, x) for x in ([ones] if weights is None else [weight, ones])]
@@ -167,19 +170,22 @@ def _pool_groups(y: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 
 def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]:
-    """The fit of every place of a group from weighted values and weights."""
-    places = range(len(value))
+    """The fit at each position of a group, from weighted values and weights."""
+    positions = range(len(value))
     smallest = {}  # [start, i]: mean of start..end, the smallest over end >= i
-    for start in places:
-        for end in reversed(places[start:]):
+    for start in positions:
+        for end in reversed(positions[start:]):
             mean = sum(value[start:end + 1]) / sum(weight[start:end + 1])
             above = smallest.get((start, end + 1), mean)
             smallest[start, end] = jnp.minimum(mean, above)
-    return [reduce(jnp.maximum, (smallest[start, i] for start in places[:i + 1])) for i in places]
+    return [
+        reduce(jnp.maximum, (smallest[start, i] for start in positions[:i + 1]))
+        for i in positions
+    ]
 
 
 def _sums_ahead(pooled: jax.Array, x: list[jax.Array]) -> jax.Array:
-    """Sums of x over the places from each to the last that is pooled with it."""
+    """Sums of x from each position to the last one pooled with it."""
     sums = [x[-1]]
     for i in reversed(range(len(x) - 1)):
         sums.insert(0, x[i] + pooled[:, i] * sums[0])
@@ -187,7 +193,7 @@ def _sums_ahead(pooled: jax.Array, x: list[jax.Array]) -> jax.Array:
 
 
 def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Pools every run of neighbouring blocks with decreasing means at once, until none is left."""
+    """Pools all runs of neighbouring blocks with decreasing means at once, until none is left."""
     num_values = y.shape[0]
     weights = jnp.ones_like(y) if weights is None else weights
     rows = jnp.stack([y * weights, weights], axis=1)

@@ -1,29 +1,30 @@
-"""SMACOF: multidimensional scaling by majorizing stress."""
+"""`smacof`: multidimensional scaling by majorization of stress."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import map_on_cores
-from deepmds_jax.mds.inputs import as_float, check_shapes, explain
+from deepmds_jax.mds.inputs import as_float, check_shapes, check_values, is_traced
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
-_ROUND = 10  # iterations between two looks at the progress
+_ITERS_PER_UPDATE = 10  # of the progress bar
 
 
 def smacof(
-    dissimilarities: jax.Array,
+    dissimilarities: ArrayLike,
     num_dims: int = 3,
     *,
     transform: str = "ordinal",
     ties: str = "primary",
-    weights: jax.Array | None = None,
-    init: jax.Array | None = None,
+    weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
     key: jax.Array | None = None,
     num_starts: int = 1,
     acceleration: str = "anderson",
@@ -31,56 +32,57 @@ def smacof(
     tolerance: float = 2e-4,
     progress: bool = False,
 ) -> MDSResult:
-    """Finds points whose distances fit the transformed dissimilarities, by least stress-1.
+    """Finds points whose distances fit the transformed dissimilarities with least stress-1.
 
-    Every problem of a batch runs and stops on its own: alone or in company it takes the same
-    iterations to the same coordinates. Embedding, stress and disparities are differentiable in
-    forward and reverse mode by dissimilarities and weights, through the equation that they solve
-    and not through the iterations; rotations of the embedding, which are arbitrary, have no part
-    in it. The derivatives are as exact as the solution, see `tolerance`. With "ordinal" only the
-    order of the dissimilarities counts: the derivative by them is zero.
+    Each problem of a batch runs and stops on its own: alone or in a batch, it takes the same
+    iterations to the same coordinates. Embedding, stress and disparities have forward and
+    reverse derivatives with respect to dissimilarities and weights. These come from the equation
+    that the solution satisfies, not from the iterations, and ignore rotations of the embedding,
+    which are arbitrary. They are as accurate as the solution, see `tolerance`. With "ordinal",
+    only the order of the dissimilarities counts, so the derivative with respect to them is zero.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
-        integers become the default float. NaN is a missing value.
+        integers become the default float. NaN marks a missing value.
       num_dims: k, from 1 to n - 1.
-      transform: "ordinal" fits distances in the order of the dissimilarities (Kruskal's non-metric
-        scaling); "interval" fits distances linear in them; "ratio" fits distances proportional to
-        them.
-      ties: of equal dissimilarities, for "ordinal": "primary" lets their disparities differ,
+      transform: "ordinal" asks for distances in the order of the dissimilarities (Kruskal's
+        non-metric scaling), "interval" for distances linear in them, "ratio" for distances
+        proportional to them.
+      ties: how "ordinal" treats equal dissimilarities. "primary" lets their disparities differ,
         "secondary" keeps them equal.
-      weights: (..., n, n) or (n, n) float, symmetric and not negative, of the squared errors; 0 is
-        a missing pair. All 1 by default.
-      init: (..., n, k) configuration to start from, of any size; classical scaling by default, with
+      weights: (..., n, n) or (n, n) float, symmetric and not negative: weights of the squared
+        errors; 0 marks a missing pair. All 1 by default.
+      init: (..., n, k) configuration to start from, of any size; by default classical scaling, with
         shortest paths for missing values.
-      key: for random starts in place of `init`; all problems of a batch get the same.
-      num_starts: how many random starts; the result of least stress is kept.
+      key: PRNG key for random starts instead of `init`; all problems of a batch share the starts.
+      num_starts: number of random starts; the result of least stress is kept.
       acceleration: "anderson" extrapolates from the last steps, never to higher stress; "none" is
         textbook SMACOF.
-      max_iters: most iterations per problem and start.
+      max_iters: maximum number of iterations per problem and start.
       tolerance: a problem has converged when the gradient of stress-1 (at a configuration of norm
-        1; preconditioned by V^+ where weights differ) has a norm below this and the last step
-        lowered stress by less than this share of itself; or when a Guttman transform moves such a
-        configuration by less than 8 roundings of the dtype. The excess of stress over its minimum
-        goes with the square: the default leaves less than 1e-6 of it where the minimum is well
-        defined and up to 1e-4 where it is flat, in float32 as in float64.
-      progress: shows a progress bar with the stress, for one large problem outside jit.
+        1; preconditioned by V^+ if weights differ) has a norm below this and the last step
+        lowered stress by a smaller fraction than this; or when a Guttman transform moves such a
+        configuration by less than 8 rounding units of the dtype. The excess of stress over its
+        minimum goes with the square of the tolerance: relative to stress, the default leaves less
+        than 1e-6 where the minimum is well defined and up to 1e-4 where it is flat, in float32 and
+        in float64.
+      progress: whether to show a progress bar with the stress, for one large problem outside jit.
 
     Returns:
       An `MDSResult` in the dtype of the dissimilarities. The embedding is unique up to rotation
-      and reflection; its scale minimises raw stress ("ratio"), or makes the root mean square of
+      and reflection. Its scale minimises raw stress ("ratio") or makes the root mean square of
       all distances 1. A problem with infinities ends as `NON_FINITE`. Inside jit, where nothing can
-      be raised, one that is negative, asymmetric or all zero ends as `INVALID`, and one with points
-      that no observed pairs join as `DISCONNECTED`. All three have NaN for embedding, stress and
-      disparities.
+      be raised, a problem that is negative, asymmetric or all zero ends as `INVALID`, and one whose
+      observed pairs do not connect all points as `DISCONNECTED`. All three have NaN for embedding,
+      stress and disparities.
 
     Raises:
-      ValueError: wrong shapes or options; and, outside jit, dissimilarities or weights that are
-        negative or asymmetric, only zeros, or points that no observed pairs join.
+      ValueError: wrong shapes or options; outside jit also dissimilarities or weights that are
+        negative, asymmetric or all zero, and points that observed pairs do not connect.
 
     Source: de Leeuw & Mair (2009), "Multidimensional scaling using majorization: SMACOF in R",
     J. Statistical Software 31(3); Borg & Groenen (2005), Modern Multidimensional Scaling,
-    chapters 8 and 9; Kruskal (1964), Psychometrika 29. docs/mds.md explains all parts.
+    chapters 8 and 9; Kruskal (1964), Psychometrika 29. docs/mds.md explains every part.
     """
     given = dissimilarities, weights
     dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
@@ -89,10 +91,10 @@ def smacof(
                                ("acceleration", acceleration, ACCELERATIONS)):
         if value not in known:
             raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
-    _check_positive("num_starts", num_starts, 1)
-    _check_positive("max_iters", max_iters, 0)
-    if not isinstance(tolerance, jax.core.Tracer) and not 0 <= tolerance < np.inf:
-        raise ValueError(f"tolerance: expected a number from 0 on, got {tolerance}")
+    _check_integer("num_starts", num_starts, 1)
+    _check_integer("max_iters", max_iters, 0)
+    if not is_traced(tolerance) and not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance: expected a finite number >= 0, got {tolerance}")
     if key is not None:
         if init is not None:
             raise ValueError("key: expected none with init, got both")
@@ -112,10 +114,10 @@ def smacof(
         return _smacof(options, dissimilarities, weights, init, max_iters, tolerance)
 
     if progress:
-        if batch or num_starts > 1 or isinstance(dissimilarities, jax.core.Tracer):
+        if batch or num_starts > 1 or is_traced(dissimilarities):
             raise ValueError(f"progress: expected one problem and one start outside jit, got "
                              f"{num_starts} starts of {dissimilarities.aval}")
-        explain(*given)
+        check_values(*given)
         start = None if init is None else init[0]
         return _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
     if batch:
@@ -126,17 +128,14 @@ def smacof(
         result = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
     else:
         result = solve(dissimilarities, weights, init)
-    is_traced = isinstance(result.status, jax.core.Tracer)
-    if not is_traced and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
-        explain(*given)
+    if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
+        check_values(*given)
     return result
 
 
-def _check_positive(name, value, least):
-    if isinstance(value, jax.core.Tracer):
-        return
-    if value != int(value) or value < least:
-        raise ValueError(f"{name}: expected an integer from {least} on, got {value}")
+def _check_integer(name, value, minimum):
+    if not is_traced(value) and (value != int(value) or value < minimum):
+        raise ValueError(f"{name}: expected an integer >= {minimum}, got {value}")
 
 
 @partial(jax.jit, static_argnames="options")
@@ -148,23 +147,23 @@ def _smacof(options, dissimilarities, weights, init, max_iters, tolerance):
 
 
 def _with_progress(options, dissimilarities, weights, start, max_iters, tolerance):
-    problem, state = _begin(options, dissimilarities, weights, start)
+    problem, state = _start(options, dissimilarities, weights, start)
     with tqdm(desc="SMACOF", unit=" iterations") as bar:
         while state.num_iters < max_iters and not solver.is_done(state, tolerance):
-            limit = jnp.minimum(state.num_iters + _ROUND, max_iters)
+            limit = jnp.minimum(state.num_iters + _ITERS_PER_UPDATE, max_iters)
             state = _run(options, problem, state, limit, tolerance)
             bar.update(int(state.num_iters) - bar.n)
             bar.set_postfix(stress=f"{state.stress:.6f}")
-    return _end(options, problem, state, tolerance)
+    return _finalize(options, problem, state, tolerance)
 
 
 @partial(jax.jit, static_argnames="options")
-def _begin(options, dissimilarities, weights, start):
+def _start(options, dissimilarities, weights, start):
     problem, dissimilarities, prepared = solver.prepare(options, dissimilarities, weights)
     if start is None:
         start = solver.classical_start(options, problem, dissimilarities)
-    return problem, solver.begin(start, prepared)
+    return problem, solver.initial_state(start, prepared)
 
 
 _run = jax.jit(solver.run, static_argnames="options", donate_argnames="state")
-_end = jax.jit(solver.end, static_argnames="options")
+_finalize = jax.jit(solver.finalize, static_argnames="options")

@@ -1,8 +1,8 @@
-"""Distances of a configuration and how badly they fit the disparities.
+"""Distances of a configuration, and measures of how badly they fit the disparities.
 
-Matrices are symmetric with a zero diagonal, and every sum runs over the pairs i < j. A measure
-takes `weights`, (..., n, n) and not negative, all 1 by default: a pair of weight 0 is missing, and
-its disparity may be NaN. All measures have finite derivatives, at a perfect fit too.
+Matrices are symmetric with a zero diagonal, and sums run over the pairs i < j. The measures take
+`weights`, (..., n, n) and not negative, all 1 by default: a pair of weight 0 is missing, and its
+disparity may be NaN. All measures have finite derivatives, even at a perfect fit.
 """
 
 import jax
@@ -17,16 +17,16 @@ def distances(points: jax.Array) -> jax.Array:
       points: (..., n, k) float.
 
     Returns:
-      (..., n, n), symmetric with a zero diagonal. Coincident points have gradient zero.
+      (..., n, n), symmetric with a zero diagonal. The gradient of a zero distance is zero.
     """
-    # One matrix per coordinate, not a sum over a last axis: on CPU 10 times as fast.
+    # One matrix per coordinate, not a sum over the last axis: 10 times as fast on CPU.
     coordinates = jnp.unstack(points, axis=-1)
     square = sum((x[..., :, None] - x[..., None, :]) ** 2 for x in coordinates)
     return square_root(square)
 
 
 def total(matrix: jax.Array) -> jax.Array:
-    """Sum over (n, n), as a matrix product: on CPU that takes a quarter of the time."""
+    """() sum over (n, n), as a matrix product: four times as fast on CPU."""
     ones = jnp.ones((matrix.shape[1], 1), matrix.dtype)
     return jnp.sum(jnp.matmul(matrix, ones, precision=lax.Precision.HIGHEST))
 
@@ -39,7 +39,7 @@ def raw_stress(
     Args:
       disparities: (..., n, n).
       distances: (..., n, n), of the configuration.
-      weights: (..., n, n), 0 = missing; all 1 by default.
+      weights: (..., n, n), 0 marks a missing pair; all 1 by default.
 
     Returns:
       (...), 0 for a perfect fit.
@@ -52,9 +52,9 @@ def raw_stress(
 def normalized_stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
-    """Raw stress over the weighted sum of squared disparities.
+    """Raw stress divided by the weighted sum of squared disparities.
 
-    Arguments and result are those of `raw_stress`.
+    Arguments and result as for `raw_stress`.
 
     Source: Borg & Groenen (2005), section 11.1.
     """
@@ -66,7 +66,7 @@ def stress(
 ) -> jax.Array:
     """Kruskal's stress-1, sqrt(raw stress / sum of w d^2).
 
-    Arguments and result are those of `raw_stress`. A perfect fit has gradient zero.
+    Arguments and result as for `raw_stress`. The gradient at a perfect fit is zero.
 
     Source: Kruskal (1964), "Multidimensional scaling by optimizing goodness of fit to a nonmetric
     hypothesis", Psychometrika 29.
@@ -78,10 +78,10 @@ def stress(
 def stress_2(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
-    """Kruskal's stress-2, sqrt(raw stress / sum of w (d - mean d)^2), the mean weighted as well.
+    """Kruskal's stress-2, sqrt(raw stress / sum of w (d - mean d)^2), with the weighted mean of d.
 
-    Arguments and result are those of `raw_stress`. A perfect fit has gradient zero; a
-    configuration with all distances equal has no stress-2 (NaN or infinite).
+    Arguments and result as for `raw_stress`. The gradient at a perfect fit is zero. Stress-2 is
+    undefined (NaN or infinite) if all distances are equal.
 
     Source: Kruskal & Carroll (1969), "Geometrical models and badness-of-fit functions", in
     Multivariate Analysis II; Borg & Groenen (2005), chapter 11.
@@ -97,13 +97,13 @@ def stress_2(
 def stress_per_point(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
-    """Each point's share of the misfit: its weighted squared residuals over those of all points.
+    """Each point's share of the weighted squared residuals.
 
-    Arguments are those of `raw_stress`.
+    Arguments as for `raw_stress`.
 
     Returns:
-      (..., n) fractions that add up to 1, of equal size where the fit is perfect. The R package
-      smacof prints 100 times these (`spp`).
+      (..., n) fractions that add up to 1, all equal at a perfect fit. The R package smacof prints
+      them as percentages (`spp`).
 
     Source: Mair, Groenen & de Leeuw (2022), "More on multidimensional scaling and unfolding in R:
     smacof version 2", J. Statistical Software 102(10).
@@ -123,8 +123,8 @@ def _weighted_squares(values: jax.Array, weights: jax.Array | None) -> jax.Array
 
 
 def _known(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """The values with 0 for those that are missing, for they may be NaN."""
-    # A finite value of weight 0 stays: the derivative with respect to its weight is its square.
+    """The values, with 0 in place of missing ones that are not finite."""
+    # A finite value of weight 0 stays: its square is the derivative with respect to its weight.
     return jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
 
 
@@ -135,7 +135,8 @@ def square_root(square: jax.Array) -> jax.Array:
 
 
 @square_root.defjvp
-def _(primals, tangents):
-    # Not two selects around the root: fused apart, they need not agree on what is zero.
+def _square_root_jvp(primals, tangents):
+    # Not two selects around the root: XLA may fuse them separately, and then they can disagree on
+    # what is zero.
     root = square_root(*primals)
     return root, tangents[0] / (2 * jnp.where(root > 0, root, jnp.inf))

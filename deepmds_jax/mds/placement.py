@@ -1,4 +1,4 @@
-"""New points in a configuration that stays as it is."""
+"""Places new points in a fixed configuration."""
 
 from functools import partial
 
@@ -6,48 +6,50 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
-from deepmds_jax.mds.inputs import as_float
+from deepmds_jax.mds.inputs import as_float, is_traced
 
-_BATCH_SIZE = 256  # new points at once: bounds the memory, and the wait for the slowest of them
-_LEAST_CURVATURE = 1e-4
+_BATCH_SIZE = 256  # new points at once: bounds memory, and the wait for the slowest point
+_MIN_CURVATURE = 1e-4
 _matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def place(
-    points: jax.Array,
-    disparities: jax.Array,
-    weights: jax.Array | None = None,
+    points: ArrayLike,
+    disparities: ArrayLike,
+    weights: ArrayLike | None = None,
     *,
     max_iters: int = 100,
     tolerance: float = 1e-5,
 ) -> jax.Array:
     """Places each new point x where sum_j w_j (disparity_j - |x - points_j|)^2 is least.
 
-    New points do not see one another. A point with a disparity of exactly 0 is placed on the
-    fitted point it belongs to (the first, if there are several), whatever its other disparities.
+    New points do not affect each other. A point with a disparity of exactly 0 is placed on that
+    fitted point (the first, if there are several), whatever its other disparities.
 
-    Every point is started at three places and the best end is kept. They share all coordinates
-    but the one along the axis in which the fitted points spread least: there the squared
-    disparities ask for a coordinate, and for a height of either sign above the fitted points. For
-    disparities without error one of the three is the solution. With errors the end is now and then
-    a local minimum a little higher than the lowest, in one dimension also one much higher.
+    Each point has three starts, of which the best result is kept. They differ only along the axis
+    of least spread of the fitted points, where the squared disparities give one coordinate and,
+    as a height above the fitted points, two more of either sign. For disparities without error,
+    one of the three is the solution. With errors, the result is occasionally a local minimum a
+    little above the lowest; in one dimension it can also be far above.
 
     Args:
       points: (n, k) float, the fixed configuration.
-      disparities: (..., n) float, not negative, in the unit of the points; NaN is missing.
-      weights: broadcast against the disparities, not negative; 0 is missing. All 1 by default.
-      max_iters: most steps per start; five are usual.
-      tolerance: a point has converged when Newton's step is shorter than this times the largest
-        coordinate, counted from the centroid, or disparity; or promises less than the rounding of
-        the sum of squares.
+      disparities: (..., n) float, not negative, in the unit of the points; NaN marks a missing one.
+      weights: broadcast against the disparities, not negative; 0 marks a missing disparity. All 1
+        by default.
+      max_iters: maximum number of steps per start; five are typical.
+      tolerance: a point has converged when the Newton step is shorter than this times the largest
+        disparity or coordinate relative to the centroid, or when it would gain less than the
+        rounding of the sum of squares.
 
     Returns:
-      (..., k) in the dtype and the frame of the points. A new point with nothing known about it,
-      or with a value that is not finite, comes out NaN, and the others unharmed.
+      (..., k) in the dtype and frame of the points. A new point without known disparities, or with
+      a value that is not finite, gives NaN, without effect on the others.
 
     Raises:
-      ValueError: wrong shapes; and, outside jit, negative disparities or weights.
+      ValueError: wrong shapes; outside jit also negative disparities or weights.
 
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 8.6 (the majorization,
     here of one point); Gower (1968), "Adding a point to vector diagrams in multivariate
@@ -56,10 +58,8 @@ def place(
     Analysis 52.
     """
     for name, array in (("disparities", disparities), ("weights", weights)):
-        # In NumPy: constants inside jit are looked at too.
-        if not (array is None or isinstance(array, jax.core.Tracer)) and np.any(
-            np.less(array, 0)
-        ):
+        # With NumPy, which checks constants inside jit, too.
+        if array is not None and not is_traced(array) and np.any(np.less(array, 0)):
             raise ValueError(f"{name}: expected none < 0, got {np.nanmin(array):g}")
     points = as_float(points)
     disparities = jnp.asarray(disparities, points.dtype)
@@ -91,7 +91,7 @@ def _place(points, disparities, weights, max_iters, tolerance):
         weights = jnp.where(known, weights, 0)
         on_point = known & (disparities == 0)
 
-        # A unit that keeps the squares in range, and makes the tolerance relative.
+        # This unit keeps the squares in range and makes the tolerance relative.
         unit = jnp.maximum(jnp.max(jnp.abs(centered)), jnp.max(disparities))
         problem = centered / unit, disparities / unit, weights / jnp.sum(weights)
         minimize = partial(_minimize, *problem, max_iters=max_iters, tolerance=tolerance)
@@ -105,7 +105,7 @@ def _place(points, disparities, weights, max_iters, tolerance):
 
 
 def _starts(points, disparities, weights):
-    """(3, k): solutions of the linear equations that differences of squared disparities give."""
+    """(3, k) solutions of the linear equations from differences of squared disparities."""
     # (disparity^2 - distance^2)^2 / disparity^2 is 4 (disparity - distance)^2 to first order.
     weights = weights / jnp.maximum(disparities, 1e-3 * jnp.max(disparities)) ** 2
     weights = weights / jnp.sum(weights)
@@ -119,7 +119,7 @@ def _starts(points, disparities, weights):
     spread = variances > 16 * jnp.finfo(points.dtype).eps * variances[-1]
     solution = jnp.where(spread, moments / jnp.where(spread, variances, 1), 0)
 
-    # The variance along the first axis is the least: its coordinate is the least certain.
+    # The first axis has the least variance: its coordinate is the least certain.
     foot = solution.at[0].set(0)
     square = jnp.sum(weights * (disparities**2 - jnp.sum((points - foot) ** 2, axis=1)))
     height = jnp.sqrt(jnp.maximum(square, 0))
@@ -129,11 +129,11 @@ def _starts(points, disparities, weights):
 
 
 def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
-    """From a start, (k,), to a minimum and its loss; the weights sum to 1.
+    """Descends from a (k,) start to the (k,) minimum and its () loss; the weights sum to 1.
 
-    The loss is majorized by a paraboloid of curvature 1 in every direction, and itself never bends
-    up more. Where steps to the true curvatures' minimum succeed they are taken; after a step that
-    would not lead down the curvatures get a floor, which is 1, that of the majorizer, at last.
+    A paraboloid of curvature 1 majorizes the loss, whose own curvatures are never larger. Newton
+    steps with the true curvatures are taken as long as they lower the loss. After one that does
+    not, the curvatures get a growing lower bound, finally 1, that of the majorizer.
     """
     columns = points.T  # on CPU sums over a short last axis are slow
     mean = jnp.sum(weights * columns, axis=1)
@@ -154,7 +154,7 @@ def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
         values, axes = jnp.linalg.eigh(_matmul(ratios * directions, directions.T))
         # Half the gradient and half the Hessian, along the Hessian's axes.
         slopes = _matmul(x - mean - jnp.sum(ratios * offsets, axis=1), axes)
-        curvatures = jnp.clip(jnp.abs(1 - jnp.sum(ratios) + values), _LEAST_CURVATURE, 1)
+        curvatures = jnp.clip(jnp.abs(1 - jnp.sum(ratios) + values), _MIN_CURVATURE, 1)
         newton = slopes / curvatures
         converged = (jnp.max(jnp.abs(newton)) <= tolerance) | (
             jnp.sum(slopes * newton) <= rounding * loss
@@ -162,13 +162,13 @@ def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
         new = evaluate(x - _matmul(axes, slopes / jnp.maximum(curvatures, floor)))
         accept = (new[0] < loss) | converged
         current = jax.tree.map(partial(jnp.where, accept), new, current)
-        floor = jnp.clip(jnp.where(accept, floor / 4, floor * 4), _LEAST_CURVATURE, 1)
+        floor = jnp.clip(jnp.where(accept, floor / 4, floor * 4), _MIN_CURVATURE, 1)
         return current, floor, converged, num_iters + 1
 
-    def moves(state):
+    def keeps_going(state):
         (loss, *_), _, converged, num_iters = state
         return jnp.isfinite(loss) & ~converged & (num_iters < max_iters)
 
     state = evaluate(start), jnp.asarray(0.1, points.dtype), jnp.asarray(False), jnp.int32(0)
-    (loss, end, *_), *_ = lax.while_loop(moves, step, state)
+    (loss, end, *_), *_ = lax.while_loop(keeps_going, step, state)
     return end, loss

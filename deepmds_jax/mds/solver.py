@@ -1,4 +1,4 @@
-"""The iterations of SMACOF for one problem, and their derivative."""
+"""SMACOF for one problem: the iterations, and the derivative of their solution."""
 
 import enum
 import math
@@ -11,16 +11,21 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax.mds import acceleration as anderson
-from deepmds_jax.mds.guttman import Laplacian, guttman_step, product, ratio
+from deepmds_jax.mds.guttman import (
+    Laplacian,
+    disparity_ratios,
+    guttman_step,
+    laplacian_product,
+)
 from deepmds_jax.mds.implicit import implicit_change
-from deepmds_jax.mds.inputs import complete, is_connected, is_valid, symmetrize
+from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
 from deepmds_jax.mds.measures import distances, square_root, total
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
-_START_TOLERANCE = 1e-2  # of the eigenpairs: the iterations see to the rest
-_MAX_WRITTEN = 512  # points, from which on a distance matrix is worth several threads
+_START_TOLERANCE = 1e-2  # of the eigenpairs; the iterations do the rest
+_MAX_BUFFERED_POINTS = 512  # above it, computing a distance matrix on several threads pays off
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
 
@@ -30,19 +35,20 @@ class Status(enum.IntEnum):
     CONVERGED = 0
     STEP_LIMIT = 1
     NON_FINITE = 2
-    DISCONNECTED = 3  # no chain of observed pairs joins some points
+    DISCONNECTED = 3  # the observed pairs do not connect all points
     INVALID = 4  # negative, asymmetric or all zero
 
 
 class MDSResult(NamedTuple):
-    """What `smacof` returns; (...) are the leading axes of the dissimilarities.
+    """The result of `smacof`; (...) are the leading axes of the dissimilarities.
 
     Attributes:
       embedding: (..., n, k) centred points.
       stress: (...) Kruskal's stress-1 of the embedding with these disparities.
-      disparities: (..., n, n) optimally transformed dissimilarities, zero on the diagonal and where
-        a dissimilarity is missing.
-      num_iters: (...) int32 configurations tried after the start, a Guttman transform each.
+      disparities: (..., n, n) optimally transformed dissimilarities, 0 on the diagonal and for
+        missing pairs.
+      num_iters: (...) int32 number of configurations tried after the start, each one a Guttman
+        transform.
       status: (...) int32 `Status`.
     """
 
@@ -54,12 +60,12 @@ class MDSResult(NamedTuple):
 
     @property
     def converged(self) -> jax.Array:
-        """(...) bool: the tolerance was met."""
+        """(...) bool, whether the tolerance was met."""
         return self.status == Status.CONVERGED
 
 
 class Options(NamedTuple):
-    """The static part of `smacof`'s arguments."""
+    """The static arguments of `smacof`."""
 
     num_dims: int
     transform: str
@@ -68,12 +74,12 @@ class Options(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One problem, ready for iterations.
+    """One problem, ready to iterate on.
 
     Attributes:
-      is_valid: () whether dissimilarities and weights were as they should be.
-      unit: () largest dissimilarity.
-      laplacian: of the weights, which are 0 where missing.
+      is_valid: () whether dissimilarities and weights are valid.
+      unit: () the largest dissimilarity.
+      laplacian: of the weights, which are 0 for missing pairs.
     """
 
     is_valid: jax.Array
@@ -82,25 +88,50 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """A configuration, centred and of norm 1, and what led to it and leads on."""
+    """The loop state: a centred configuration of norm 1, and how to continue from it.
+
+    Attributes:
+      embedding: (n, k).
+      step: (n, k) from the embedding to its Guttman transform, scaled to norm 1.
+      stress: () stress-1 of the embedding.
+      decrease: () of stress, since the previous configuration.
+      window: of the Anderson acceleration.
+      candidate: (n, k) configuration to try next.
+      is_plain: () whether the candidate is the Guttman transform itself.
+      num_iters: () int32.
+      prepared: what the transform keeps between iterations.
+      distance_buffer: see `_distances`.
+    """
 
     embedding: jax.Array
-    step: jax.Array  # to its Guttman transform, itself brought to norm 1
+    step: jax.Array
     stress: jax.Array
-    decrease: jax.Array  # of stress, from the configuration before
+    decrease: jax.Array
     window: anderson.Window
-    candidate: jax.Array  # the configuration to try next
-    is_plain: jax.Array  # whether that is the Guttman transform
+    candidate: jax.Array
+    is_plain: jax.Array
     num_iters: jax.Array
-    prepared: Any  # what the transform keeps
-    memory: jax.Array  # for the distances
+    prepared: Any
+    distance_buffer: jax.Array | None
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def solve(options, dissimilarities, weights, init, max_iters, tolerance):
-    """One problem: (n, n), (n, n) or None, (starts, n, k) or None, to its `MDSResult`."""
+    """Solves one problem.
+
+    Args:
+      options: `Options`.
+      dissimilarities: (n, n).
+      weights: (n, n) or None.
+      init: (num_starts, n, k), or None for classical scaling.
+      max_iters: ().
+      tolerance: ().
+
+    Returns:
+      The `MDSResult` of the best start.
+    """
     minimize = partial(_minimize, options)
-    # On CPU a batch is a loop over problems: each iterates no longer than it needs.
+    # On CPU a batch is a loop over problems, each of which iterates only as long as it needs to.
     return lax.platform_dependent(
         dissimilarities, weights, init, max_iters, tolerance,
         cpu=jax.custom_batching.sequential_vmap(minimize), default=minimize,
@@ -112,18 +143,22 @@ def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
     if init is None:
         init = classical_start(options, problem, dissimilarities)[None]
 
-    def descend(start):
-        return run(options, problem, begin(start, prepared), max_iters, tolerance)
+    def minimize_from(start):
+        state = run(options, problem, initial_state(start, prepared), max_iters, tolerance)
+        return state._replace(prepared=None, distance_buffer=None)
 
-    ends = lax.map(lambda start: descend(start)._replace(prepared=None, memory=None), init)
-    best = jnp.argmin(jnp.where(jnp.isnan(ends.stress), jnp.inf, ends.stress))
-    state = jax.tree.map(lambda x: x[best], ends)
-    return end(options, problem, state._replace(prepared=prepared), tolerance)
+    states = lax.map(minimize_from, init)
+    best = jnp.argmin(jnp.where(jnp.isnan(states.stress), jnp.inf, states.stress))
+    state = jax.tree.map(lambda x: x[best], states)
+    return finalize(options, problem, state._replace(prepared=prepared), tolerance)
 
 
 def prepare(options, dissimilarities, weights):
-    """The `Problem`, its dissimilarities in that unit and 0 where missing, and what the transform
-    prepares for them.
+    """Brings the inputs of `solve` to one form.
+
+    Returns:
+      The `Problem`; its (n, n) dissimilarities in units of the largest, 0 where missing; and what
+      the transform prepares for them.
     """
     valid = is_valid(dissimilarities)
     dissimilarities = symmetrize(dissimilarities)
@@ -142,24 +177,24 @@ def prepare(options, dissimilarities, weights):
 
 
 def classical_start(options, problem, dissimilarities):
-    """Classical scaling, with shortest paths for missing values: (n, k)."""
-    paths = complete(dissimilarities, problem.laplacian.weights)
-    return torgerson(paths, options.num_dims, _START_TOLERANCE)
+    """(n, k) by classical scaling, with shortest paths for missing values."""
+    filled = fill_with_shortest_paths(dissimilarities, problem.laplacian.weights)
+    return torgerson(filled, options.num_dims, _START_TOLERANCE)
 
 
-def begin(start, prepared):
-    """The state before the first iteration, from any (n, k) configuration."""
+def initial_state(start, prepared):
+    """The state before the first iteration, for any (n, k) configuration."""
     start = _center_and_scale(start)
     infinity = jnp.asarray(jnp.inf, start.dtype)
     return State(
         embedding=start, step=jnp.full_like(start, jnp.inf), stress=infinity, decrease=infinity,
         window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
-        num_iters=jnp.int32(-1), prepared=prepared, memory=_memory(start),
+        num_iters=jnp.int32(-1), prepared=prepared, distance_buffer=_distance_buffer(start),
     )
 
 
 def run(options, problem, state, max_iters, tolerance):
-    """Iterations until the state has converged or counts `max_iters`."""
+    """Iterates until the state has converged or `max_iters` is reached."""
     return lax.while_loop(
         lambda s: ~is_done(s, tolerance) & (s.num_iters < max_iters),
         partial(_iterate, options, problem), state,
@@ -167,28 +202,28 @@ def run(options, problem, state, max_iters, tolerance):
 
 
 def is_done(state, tolerance):
-    """Whether no more iterations are of use."""
+    """Whether further iterations are useless: converged, or NaN."""
     return has_converged(state, tolerance) | jnp.isnan(state.stress)
 
 
 def has_converged(state, tolerance):
-    """Whether gradient and decrease are small against stress, or the step is rounding."""
-    # movement / stress = norm of the gradient / (1 - stress^2), to first order.
-    movement = jnp.sqrt(jnp.sum(state.step**2))
-    is_still = movement <= 8 * jnp.finfo(movement.dtype).eps
-    small = tolerance * state.stress
-    return is_still | ((movement < small) & (state.decrease <= small))
+    """Whether gradient and decrease are small relative to stress, or the step is rounding."""
+    # To first order, step_norm / stress = norm of the gradient / (1 - stress^2).
+    step_norm = jnp.sqrt(jnp.sum(state.step**2))
+    is_rounding = step_norm <= 8 * jnp.finfo(step_norm.dtype).eps
+    limit = tolerance * state.stress
+    return is_rounding | ((step_norm < limit) & (state.decrease <= limit))
 
 
 def _iterate(options, problem, state):
-    """Tries the candidate, and takes it unless it raises stress; then proposes the next one."""
+    """Takes the candidate unless it raises stress, and proposes the next one."""
     x = state.candidate
     transform = get_transform(options.transform, options.ties)
-    d, memory = _distances(x, state.memory)
+    d, distance_buffer = _distances(x, state.distance_buffer)
     disparities, prepared = transform.fit(state.prepared, d)
-    stress = _stress_of_unit(problem.laplacian, disparities, d)
-    # The textbook rescales the disparities before the Guttman transform. To rescale the embedding
-    # after it is the same: it is linear in the disparities and blind to the embedding's size.
+    stress = _stress_at_norm_1(problem.laplacian, disparities, d)
+    # Textbooks rescale the disparities before the Guttman transform. Rescaling the embedding after
+    # it is equivalent: the transform is linear in the disparities and ignores the embedding's size.
     image = x + guttman_step(x, d, disparities, problem.laplacian,
                              may_be_negative=options.transform == "interval")
     step = _scale(image) - x
@@ -196,57 +231,61 @@ def _iterate(options, problem, state):
         window, candidate, is_plain = state.window, x + step, True
     else:
         window = anderson.extend(state.window, x - state.embedding, step - state.step)
-        over = jnp.where(window.is_empty, _RELAXATION - 1, 0)
-        candidate, is_plain = anderson.extrapolate(window, x + step, step) + over * step, False
-    # Stress cannot rise at a Guttman transform, but for rounding.
+        excess = jnp.where(window.is_empty, _RELAXATION - 1, 0)
+        candidate, is_plain = anderson.extrapolate(window, x + step, step) + excess * step, False
+    # A Guttman transform cannot raise stress, except by rounding.
     accepted = state.is_plain | (stress <= (1 + 8 * jnp.finfo(x.dtype).eps) * state.stress)
     forward = State(
         embedding=x, step=step, stress=stress, decrease=state.stress - stress, window=window,
         candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
-        num_iters=state.num_iters, prepared=None, memory=None,
+        num_iters=state.num_iters, prepared=None, distance_buffer=None,
     )
     back = state._replace(
         window=anderson.empty_window(state.embedding),
         candidate=state.embedding + state.step, is_plain=jnp.asarray(True), prepared=None,
-        memory=None,
+        distance_buffer=None,
     )
     state = jax.tree.map(partial(jnp.where, accepted), forward, back)
-    return state._replace(num_iters=state.num_iters + 1, prepared=prepared, memory=memory)
+    return state._replace(
+        num_iters=state.num_iters + 1, prepared=prepared, distance_buffer=distance_buffer
+    )
 
 
-def _memory(points):
+def _distance_buffer(points):
     num_points = points.shape[0]
-    shape = (num_points + 1, num_points) if num_points <= _MAX_WRITTEN else (0,)
+    shape = (num_points + 1, num_points) if num_points <= _MAX_BUFFERED_POINTS else (0,)
     return jnp.zeros(shape, points.dtype)
 
 
-def _distances(points, memory):
-    """Distances, and the array with a row more that they were written into.
+def _distances(points, buffer):
+    """(n, n) distances, and the (n + 1, n) buffer that they were written into.
 
-    On CPU, XLA deals the rows of so small a matrix out to threads, which takes longer than to
-    compute it, and in a batch every thread has a problem of its own. It does not where the rows
-    are written into a larger array.
+    On CPU, XLA distributes the rows of even a small matrix over threads. That takes longer than
+    computing it, and in a batch every thread already has a problem of its own. XLA does not do so
+    if the rows are written into a larger array.
     """
-    if memory.ndim < 2:
-        return distances(points), memory
-    memory = lax.dynamic_update_slice(memory, distances(points), (0, 0))
-    return memory[:-1], memory
+    if buffer.ndim < 2:
+        return distances(points), buffer
+    buffer = lax.dynamic_update_slice(buffer, distances(points), (0, 0))
+    return buffer[:-1], buffer
 
 
-def end(options, problem, state, tolerance):
-    """The `MDSResult` of a last state."""
+def finalize(options, problem, state, tolerance):
+    """The `MDSResult` of the last state."""
     status = jnp.where(has_converged(state, tolerance), Status.CONVERGED, Status.STEP_LIMIT)
     status = jnp.where(jnp.isfinite(state.stress), status, Status.NON_FINITE)
     status = jnp.where(is_connected(problem.laplacian.weights), status, Status.DISCONNECTED)
     status = jnp.where(problem.is_valid, status, Status.INVALID)
     solved = (status == Status.CONVERGED) | (status == Status.STEP_LIMIT)
-    found = _finish(options, problem, state.prepared, state.embedding)
-    found = (jnp.where(solved, x, jnp.nan) for x in found)
-    return MDSResult(*found, state.num_iters, status.astype(jnp.int32))
+    embedding, stress, disparities = (
+        jnp.where(solved, x, jnp.nan)
+        for x in _rescale(options, problem, state.prepared, state.embedding)
+    )
+    return MDSResult(embedding, stress, disparities, state.num_iters, status.astype(jnp.int32))
 
 
-def _finish(options, problem, prepared, embedding):
-    """Embedding, stress and disparities in their final scale, differentiable by all."""
+def _rescale(options, problem, prepared, embedding):
+    """Embedding, stress and disparities in their final scale; differentiable."""
     d = distances(embedding)
     disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
     stress = _stress(problem.laplacian.weights, disparities, d)
@@ -255,7 +294,7 @@ def _finish(options, problem, prepared, embedding):
         weighted = problem.laplacian.weights * d
         scale = problem.unit * _dot(weighted, dissimilarities) / _dot(weighted, d)
     else:
-        scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squares of all distances sum to n
+        scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squared distances sum to n
     return scale * embedding, stress, scale * disparities
 
 
@@ -264,8 +303,8 @@ def _stress(weights, disparities, distances):
     return square_root(_dot(weights * error, error) / _dot(weights * distances, distances))
 
 
-def _stress_of_unit(laplacian, disparities, distances):
-    """The same for a configuration of norm 1, where equal weights make a sum known."""
+def _stress_at_norm_1(laplacian, disparities, distances):
+    """`_stress` of a configuration of norm 1, whose denominator is known if weights are equal."""
     weights, error = laplacian.weights, disparities - distances
     square = lax.cond(
         laplacian.is_constant,
@@ -288,30 +327,30 @@ def _scale(points: jax.Array) -> jax.Array:
 
 
 @solve.defjvp
-def _(options, primals, tangents):
-    """The implicit function theorem where the gradient of squared stress vanishes."""
+def _solve_jvp(options, primals, tangents):
+    """By the implicit function theorem: the gradient of squared stress stays zero."""
     inputs, changes = primals[:2], tangents[:2]
     result = solve(options, *primals)
     embedding = _center_and_scale(result.embedding)
 
     def gradient(embedding, *inputs):
-        """Half of that of stress-1 squared; the disparities are optimal and add nothing."""
+        """Half the gradient of squared stress-1. The optimal disparities contribute nothing."""
         problem, _, prepared = prepare(options, *inputs)
         weights = problem.laplacian.weights
         d = distances(embedding)
         disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
-        pull = product(weights * (1 - ratio(disparities, d)), embedding)
+        pull = laplacian_product(weights * (1 - disparity_ratios(disparities, d)), embedding)
         square = _dot(weights * d, d)
         squared_stress = _dot(weights * (disparities - d), disparities - d) / square
-        return (pull - squared_stress * product(weights, embedding)) / square
+        return (pull - squared_stress * laplacian_product(weights, embedding)) / square
 
     _, change = jax.jvp(partial(gradient, embedding), inputs, changes)
     embedding_change = implicit_change(lambda x: gradient(x, *inputs), embedding, change)
 
-    def finish(embedding, *inputs):
+    def rescale(embedding, *inputs):
         problem, _, prepared = prepare(options, *inputs)
-        return _finish(options, problem, prepared, embedding)
+        return _rescale(options, problem, prepared, embedding)
 
-    _, changes = jax.jvp(finish, (embedding, *inputs), (embedding_change, *changes))
+    _, changes = jax.jvp(rescale, (embedding, *inputs), (embedding_change, *changes))
     counts = (np.zeros(x.shape, jax.dtypes.float0) for x in (result.num_iters, result.status))
     return result, MDSResult(*changes, *counts)

@@ -1,19 +1,20 @@
-"""Classical scaling: coordinates from the eigenvectors of the doubly centred squares."""
+"""Classical scaling: eigenvectors of the doubly centred squared dissimilarities."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
-from deepmds_jax.mds.inputs import check_shapes, explain, is_valid, symmetrize
+from deepmds_jax.mds.inputs import check_shapes, check_values, is_traced, is_valid, symmetrize
 
 
-def classical(dissimilarities: jax.Array, num_dims: int = 3) -> jax.Array:
+def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
     """Classical (Torgerson-Gower) scaling.
 
-    Dissimilarities that are Euclidean distances in `num_dims` dimensions are reproduced exactly.
+    Reproduces Euclidean distances in `num_dims` dimensions exactly.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
@@ -22,20 +23,19 @@ def classical(dissimilarities: jax.Array, num_dims: int = 3) -> jax.Array:
 
     Returns:
       (..., n, k) centred points in the unit of the dissimilarities. The axes are principal axes,
-      longest first, of undetermined sign; an axis whose eigenvalue is not positive is zero. A
-      problem with a value that is not finite comes out all NaN, and its neighbours unharmed.
+      longest first, of arbitrary sign; an axis whose eigenvalue is not positive is zero. A problem
+      with a value that is not finite gives NaN, without effect on the rest of the batch.
 
     Raises:
-      ValueError: wrong shapes; and, outside jit, negative, asymmetric or all-zero dissimilarities.
+      ValueError: wrong shapes; outside jit also negative, asymmetric or all-zero dissimilarities.
 
     Source: Torgerson (1952), "Multidimensional scaling: I. Theory and method", Psychometrika 17;
     Borg & Groenen (2005), Modern Multidimensional Scaling, section 12.1.
     """
-    given = dissimilarities
-    dissimilarities, _ = check_shapes(dissimilarities, None, num_dims)
-    points, valid = _classical(dissimilarities, num_dims)
-    if not isinstance(valid, jax.core.Tracer) and not np.all(valid):
-        explain(given, None)
+    array, _ = check_shapes(dissimilarities, None, num_dims)
+    points, valid = _classical(array, num_dims)
+    if not is_traced(valid) and not np.all(valid):
+        check_values(dissimilarities, None)
     return points
 
 
@@ -50,9 +50,15 @@ def _classical(dissimilarities, num_dims):
 
 
 def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0) -> jax.Array:
-    """`classical` for one problem, symmetric with a zero diagonal: (n, n) -> (n, k).
+    """`classical` for one problem.
 
-    `tolerance` is that of the eigenpairs.
+    Args:
+      dissimilarities: (n, n) symmetric, with a zero diagonal.
+      num_dims: k.
+      tolerance: of the eigenpairs.
+
+    Returns:
+      (n, k).
     """
     largest = jnp.max(dissimilarities)
     scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
@@ -62,6 +68,6 @@ def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0)
 
 
 def double_centre(matrix: jax.Array) -> jax.Array:
-    """J M J, where J takes away means, of a symmetric matrix: (n, n) -> (n, n)."""
+    """J M J of a symmetric (n, n) matrix M, where J is the centring matrix: (n, n)."""
     means = jnp.mean(matrix, axis=1)
     return matrix - (means[:, None] + means[None, :]) + jnp.mean(means)

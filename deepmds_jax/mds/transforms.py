@@ -1,7 +1,7 @@
-"""Optimal transforms: the disparities that fit the distances of a configuration best.
+"""Optimal transforms: the disparities that best fit the distances of a configuration.
 
-All matrices are (n, n) and symmetric with a zero diagonal; weights are 0 where a dissimilarity is
-missing, and so are the disparities there.
+All matrices are (n, n) and symmetric with a zero diagonal. Weights and disparities of missing pairs
+are 0.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,21 @@ from jax import lax
 
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
 from deepmds_jax.mds.measures import total
-from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, take
+from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_positions, take
 
 TRANSFORMS = ("ratio", "interval", "ordinal")
 TIES = ("primary", "secondary")
-_MAX_SWAPS = 8  # rounds, before all pairs are sorted
+_MAX_SWAP_ROUNDS = 8  # then all pairs are sorted again
 
 
 class Transform(NamedTuple):
-    """How disparities follow from dissimilarities and weights.
+    """How disparities follow from dissimilarities, weights and distances.
 
     Attributes:
       prepare: (dissimilarities, weights, weighted) -> prepared, a pytree computed once per
         problem. The dissimilarities are at most 1; unless `weighted`, all weights are 0 or 1.
       fit: (prepared, distances) -> (disparities, prepared). The disparities are the least-squares
-        ones for these distances, and differentiable; the prepared form may change for the sake of
-        the next fit.
+        fit to these distances, and differentiable. The new `prepared` makes the next fit faster.
     """
 
     prepare: Callable[[jax.Array, jax.Array, bool], Any]
@@ -70,20 +69,20 @@ def _fit_interval(problem, distances):
 
 
 class Ranking(NamedTuple):
-    """The m = n (n - 1) / 2 pairs of points, in the order of their dissimilarities.
+    """The m = n (n - 1) / 2 pairs of points, in order of their dissimilarities.
 
     Attributes:
       pairs: (m,) int32, i * n + j for the pair of points i, j. Missing pairs come last.
-      ranks: (n, n) int32, the place of each pair in this order; arbitrary on the diagonal.
-      ties: (m,) int32, equal for tied dissimilarities and rising in this order.
-      tied: whether there are ties at all.
+      ranks: (n, n) int32, the position of each pair in this order; arbitrary on the diagonal.
+      tie_groups: (m,) int32, equal for tied dissimilarities and increasing in this order.
+      has_ties: () bool.
       observed: (m,) bool, not missing.
     """
 
     pairs: jax.Array
     ranks: jax.Array
-    ties: jax.Array
-    tied: jax.Array
+    tie_groups: jax.Array
+    has_ties: jax.Array
     observed: jax.Array
 
 
@@ -96,24 +95,24 @@ def _rank_pairs(dissimilarities, weights, weighted):
     values, pairs = take(values, order), take(codes, order)
     observed = jnp.isfinite(values)
     distinct = values[1:] > values[:-1]
-    ties = jnp.cumsum(jnp.append(True, distinct), dtype=jnp.int32)
-    ranks = take(inverse(order), pair_places(n))
-    tied = jnp.any(~distinct & observed[1:])
-    return Ranking(pairs, ranks, ties, tied, observed), weights if weighted else None
+    tie_groups = jnp.cumsum(jnp.append(True, distinct), dtype=jnp.int32)
+    ranks = take(inverse(order), pair_positions(n))
+    has_ties = jnp.any(~distinct & observed[1:])
+    return Ranking(pairs, ranks, tie_groups, has_ties, observed), weights if weighted else None
 
 
 def _fit_monotone(prepared, distances, ties):
-    """Disparities that do not decrease where the dissimilarities increase.
+    """Disparities that do not decrease as the dissimilarities increase.
 
-    Tied dissimilarities may get different disparities, in the order of their distances (Kruskal's
-    primary approach to ties), or get one, fitted to their mean distance (secondary approach).
+    Tied dissimilarities get different disparities, in the order of their distances (Kruskal's
+    primary approach to ties), or a common one, fitted to their mean distance (secondary approach).
 
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, sections 9.2 and 9.4.
     """
     ranking, weights = prepared
     if ties == "primary":
-        # A loop that runs once or not at all: under vmap a `cond` would always sort.
-        state = ranking, ranking.tied
+        # A loop of one iteration or none: under vmap, a `cond` would always sort.
+        state = ranking, ranking.has_ties
         ranking, _ = lax.while_loop(
             lambda state: state[1],
             lambda state: (_sort_ties(state[0], lax.stop_gradient(distances)), False),
@@ -125,10 +124,10 @@ def _fit_monotone(prepared, distances, ties):
     else:
         w = jnp.where(ranking.observed, take(weights.ravel(), ranking.pairs), 1)
     if ties == "secondary":
-        starts = jnp.append(True, ranking.ties[1:] > ranking.ties[:-1])
+        starts = jnp.append(True, ranking.tie_groups[1:] > ranking.tie_groups[:-1])
         ones = jnp.ones_like(y) if w is None else w
         y = block_sums(starts, ones * y) / block_sums(starts, ones)
-    # Missing pairs come last; nothing is pooled with infinity.
+    # Missing pairs come last, as infinity, which is never pooled.
     fit = pool_adjacent_violators(jnp.where(ranking.observed, y, jnp.inf), w)
     disparities = take(jnp.where(ranking.observed, fit, 0), ranking.ranks)
     disparities = jnp.where(jnp.eye(*distances.shape, dtype=bool), 0, disparities)
@@ -136,29 +135,30 @@ def _fit_monotone(prepared, distances, ties):
 
 
 def _sort_ties(ranking, distances):
-    """The same ranking, but tied pairs in the order of their distances.
+    """The same ranking, with tied pairs in the order of their (n, n) distances.
 
-    From one iteration to the next few change places: swaps of neighbours set most of them right.
+    Few pairs change places between iterations: swapping neighbours is usually enough.
     """
+    tie_groups = ranking.tie_groups
     y = take(distances.ravel(), ranking.pairs)
-    places = jnp.arange(y.shape[0], dtype=jnp.int32)
+    positions = jnp.arange(y.shape[0], dtype=jnp.int32)
 
     def is_unsorted(y):
-        return jnp.any((ranking.ties[1:] == ranking.ties[:-1]) & (y[1:] < y[:-1]))
+        return jnp.any((tie_groups[1:] == tie_groups[:-1]) & (y[1:] < y[:-1]))
 
     def swap(state):
         y, order, count = state
         for first in (0, 1):
-            y, order = _swap_neighbours(ranking.ties, y, order, first)
+            y, order = _swap_neighbours(tie_groups, y, order, first)
         return y, order, count + 1
 
     def sort(state):
         y, order, count = state
-        again = argsort(y, ranking.ties)
+        again = argsort(y, tie_groups)
         return take(y, again), take(order, again), count
 
     state = lax.while_loop(
-        lambda state: is_unsorted(state[0]) & (state[2] < _MAX_SWAPS), swap, (y, places, 0)
+        lambda state: is_unsorted(state[0]) & (state[2] < _MAX_SWAP_ROUNDS), swap, (y, positions, 0)
     )
     _, order, count = lax.while_loop(lambda state: is_unsorted(state[0]), sort, state)
 
@@ -172,15 +172,15 @@ def _sort_ties(ranking, distances):
     return lax.while_loop(lambda state: state[1], apply, (ranking, count > 0))[0]
 
 
-def _swap_neighbours(ties, y, order, first):
-    """Swaps places first and first + 1, first + 2 and first + 3, ... if tied and not in order."""
+def _swap_neighbours(tie_groups, y, order, first):
+    """Swaps positions first + 2 i and first + 2 i + 1, for every i, if tied and out of order."""
     m = y.shape[0]
     end = first + (m - first) // 2 * 2
 
     def halves(x):
         return jnp.unstack(x[first:end].reshape(-1, 2), axis=1)
 
-    (left_tie, right_tie), (left, right) = halves(ties), halves(y)
+    (left_tie, right_tie), (left, right) = halves(tie_groups), halves(y)
     swaps = (left_tie == right_tie) & (right < left)
 
     def exchange(x):

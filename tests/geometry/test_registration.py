@@ -139,12 +139,12 @@ def test_batches_and_what_is_not_finite(motion):
                                alone.similarity(source), atol=1e-2)
 
 
-def test_wrong_shapes_and_shares_are_named(motion):
+def test_wrong_shapes_and_fractions_are_named(motion):
     start = start_of(motion, np.random.default_rng(7))
     points = np.zeros((10, 3), np.float32)
     with pytest.raises(ValueError, match=r"source: expected \(N, 3\), got \(10, 2\)"):
         icp(points[:, :2], points, points, start)
     with pytest.raises(ValueError, match=r"normals: expected \(10, 3\) like source, got \(9, 3\)"):
         icp(points, points[:9], points, start)
-    with pytest.raises(ValueError, match=r"keep: expected a share in \(0, 1\], got 0"):
+    with pytest.raises(ValueError, match=r"keep: expected a fraction in \(0, 1\], got 0"):
         icp(points, points, points, start, keep=0)

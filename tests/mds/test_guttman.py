@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from problems import euclidean, noisy_distances, symmetric
 
-from deepmds_jax.mds.guttman import Laplacian, guttman_step, product, solve
+from deepmds_jax.mds.guttman import Laplacian, guttman_step, laplacian_product, pseudoinverse_product
 
 RNG = np.random.default_rng(0)
 N = 8
@@ -18,18 +18,18 @@ def matrix(weights):
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_solve_is_the_pseudoinverse(name, x64):
+def test_pseudoinverse_product(name, x64):
     v = matrix(WEIGHTS[name])
     right = v @ RNG.standard_normal((N, 2))
     laplacian = Laplacian.of(WEIGHTS[name])
     assert laplacian.is_constant == (name == "constant")
     np.testing.assert_allclose(laplacian.degrees, np.diag(v))
-    found = jax.jit(solve)(laplacian, right)
+    found = jax.jit(pseudoinverse_product)(laplacian, right)
     expected = np.linalg.pinv(v) @ right
     atol = 1e-14 if name == "constant" else 1e-4
     np.testing.assert_allclose(found, expected, atol=atol)
     np.testing.assert_allclose(np.mean(found, axis=0), 0, atol=1e-15)
-    np.testing.assert_allclose(product(WEIGHTS[name], expected), right, atol=1e-12)
+    np.testing.assert_allclose(laplacian_product(WEIGHTS[name], expected), right, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_places, take
+from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_positions, take
 
 RNG = np.random.default_rng(0)
 VALUES = {
@@ -44,6 +44,6 @@ def test_pairs(num_points):
     pairs = {(min(p), max(p)) for p in zip(i.tolist(), j.tolist(), strict=True)}
     assert pairs == set(zip(*(x.tolist() for x in np.triu_indices(num_points, 1)), strict=True))
     assert len(codes) == len(pairs)
-    places = np.asarray(pair_places(num_points))
+    places = np.asarray(pair_positions(num_points))
     np.testing.assert_array_equal(places[i, j], np.arange(len(codes)))
     np.testing.assert_array_equal(places[j, i], np.arange(len(codes)))

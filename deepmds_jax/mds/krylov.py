@@ -1,0 +1,53 @@
+"""Conjugate gradients, for every symmetric linear system of this package."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def conjugate_gradients(
+    product: Callable[[jax.Array], jax.Array],
+    rhs: jax.Array,
+    diagonal: jax.Array | float = 1.0,
+    *,
+    max_iters: int | jax.Array,
+    tolerance: float | None = None,
+) -> jax.Array:
+    """Solves product(x) = rhs for a symmetric positive (semi-)definite product, starting from 0.
+
+    Args:
+      product: (n, k) -> (n, k), linear.
+      rhs: (n, k), in the range of the product.
+      diagonal: positive, broadcasts against (n, k): the diagonal of the product or something close
+        to it, for Jacobi preconditioning.
+      max_iters: maximum number of products.
+      tolerance: stop once the preconditioned norm of the residual is this small relative to that
+        of `rhs`; by default 100 times the rounding unit of the dtype.
+
+    Returns:
+      (n, k). If a direction without positive curvature turns up, the iterate before it.
+    """
+    if tolerance is None:
+        tolerance = 100 * float(jnp.finfo(rhs.dtype).eps)
+    threshold = tolerance**2
+
+    def keeps_going(state):
+        _, _, _, square, curvature, num_iters = state
+        return (square > threshold * rhs_square) & (curvature > 0) & (num_iters < max_iters)
+
+    def iterate(state):
+        x, residual, direction, square, _, num_iters = state
+        image = product(direction)
+        curvature = jnp.sum(direction * image)
+        length = jnp.where(curvature > 0, square / jnp.where(curvature > 0, curvature, 1), 0)
+        x, residual = x + length * direction, residual - length * image
+        new_square = jnp.sum(residual**2 / diagonal)
+        direction = residual / diagonal + new_square / square * direction
+        return x, residual, direction, new_square, curvature, num_iters + 1
+
+    rhs_square = jnp.sum(rhs**2 / diagonal)
+    state = (jnp.zeros_like(rhs), rhs, rhs / diagonal, rhs_square, jnp.ones_like(rhs_square),
+             jnp.int32(0))
+    return lax.while_loop(keeps_going, iterate, state)[0]
