@@ -176,7 +176,7 @@ def _landmarks_on_scan(
     some = near[np.linspace(0, len(near) - 1, _NUM_TARGET).round().astype(int)]
 
     marks, vertices, normals, first, target = (
-        jnp.asarray(x, jnp.float32)
+        jnp.asarray(x.astype(np.float32))
         for x in (landmarks, skin[source], _normals(mesh)[source], start - centre, some - centre)
     )
     fit = icp(vertices, normals, target, procrustes(marks, first), scale=True)
@@ -189,7 +189,7 @@ def _landmarks_on_scan(
         raise ValueError(f"the registered landmarks lie {off:.1f} mm from the scan landmarks, more "
                          f"than {_LARGEST_CHANGE:.0f}: wrong order or frame?")
     size = -(-len(near) // _NUM_TARGET) * _NUM_TARGET
-    cloud = jnp.asarray(np.resize(near - centre, (size, 3)), jnp.float32)
+    cloud = jnp.asarray(np.resize(near - centre, (size, 3)).astype(np.float32))
     nearest, _ = nearest_points(placed, cloud)
     return near[np.asarray(nearest) % len(near)]
 
