@@ -68,7 +68,7 @@ def deformation_basis(mean: np.ndarray) -> jax.Array:
         covariance = np.exp(-square / (2 * length**2)) if length else np.eye(len(points))
         values, vectors = np.linalg.eigh(covariance)
         factors.append(deviation * vectors * np.sqrt(np.maximum(values, 0)))
-    return jnp.asarray(np.stack(factors), jnp.float32)
+    return jnp.asarray(np.stack(factors).astype(np.float32))
 
 
 def deform(

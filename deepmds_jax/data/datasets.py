@@ -87,7 +87,8 @@ class Dataset:
             kept = jax.random.uniform(kept_key, (num_faces, 1, 1)) ** 2
             kept = 1 - self.spec.augmentation.calm * (1 - kept)
             return neutral + kept * (expressive - neutral)
-        rows = jax.random.choice(key, jnp.flatnonzero(jnp.asarray(~source.is_test)), (num_faces,))
+        part = np.flatnonzero(~source.is_test).astype(np.int32)
+        rows = jax.random.choice(key, jnp.asarray(part), (num_faces,))
         return source.points[rows]
 
     def draw(
@@ -111,6 +112,7 @@ class Dataset:
         if not isinstance(source, MorphableModel) and (images or self.spec.occlusion):
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion are of faces of a "
                              "dense model, and these are recorded")
+        dense = self.dense if images or self.spec.occlusion else None
         row_key, view_key, noise_key, look_key = jax.random.split(key, 4)
         if isinstance(source, Recordings):
             rows = jax.random.permutation(row_key, len(source.names))[:num_faces]
@@ -118,17 +120,17 @@ class Dataset:
         if isinstance(source, MorphableModel):
             faces = sample_faces(key, source, self.spec.views, num_faces, self.spec.expression)
         else:
-            part = np.flatnonzero(source.is_test == test)
-            rows = jax.random.choice(row_key, jnp.asarray(part, jnp.int32), (num_faces,))
+            part = np.flatnonzero(source.is_test == test).astype(np.int32)
+            rows = jax.random.choice(row_key, jnp.asarray(part), (num_faces,))
             faces = view_shapes(view_key, source.points[rows], self.spec.views)._replace(row=rows)
         if self.spec.noise:
             faces = add_noise(noise_key, faces, self.spec.noise)
         if self.spec.occlusion:
-            visible = visible_landmarks(self.dense, faces.identity, faces.expression, faces.view)
+            visible = visible_landmarks(dense, faces.identity, faces.expression, faces.view)
             faces = faces._replace(visible=visible)
         if images:
-            look = sample_appearance(look_key, self.dense, num_faces)
-            pictures = render(self.dense, faces.identity, faces.expression, look, faces.view)
+            look = sample_appearance(look_key, dense, num_faces)
+            pictures = render(dense, faces.identity, faces.expression, look, faces.view)
             faces = faces._replace(images=pictures)
         return faces
 

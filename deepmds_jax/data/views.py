@@ -187,4 +187,6 @@ def _draw(key: jax.Array, numbers: Uniform | Choice, num: int, dtype: jnp.dtype)
     """`num` numbers (num,) of a dtype."""
     if isinstance(numbers, Uniform):
         return jax.random.uniform(key, (num,), dtype, numbers.low, numbers.high)
+    if len(numbers.values) == 1:  # unused random numbers would take most of the time to compile
+        return jnp.full((num,), numbers.values[0], dtype)
     return jax.random.choice(key, jnp.array(numbers.values, dtype), (num,))

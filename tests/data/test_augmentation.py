@@ -1,7 +1,6 @@
 """What the augmentation of training faces does, by the statistics of many."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -17,17 +16,17 @@ from deepmds_jax.data.augmentation import (
 )
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import Choice, Uniform, ViewGroup
-from deepmds_jax.geometry import project, rotation_from_angles, size
+from deepmds_jax.geometry import project, rotation_from_angles
 
 TOPOLOGY = topologies.get("ibug68")
-NUM = 4000
+NUM, NUM_DEFORMED = 4000, 40_000
 # Root mean square distances to the centroid, as the module states them: length and deviation.
 PROCESSES = ((0.53, 0.053), (0.17, 0.025), (0.0, 0.013))
 
 
 @pytest.fixture(scope="module")
 def mean():
-    return synthetic.load("ibug68").mean
+    return np.asarray(synthetic.load("ibug68").mean)
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +40,37 @@ def standard(mean):
     return centred / np.sqrt(np.mean(np.sum(centred**2, 1)))
 
 
+@jax.jit
+def _project(points, view):
+    rotation = rotation_from_angles(view.yaw, view.pitch, view.roll)
+    return project(points, rotation, view.field_of_view)
+
+
 def exact(faces):
     """The image of the shapes by the numbers of the view, without noise; float64."""
-    view = faces.view
-    rotation = rotation_from_angles(view.yaw, view.pitch, view.roll)
-    seen = project(faces.points, rotation, view.field_of_view)
-    unit = np.asarray(size(faces.points))[:, None, None]
-    shift = np.asarray(view.shift)[:, None] * unit
-    return np.asarray(view.scale, np.float64)[:, None, None] * (seen + shift), unit
+    seen = np.asarray(_project(faces.points, faces.view))
+    centred = faces.points - faces.points.mean(1, keepdims=True)
+    unit = np.sqrt(np.mean(np.sum(centred**2, axis=2), axis=1))[:, None, None]
+    shift = faces.view.shift[:, None] * unit
+    return faces.view.scale.astype(np.float64)[:, None, None] * (seen + shift), unit
 
 
-_compiled = jax.jit(augmented_faces, static_argnames=("views", "topology"))
+_augmented = jax.jit(augmented_faces, static_argnames=("views", "topology"))
+_deform = jax.jit(deform, static_argnames="mirror")
 
 
 def draw(mean, basis, base=0.0, seed=0, **augmentation):
-    points = jnp.broadcast_to(mean, (NUM, 68, 3))
+    """Faces whose arrays are NumPy's."""
+    points = np.broadcast_to(mean, (NUM, 68, 3))
     augmentation = Augmentation(*map(float, Augmentation(**augmentation)))
-    return _compiled(jax.random.key(seed), points, VIEWS, base, augmentation, "ibug68", basis)
+    faces = _augmented(jax.random.key(seed), points, VIEWS, base, augmentation, "ibug68", basis)
+    return jax.tree.map(np.asarray, faces)
 
 
 def errors_of(faces):
     """Differences from the exact image, in sizes of the face, as it is in the image."""
     image, unit = exact(faces)
-    return (np.asarray(faces.x2d) - image) / unit / np.asarray(faces.view.scale)[:, None, None]
+    return (faces.x2d - image) / unit / faces.view.scale[:, None, None]
 
 
 VIEWS = (
@@ -85,8 +92,7 @@ def test_without_augmentation_faces_are_seen_as_their_view_says(mean, basis):
                                np.broadcast_to(mean - mean.mean(0), (NUM, 68, 3)), atol=1e-3)
     assert faces.visible.all()
     for angle, (low, high) in (("yaw", (-80, 80)), ("pitch", (-35, 35))):
-        drawn = np.asarray(getattr(faces.view, angle))
-        drawn = drawn[np.asarray(faces.view.group) == 0]
+        drawn = getattr(faces.view, angle)[faces.view.group == 0]
         assert scipy.stats.kstest(drawn, "uniform", (low, high - low)).pvalue > 1e-3
     np.testing.assert_allclose(np.bincount(faces.view.group) / NUM, 0.2, atol=0.02)
 
@@ -104,7 +110,7 @@ def test_noise_has_the_unit_of_views_in_every_scale_and_perspective(mean, basis)
     faces = draw(mean, basis, base=0.02)
     errors = errors_of(faces)
     for group in range(len(VIEWS)):
-        some = errors[np.asarray(faces.view.group) == group]
+        some = errors[faces.view.group == group]
         assert some.std() == pytest.approx(0.02, rel=0.01)
         assert abs(some.mean()) < 3e-4
     assert abs(np.corrcoef(errors[..., 0].ravel(), errors[..., 1].ravel())[0, 1]) < 0.01
@@ -129,7 +135,7 @@ def test_every_face_has_its_own_amount_of_noise_and_outliers(mean, basis):
 
 
 def test_half_of_the_faces_lack_landmarks_up_to_the_share(mean, basis):
-    visible = np.asarray(draw(mean, basis, missing=0.6).visible)
+    visible = draw(mean, basis, missing=0.6).visible
     share = 1 - visible.mean(axis=1)
     assert np.mean(share == 0) == pytest.approx(0.5 + 0.5 * 1 / 69 / 0.6, abs=0.03)
     assert share.max() < 0.85
@@ -149,7 +155,7 @@ def test_missing_landmarks_keep_their_places(mean, basis):
 def test_the_jaw_alone_slides_and_in_profile_alone(mean, basis):
     jaw = np.arange(68) < 17  # of iBUG's 68
     faces = draw(mean, basis, contour=0.1)
-    slide, group = errors_of(faces), np.asarray(faces.view.group)
+    slide, group = errors_of(faces), faces.view.group
     np.testing.assert_allclose(slide[:, ~jaw], 0, atol=2e-5)
     np.testing.assert_allclose(slide[group == FRONTAL], 0, atol=2e-5)
     # Amounts uniform up to 0.1 times the sine of the yaw, of a process of deviation 1.
@@ -173,21 +179,21 @@ def test_the_basis_makes_the_stated_covariances(basis, standard):
 
 @pytest.fixture(scope="module")
 def shifts(mean, basis):
-    """How 40,000 faces were deformed, in their size, less the stretch of their axes."""
-    num, most = 40_000, 2.0
-    points = jnp.broadcast_to(mean, (num, 68, 3))
-    deformed = deform(jax.random.key(2), points, basis, TOPOLOGY.mirror, most)
-    centred = np.asarray(mean - mean.mean(0))
+    """How many faces were deformed, in their size, less the stretch of their axes."""
+    max_amount = 2.0
+    points = np.broadcast_to(mean, (NUM_DEFORMED, 68, 3))
+    deformed = _deform(jax.random.key(2), points, basis, TOPOLOGY.mirror, max_amount)
+    centred = mean - mean.mean(0)
     unit = np.sqrt(np.mean(np.sum(centred**2, 1)))
-    return (np.asarray(deformed) - centred) / unit, centred / unit, most
+    return (np.asarray(deformed) - centred) / unit, centred / unit, max_amount
 
 
 def test_deformations_have_the_stated_deviations(shifts, standard):
     """By side: half of the variance symmetric to all of it, so three quarters on average."""
-    shift, centred, most = shifts
+    shift, centred, max_amount = shifts
     square = np.sum((standard[:, None] - standard[None]) ** 2, -1)
     across = square[np.arange(68), TOPOLOGY.mirror]
-    mean_square = most**2 / 5  # of the amount, the square of a uniform number
+    mean_square = max_amount**2 / 5  # of the amount, the square of a uniform number
     stretch = 0.04**2 * centred**2
     alone = np.zeros(3)
     for length, deviation in PROCESSES:
@@ -225,15 +231,15 @@ def test_neighbours_move_together_and_sides_alike(shifts, standard):
 
 
 def test_the_amount_of_deformation_differs_between_faces(shifts):
-    shift, _, most = shifts
+    shift, _, max_amount = shifts
     amount = np.sqrt(np.mean(shift**2, axis=(1, 2)))
     # Of a squared uniform number the median is a quarter of the greatest, the 90th percent 0.81.
     ratio = np.median(amount) / np.quantile(amount, 0.9)
     assert ratio == pytest.approx(0.25 / 0.81, abs=0.05)
-    assert amount.min() < 1e-4 * most
+    assert amount.min() < 1e-4 * max_amount
 
 
 def test_deform_by_nothing_centres_alone(mean, basis):
-    points = jnp.broadcast_to(mean, (3, 68, 3)) + 5
-    still = deform(jax.random.key(0), points, basis, TOPOLOGY.mirror, 0.0)
-    np.testing.assert_allclose(still, np.broadcast_to(mean - mean.mean(0), (3, 68, 3)), atol=1e-4)
+    points = np.broadcast_to(mean + 5, (NUM_DEFORMED, 68, 3))
+    still = _deform(jax.random.key(0), points, basis, TOPOLOGY.mirror, 0.0)
+    np.testing.assert_allclose(still, np.broadcast_to(mean - mean.mean(0), points.shape), atol=1e-4)

@@ -8,12 +8,14 @@ from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.occlusion import hidden, visible_landmarks
 from deepmds_jax.data.sources import ict
-from deepmds_jax.data.views import Choice, ViewGroup, view_shapes
-from deepmds_jax.geometry import rotation_from_angles
+from deepmds_jax.data.views import View
 
 
-def views(yaw, field_of_view=0.0):
-    return (ViewGroup(1.0, yaw=Choice((yaw,)), field_of_view=Choice((field_of_view,))),)
+def view_of(yaw, field_of_view=0.0):
+    """Of one face."""
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    return View(np.float32([yaw]), zero, zero, np.float32([field_of_view]),
+                np.zeros(1, np.int32), one, np.zeros((1, 2), np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -24,23 +26,21 @@ def ellipsoid():
     first = np.random.default_rng(0).permutation(len(points))[:30]
     opposite = [np.abs(points + points[i]).sum(1).argmin() for i in first]
     landmarks = np.concatenate([first, opposite])
-    empty = jnp.zeros((0, *points.shape))
+    empty = np.zeros((0, *points.shape), np.float32)
     shape = MorphableModel(jnp.asarray(points, jnp.float32), empty, empty, "none", "mm")
-    return DenseModel(shape, jnp.asarray(mesh.faces), jnp.asarray(landmarks), jnp.zeros(()),
-                      jnp.zeros(()), topology="none")
+    return DenseModel(shape, jnp.asarray(mesh.faces), jnp.asarray(landmarks), np.float32(0),
+                      np.float32(0), topology="none")
 
 
 @pytest.mark.parametrize(("yaw", "field_of_view"), [(0.0, 0.0), (50.0, 0.0), (-70.0, 60.0)])
 def test_of_a_convex_surface_the_side_turned_away_is_hidden(ellipsoid, yaw, field_of_view):
     points = np.asarray(ellipsoid.shape.mean)[np.asarray(ellipsoid.landmarks)]
-    none = jnp.zeros((1, 0))
-    faces = view_shapes(jax.random.key(0), jnp.asarray(points)[None], views(yaw, field_of_view))
-    found = np.asarray(visible_landmarks(ellipsoid, none, none, faces.view))[0]
+    none = np.zeros((1, 0), np.float32)
+    found = np.asarray(visible_landmarks(ellipsoid, none, none, view_of(yaw, field_of_view)))[0]
     # The camera in the head frame; from afar only its direction counts.
-    rotation = np.asarray(rotation_from_angles(yaw, 0.0, 0.0))
     distance = (np.linalg.norm(points, axis=1).max() / np.tan(np.radians(field_of_view / 2))
                 if field_of_view else 1e4)
-    camera = -distance * rotation[2]
+    camera = -distance * np.array([np.sin(np.radians(yaw)), 0, np.cos(np.radians(yaw))])
     to_camera = camera - points
     to_camera /= np.linalg.norm(to_camera, axis=1, keepdims=True)
     normal = points / np.square([1, 1.5, 0.7])
@@ -64,18 +64,17 @@ def test_hidden_by_hand():
         [0, 4, 4],
         [2, 1, 99],  # far behind
     ])
-    found = hidden(points, vertices, triangles, 0.1)
+    found = jax.jit(hidden)(points, vertices, triangles, 0.1)
     np.testing.assert_array_equal(found, [True, False, False, False, False, False, True])
 
 
 def test_turned_face_hides_its_far_side(shared):
     folder = shared / "data" / "ict_facekit"
-    dense, model = ict.load_dense("ibug68", folder), ict.load("ibug68", folder)
-    none = jnp.zeros((1, 100)), jnp.zeros((1, 53))
+    dense = ict.load_dense("ibug68", folder)
+    none = np.zeros((1, 100), np.float32), np.zeros((1, 53), np.float32)
 
     def seen(yaw):
-        faces = view_shapes(jax.random.key(0), model.mean[None], views(yaw))
-        return np.asarray(visible_landmarks(dense, *none, faces.view))[0]
+        return np.asarray(visible_landmarks(dense, *none, view_of(yaw)))[0]
 
     assert seen(0.0).all()
     left, right = seen(60.0), seen(-60.0)

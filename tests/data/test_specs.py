@@ -19,7 +19,9 @@ def test_every_spec_reads_and_names_known_topologies():
             topologies.get(topology)
 
 
-@pytest.mark.parametrize("name", ["bfm", "ict", "ict_expression", "synthetic"])
+@pytest.mark.parametrize("name", [
+    "bfm", "bfm2017", "coma", "flame", "ict", "ict_expression", "synthetic",
+])
 def test_the_papers_views(name):
     perspective, turned, frontal = specs.load_spec(name).views
     assert (perspective.share, turned.share, frontal.share) == (0.3, 0.3, 0.4)

@@ -62,7 +62,7 @@ def gather(
                         ", ".join(left_out))
     start = -topologies.get(topology).num_landmarks
     x2d, points = (
-        jnp.asarray(np.stack([getattr(face, field)[start:] for face in faces.values()]), "float32")
+        jnp.asarray(np.stack([getattr(face, field)[start:] for face in faces.values()], dtype="f4"))
         for field in ("x2d", "points")
     )
     images = tuple(face.image for face in faces.values())

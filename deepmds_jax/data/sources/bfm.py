@@ -55,8 +55,8 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     colour, colour_modes = modes_at(slice(None), *(content[name] for name in _COLOUR))
     return DenseModel(
         _shape(content, slice(None), topology),
-        jnp.asarray(content["tl"].astype(np.int64) - 1, jnp.int32),
-        jnp.asarray(landmarks, jnp.int32),
+        jnp.asarray(content["tl"].astype(np.int32) - 1),
+        jnp.asarray(landmarks.astype(np.int32)),
         jnp.asarray(colour / 255),
         jnp.asarray(colour_modes / 255),
         topology=topology,
@@ -133,7 +133,7 @@ def _shape(
     content: dict[str, np.ndarray], vertices: np.ndarray | slice, topology: str
 ) -> MorphableModel:
     mean, modes = (x * _TO_FRAME for x in modes_at(vertices, *(content[name] for name in _SHAPE)))
-    none = jnp.zeros((0, *mean.shape), jnp.float32)
+    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
     return MorphableModel(jnp.asarray(mean), jnp.asarray(modes), none, topology, "mm")
 
 

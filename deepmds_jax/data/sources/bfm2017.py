@@ -78,8 +78,8 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     colour, colour_modes = _modes(arrays, "color", slice(None))
     return DenseModel(
         _shape(arrays, slice(None), topology),
-        jnp.asarray(arrays[_TRIANGLES].T, jnp.int32),
-        jnp.asarray(landmarks, jnp.int32),
+        jnp.asarray(arrays[_TRIANGLES].T.astype(np.int32)),
+        jnp.asarray(landmarks.astype(np.int32)),
         jnp.asarray(colour),
         jnp.asarray(colour_modes),
         topology=topology,
@@ -107,7 +107,8 @@ def _shape(
     offset, expression = _modes(arrays, "expression", vertices)
     mean = jnp.asarray((shape + offset) * _TO_FRAME)
     modes = jnp.asarray(np.concatenate([identity, expression]) * _TO_FRAME)
-    return MorphableModel(mean, modes, jnp.zeros((0, *mean.shape), jnp.float32), topology, "mm")
+    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
+    return MorphableModel(mean, modes, none, topology, "mm")
 
 
 def _find(topology: str, folder: pathlib.Path) -> tuple[pathlib.Path, np.ndarray]:

@@ -11,6 +11,7 @@ nearest point of the scan to each is the true landmark.
 import pathlib
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -176,22 +177,40 @@ def _landmarks_on_scan(
     some = near[np.linspace(0, len(near) - 1, _NUM_TARGET).round().astype(int)]
 
     marks, vertices, normals, first, target = (
-        jnp.asarray(x, jnp.float32)
+        jnp.asarray(x.astype(np.float32))
         for x in (landmarks, skin[source], _normals(mesh)[source], start - centre, some - centre)
     )
-    fit = icp(vertices, normals, target, procrustes(marks, first), scale=True)
-    if not fit.error < _LARGEST_ERROR:
-        raise ValueError(f"the fitted mesh lies {fit.error:.1f} mm off the scan after "
+    placed, error, off = _register(marks, vertices, normals, first, target)
+    if not error < _LARGEST_ERROR:
+        raise ValueError(f"the fitted mesh lies {error:.1f} mm off the scan after "
                          f"registration, more than {_LARGEST_ERROR:.0f}")
-    placed = fit.similarity(marks)
-    off = jnp.sqrt(jnp.mean(jnp.sum((placed - first) ** 2, axis=1)))
     if not off < _LARGEST_CHANGE:
         raise ValueError(f"the registered landmarks lie {off:.1f} mm from the scan landmarks, more "
                          f"than {_LARGEST_CHANGE:.0f}: wrong order or frame?")
     size = -(-len(near) // _NUM_TARGET) * _NUM_TARGET
-    cloud = jnp.asarray(np.resize(near - centre, (size, 3)), jnp.float32)
+    cloud = jnp.asarray(np.resize(near - centre, (size, 3)).astype(np.float32))
     nearest, _ = nearest_points(placed, cloud)
     return near[np.asarray(nearest) % len(near)]
+
+
+@jax.jit
+def _register(
+    landmarks: jax.Array,
+    vertices: jax.Array,
+    normals: jax.Array,
+    start: jax.Array,
+    target: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Lays vertices (V, 3) with normals on a cloud (M, 3), from where `start` (51, 3) puts them.
+
+    Returns:
+      The landmarks (51, 3) of the mesh once it is laid on the cloud; the root mean square distance
+      of its vertices from the cloud, and that of its landmarks from `start`.
+    """
+    fit = icp(vertices, normals, target, procrustes(landmarks, start), scale=True)
+    placed = fit.similarity(landmarks)
+    off = jnp.sqrt(jnp.mean(jnp.sum((placed - start) ** 2, axis=1)))
+    return placed, fit.error, off
 
 
 def _normals(mesh: meshes.Mesh) -> np.ndarray:

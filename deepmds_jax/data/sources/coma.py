@@ -58,9 +58,8 @@ def load(topology: str, folder: pathlib.Path) -> ShapeSet:
         raise ValueError(f"{folder}: none of its {len(paths)} meshes can be read")
     is_test = _split(folder, list(found))
     points = _turn_to(flame.embed(template, embedding), np.array(list(found.values())))
-    return ShapeSet(
-        jnp.asarray(points * flame.TO_FRAME, jnp.float32), is_test, tuple(found), topology, "m"
-    )
+    points = jnp.asarray((points * flame.TO_FRAME).astype(np.float32))
+    return ShapeSet(points, is_test, tuple(found), topology, "m")
 
 
 def check(folder: pathlib.Path) -> list[str]:

@@ -61,8 +61,9 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
       FileNotFoundError: a file is missing; names it.
     """
     embedding = read_embedding(topology, folder)
-    mean = jnp.asarray(embed(read_mesh(folder / TEMPLATE), embedding) * TO_FRAME, jnp.float32)
-    none = jnp.zeros((0, *mean.shape), jnp.float32)
+    mean = embed(read_mesh(folder / TEMPLATE), embedding) * TO_FRAME
+    mean = jnp.asarray(mean.astype(np.float32))
+    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
     return MorphableModel(mean, none, none, topology=topology, unit="m")
 
 

@@ -95,10 +95,10 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     shape = _model(mean[copied], identity[:, copied], expression[:, copied], topology)
     return DenseModel(
         shape,
-        jnp.asarray(np.concatenate(triangles), jnp.int32),
-        jnp.asarray(landmarks[start:], jnp.int32),
-        jnp.asarray(np.concatenate(colour), jnp.float32),
-        jnp.zeros((0, *shape.mean.shape), jnp.float32),
+        jnp.asarray(np.concatenate(triangles).astype(np.int32)),
+        jnp.asarray(landmarks[start:].astype(np.int32)),
+        jnp.asarray(np.concatenate(colour).astype(np.float32)),
+        jnp.asarray(np.zeros((0, *shape.mean.shape), np.float32)),
         topology=topology,
     )
 
@@ -206,7 +206,7 @@ def _start(topology: str) -> int:
 def _model(
     mean: np.ndarray, identity: np.ndarray, expression: np.ndarray, topology: str
 ) -> MorphableModel:
-    arrays = (jnp.asarray(x * _TO_FRAME, jnp.float32) for x in (mean, identity, expression))
+    arrays = (jnp.asarray((x * _TO_FRAME).astype(np.float32)) for x in (mean, identity, expression))
     return MorphableModel(*arrays, topology=topology, unit="cm")
 
 

@@ -136,9 +136,9 @@ def load(topology: str, folder: pathlib.Path | None = None) -> MorphableModel:
     names, mean, identity, expression = _face()
     rows = [names.index(name) for name in landmarks]
     return MorphableModel(
-        mean=jnp.asarray(mean[rows], jnp.float32),
-        identity=jnp.asarray(identity[:, rows], jnp.float32),
-        expression=jnp.asarray(expression[:, rows], jnp.float32),
+        mean=jnp.asarray(mean[rows].astype(np.float32)),
+        identity=jnp.asarray(identity[:, rows].astype(np.float32)),
+        expression=jnp.asarray(expression[:, rows].astype(np.float32)),
         topology=topology,
         unit="mm",
     )

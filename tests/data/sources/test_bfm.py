@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import jax
@@ -58,9 +59,10 @@ def test_reads_the_model_at_the_landmarks_in_millimetres(original, topology, fil
     vertex = int(scipy.io.loadmat(original / file)[variable].ravel()[first + 5]) - 1
     x, y, z = content["shapeMU"][3 * vertex : 3 * vertex + 3, 0]
     model = bfm.load(topology, original)
-    np.testing.assert_allclose(model.mean[5], [x / 1e3, -y / 1e3, -z / 1e3], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(model.mean)[5], [x / 1e3, -y / 1e3, -z / 1e3], rtol=1e-5)
     x, y, z = 500 * content["shapePC"][3 * vertex : 3 * vertex + 3, 1]
-    np.testing.assert_allclose(model.identity[1, 5], [x / 1e3, -y / 1e3, -z / 1e3], rtol=1e-5)
+    mode = np.asarray(model.identity)[1, 5]
+    np.testing.assert_allclose(mode, [x / 1e3, -y / 1e3, -z / 1e3], rtol=1e-5)
     num = topologies.get(topology).num_landmarks
     assert (model.identity.shape, model.expression.shape) == ((2, num, 3), (0, num, 3))
     assert (model.topology, model.unit) == (topology, "mm")
@@ -69,26 +71,25 @@ def test_reads_the_model_at_the_landmarks_in_millimetres(original, topology, fil
 def test_the_dense_model_has_the_same_faces_and_their_colours(original):
     dense, model = bfm.load_dense("ibug68", original), bfm.load("ibug68", original)
     assert dense.shape.mean.shape == dense.colour.shape == (NUM_VERTICES, 3)
-    identity = jax.random.normal(jax.random.key(0), (2, 2))
-    none = np.zeros((2, 0), np.float32)
-    surface = dense.shape.shapes(identity, none)
-    expected = model.shapes(identity, none)
-    np.testing.assert_allclose(surface[:, dense.landmarks], expected, rtol=1e-5)
+    for found, expected in zip(jax.tree.leaves(dense.shape), jax.tree.leaves(model), strict=True):
+        np.testing.assert_array_equal(np.asarray(found)[..., dense.landmarks, :], expected)
     content = scipy.io.loadmat(original / "01_MorphableModel.mat")
-    np.testing.assert_array_equal(dense.triangles + 1, content["tl"])
-    assert 0 <= dense.colour.min() < 0.1 < 0.9 < dense.colour.max() <= 1
-    np.testing.assert_allclose(255 * dense.colour[7], content["texMU"][21:24, 0], rtol=1e-5)
-    assert dense.colour_modes.shape == (3, NUM_VERTICES, 3)
+    colour, colour_modes = np.asarray(dense.colour), np.asarray(dense.colour_modes)
+    np.testing.assert_array_equal(np.asarray(dense.triangles) + 1, content["tl"])
+    assert 0 <= colour.min() < 0.1 < 0.9 < colour.max() <= 1
+    np.testing.assert_allclose(255 * colour[7], content["texMU"][21:24, 0], rtol=1e-5)
+    assert colour_modes.shape == (3, NUM_VERTICES, 3)
     expected = content["texPC"][21:24, 2] * 10
-    np.testing.assert_allclose(255 * dense.colour_modes[2, 7], expected, rtol=1e-5)
+    np.testing.assert_allclose(255 * colour_modes[2, 7], expected, rtol=1e-5)
 
 
 def test_the_spec_draws_from_it(original):
     spec = specs.load_spec("bfm")
     assert spec.topologies == ("bfm72", "ibug68", "flame51")
-    faces = open_dataset(spec, "flame51", original).draw(jax.random.key(0), 3)
+    frontal = dataclasses.replace(spec, views=spec.views[2:])  # the others take longer to compile
+    faces = open_dataset(frontal, "flame51", original).draw(jax.random.key(0), 3)
     assert faces.x2d.shape == (3, 51, 2)
-    assert np.isfinite(faces.x2d).all()
+    assert np.isfinite(np.asarray(faces.x2d)).all()
 
 
 def test_missing_and_damaged_files_are_named(folder):

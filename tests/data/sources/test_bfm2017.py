@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import shutil
 
 import h5py
 import jax
@@ -18,9 +20,10 @@ NAMED = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
     """A model of 200 vertices with 3 shape, 2 expression and 4 colour components (statismo)."""
+    tmp_path = tmp_path_factory.mktemp("bfm2017")
     rng = np.random.default_rng(0)
     mean = rng.normal(size=(200, 3)).astype(np.float32) * 60
     landmarks = rng.permutation(200)[:68]
@@ -46,6 +49,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "bfm2017")
+
+
 def landmarks_of(folder):
     lines = (folder / "landmarks_68.txt").read_text().splitlines()
     return np.array([int(v) for line in lines for v in line.split("#")[0].split()])
@@ -62,25 +70,24 @@ def test_reads_shape_and_expression_as_one_normal_distribution(folder):
             basis = file[f"{part}/model/pcaBasis"][:]
             for k in range(number):  # standard deviations 2, 3, ...
                 expected = (k + 2) * basis[:, k].reshape(200, 3)[vertices] * frame
-                np.testing.assert_allclose(model.identity[first + k], expected, rtol=1e-5)
+                found = np.asarray(model.identity)[first + k]
+                np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert (model.identity.shape, model.expression.shape) == ((5, 68, 3), (0, 68, 3))
     assert (model.topology, model.unit) == ("ibug68", "mm")
     inner = bfm2017.load("flame51", folder)
-    np.testing.assert_array_equal(inner.identity, model.identity[:, 17:])
+    np.testing.assert_array_equal(inner.identity, np.asarray(model.identity)[:, 17:])
 
 
 def test_the_dense_model_has_the_same_faces_and_their_colours(folder):
     dense, model = bfm2017.load_dense("flame51", folder), bfm2017.load("flame51", folder)
-    identity = jax.random.normal(jax.random.key(0), (2, 5))
-    none = np.zeros((2, 0), np.float32)
-    surface = dense.shape.shapes(identity, none)[:, dense.landmarks]
-    np.testing.assert_allclose(surface, model.shapes(identity, none), rtol=1e-5, atol=1e-4)
+    for found, expected in zip(jax.tree.leaves(dense.shape), jax.tree.leaves(model), strict=True):
+        np.testing.assert_array_equal(np.asarray(found)[..., dense.landmarks, :], expected)
     with h5py.File(folder / NAME) as file:
         np.testing.assert_array_equal(dense.triangles.T, file["shape/representer/cells"])
         colour = file["color/model/mean"][:].reshape(200, 3)
         np.testing.assert_allclose(dense.colour, colour, rtol=1e-6)
         mode = 5 * file["color/model/pcaBasis"][:, 3].reshape(200, 3)
-        np.testing.assert_allclose(dense.colour_modes[3], mode, rtol=1e-5)
+        np.testing.assert_allclose(np.asarray(dense.colour_modes)[3], mode, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["model2019_bfm.h5", "model2019_fullHead.h5"])
@@ -88,9 +95,10 @@ def test_reads_the_files_of_2019_and_draws_from_them(folder, name):
     (folder / NAME).rename(folder / name)
     spec = specs.load_spec("bfm2017")
     assert spec.topologies == ("ibug68", "flame51")
-    faces = open_dataset(spec, "flame51", folder).draw(jax.random.key(0), 3)
+    frontal = dataclasses.replace(spec, views=spec.views[2:])  # the others take longer to compile
+    faces = open_dataset(frontal, "flame51", folder).draw(jax.random.key(0), 3)
     assert faces.x2d.shape == (3, 51, 2)
-    assert np.isfinite(faces.x2d).all()
+    assert np.isfinite(np.asarray(faces.x2d)).all()
     assert bfm2017.check(folder) == []
 
 
