@@ -28,8 +28,8 @@ def evaluate(
 
     Args:
       methods: see `deepmds_jax.methods`; their titles differ.
-      faces: F test faces, each in one view. Images may be NumPy arrays: they go to the device one
-        batch at a time.
+      faces: F test faces, each in one view, as JAX or NumPy arrays; they go to the device one batch
+        at a time.
       topology: the topology of the landmarks, or its name.
 
     Returns:
@@ -50,11 +50,12 @@ def evaluate(
     # All batches have one size, so that one program serves them all. The last batch is filled up
     # with the first faces, which are cut off below.
     index = np.arange(num_batches * batch) % num_faces
+    host_faces = jax.device_get(faces)  # slices of NumPy arrays compile nothing
     results = {}
     for method in methods:
         run = jax.jit(functools.partial(_score, method, topology))
         parts = [
-            jax.device_get(run(jax.tree.map(lambda x, rows=rows: x[rows], faces)))
+            jax.device_get(run(jax.tree.map(lambda x, rows=rows: x[rows], host_faces)))
             for rows in tqdm.tqdm(index.reshape(-1, batch), desc=method.title, unit="batch")
         ]
         columns = zip(*parts, strict=True)

@@ -97,7 +97,7 @@ def describe_landmarks(topology: str) -> str:
 def _milliseconds(method: Method, faces: Faces, num: int) -> float:
     """Median time per face of a batch of `num`, without compilation and transfer of the faces."""
     rows = np.arange(num) % len(faces.x2d)
-    batch = jax.device_put(jax.tree.map(lambda x: x[rows], faces))
+    batch = jax.device_put(jax.tree.map(lambda x: x[rows], jax.device_get(faces)))
     run = jax.jit(method.predict)
     jax.block_until_ready(run(batch))
     times = []

@@ -36,7 +36,8 @@ def parameter_rows() -> list[dict]:
         })
 
     def shapes(network, *size):
-        return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *size)))
+        inputs = jax.ShapeDtypeStruct((1, *size), jnp.float32)
+        return jax.eval_shape(network.init, jax.random.key(0), inputs)
 
     for name, topology in topologies.TOPOLOGIES.items():
         n = topology.num_landmarks
