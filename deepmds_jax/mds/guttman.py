@@ -53,10 +53,11 @@ def pseudoinverse_product(laplacian: Laplacian, rhs: jax.Array) -> jax.Array:
     num_points = rhs.shape[0]
     scaled = (num_points - 1) / num_points * rhs / degrees
     solution = conjugate_gradients(
-        product, rhs, degrees, max_iters=jnp.where(is_constant, 0, _MAX_ITERS),
+        product, rhs, degrees, offset=jnp.where(is_constant, scaled, 0),
+        max_iters=jnp.where(is_constant, 0, _MAX_ITERS),
         tolerance=float(jnp.finfo(rhs.dtype).eps) ** 0.75,
     )
-    return jnp.where(is_constant, scaled, solution - jnp.mean(solution, axis=0, keepdims=True))
+    return solution - jnp.where(is_constant, 0, jnp.mean(solution, axis=0, keepdims=True))
 
 
 def guttman_step(
