@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives a path to write to in place of `path`, which it replaces when the block ends well.
+    """Gives a path to write to; if the block succeeds, the file there replaces the one at `path`.
 
     If the block raises, or the process dies, a file that was at `path` before is still there,
     untouched. A missing folder is made.

@@ -53,7 +53,7 @@ def test_each_problem_is_a_line_and_the_status_1(folder):
     assert done.stderr.strip().endswith("2 problems, see above")
 
 
-def test_a_file_that_serves_two_topologies_is_told_once(tmp_path):
+def test_a_file_that_serves_two_topologies_is_reported_once(tmp_path):
     done = check("--dataset=ict", f"--data_dir={tmp_path}", cwd=tmp_path)
     assert done.returncode == 1
     assert "vertex_indices.json" in done.stdout

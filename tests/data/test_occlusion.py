@@ -37,7 +37,7 @@ def test_of_a_convex_surface_the_side_turned_away_is_hidden(ellipsoid, yaw, fiel
     points = np.asarray(ellipsoid.shape.mean)[np.asarray(ellipsoid.landmarks)]
     none = np.zeros((1, 0), np.float32)
     found = np.asarray(visible_landmarks(ellipsoid, none, none, view_of(yaw, field_of_view)))[0]
-    # The camera in the head frame; from afar only its direction counts.
+    # The camera in the head frame; from far away only its direction counts.
     distance = (np.linalg.norm(points, axis=1).max() / np.tan(np.radians(field_of_view / 2))
                 if field_of_view else 1e4)
     camera = -distance * np.array([np.sin(np.radians(yaw)), 0, np.cos(np.radians(yaw))])

@@ -16,7 +16,7 @@ from deepmds_jax.data.views import (
 
 @pytest.fixture(scope="module")
 def rigid():
-    """A model without variation, so that poses can be told from the images."""
+    """A model without variation, so that its pose follows from the image."""
     mean = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     empty = np.zeros((0, 40, 3), np.float32)
     return MorphableModel(mean, empty, empty, topology="none", unit="mm")

@@ -1,1 +1,1 @@
-"""Files of other programs, read safely, and ours, written whole or not at all."""
+"""File formats: those of other programs, read safely, and ours, written whole or not at all."""

@@ -2,7 +2,7 @@
 
 `read_landmarks` returns image points with x right, y down and the centre of the top left pixel at
 (0, 0). Annotations made in MATLAB count pixels from 1 and are shifted by one pixel: .pts of 300-W
-and the fields of 300W-LP and AFLW2000-3D in .mat. Every other file is taken as written.
+and the fields of 300W-LP and AFLW2000-3D in .mat. All other files are taken as written.
 """
 
 import csv
@@ -30,27 +30,27 @@ def read_landmarks(path: str | Path) -> dict[str, np.ndarray]:
     * `.pts`: the header of 300-W with `n_points: N`, and N lines `x y` in braces.
     * `.npy`, or a list in `.json`: (N, 2), (F, N, 2), or the transposed (2, N), (F, 2, N).
     * `.npz`, `.mat`, or an object in `.json`: such an array called `landmarks`, `points` or `x2d`;
-      beside it in `.npz` and `.json`, if there, the F face `names`; in `.mat` also `pt3d_68` (its
+      beside it, in `.npz` and `.json`, optionally the F face `names`; in `.mat` also `pt3d_68` (its
       x and y), `pt2d_68`, `pt2d`, `pts_2d`. Without one of these, each entry is a face and its key
       the face's name.
-    * `.csv`: columns `x` and `y`, one row per landmark, faces told apart by a column `face`, if
-      there; or one row per face, columns `x0,y0,x1,y1,...` in any order (also `x_0`, as OpenFace
-      has them) and a column `face`, `name`, `image` or `file`, if there. Other columns do not
-      matter. Without a header, two columns are `x,y`, three a name and `x,y`, and more are
-      `x0,y0,x1,y1,...`, after a name where their number is odd.
+    * `.csv`: columns `x` and `y`, one row per landmark, and optionally a column `face` that tells
+      faces apart; or one row per face, columns `x0,y0,x1,y1,...` in any order (also `x_0`, as
+      OpenFace writes them) and optionally a column `face`, `name`, `image` or `file`. Other columns
+      are ignored. Without a header, two columns are `x,y`, three are a name and `x,y`, and more are
+      `x0,y0,x1,y1,...`, after a name if their number is odd.
 
-    A face without a name is called like the file, followed by `#0`, `#1`, ... if it is not alone.
+    A face without a name is named after the file, with `#0`, `#1`, ... if there are several.
 
     Args:
       path: The file.
 
     Returns:
-      Face name -> (N, 2) float64, x right and y down in the file's unit (pixels as a rule), the
-      centre of the top left pixel at (0, 0).
+      By face name, (N, 2) float64 points, x right and y down in the file's unit (usually pixels),
+      the centre of the top left pixel at (0, 0).
 
     Raises:
-      ValueError: One line that names the file: it cannot be read, is cut off, is laid out
-        otherwise, or a coordinate is not finite.
+      ValueError: One line that names the file: it cannot be read, is cut off, has another layout,
+        or a coordinate is not finite.
     """
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:
@@ -71,7 +71,7 @@ def list_landmark_files(folder: str | Path) -> list[Path]:
     """Lists the files in a folder that have an extension `read_landmarks` knows.
 
     Args:
-      folder: The folder. Its subfolders and hidden files are left out.
+      folder: The folder. Its subfolders and hidden files are skipped.
 
     Returns:
       The files, sorted by name.
@@ -93,13 +93,13 @@ def list_landmark_files(folder: str | Path) -> list[Path]:
 
 
 def _faces_of(points: Any, stem: str, names: Any = None) -> dict[str, np.ndarray]:
-    """Brings an array in any of the accepted layouts to one (N, 2) per face, and checks it."""
+    """Checks an array in any of the accepted layouts and splits it into (N, 2) points per face."""
     try:
         points = np.asarray(points)
     except ValueError:  # nested lists of unequal length
         points = np.empty((), object)
     if points.dtype.kind not in "iuf":
-        raise ValueError(f"'{stem}' is no table of numbers, expected (N, 2) or (faces, N, 2)")
+        raise ValueError(f"'{stem}' is not a table of numbers, expected (N, 2) or (faces, N, 2)")
     if points.ndim not in (2, 3) or 2 not in points.shape[-2:] or points.size == 0:
         raise ValueError(f"'{stem}' has shape {points.shape}, expected (N, 2) or (faces, N, 2)")
     if points.shape[-1] != 2:

@@ -13,7 +13,7 @@ def read_mat(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: damaged, or one of them is missing or holds no numbers.
+      ValueError: the file is damaged, or a variable is missing or holds no numbers.
     """
     if not path.exists():
         raise FileNotFoundError(f"no {path}")

@@ -12,7 +12,7 @@ from deepmds_jax.extras import require
 
 
 class Mesh(NamedTuple):
-    """A triangle mesh, in the unit and the frame of its file.
+    """A triangle mesh, in the unit and frame of its file.
 
     Attributes:
       vertices: (V, 3) float64.
@@ -24,11 +24,11 @@ class Mesh(NamedTuple):
 
 
 def read(path: pathlib.Path) -> Mesh:
-    """Reads a mesh; polygons become triangles.
+    """Reads a mesh; polygons are split into triangles.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: an ending other than .ply and .obj; or the file is truncated or damaged, has no
+      ValueError: the extension is not .ply or .obj; or the file is truncated or damaged, has no
         triangles, a vertex that is not finite, or a triangle with a vertex outside the mesh.
     """
     readers = {".ply": _read_ply, ".obj": _read_obj}
@@ -61,11 +61,11 @@ def _read_ply(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         lines = itertools.takewhile(lambda line: line.strip() != b"end_header", stream)
         header = b"".join(lines)
         stream.seek(0)
-        # A stream, so that a texture named in the file is not looked for.
+        # From a stream, so that trimesh does not look for a texture that the file names.
         mesh = require("trimesh", extra="files").load_mesh(
             stream, file_type="ply", process=False, fix_texture=False
         )
-    # trimesh forgives a text file that ends early; a polygon is one triangle or more.
+    # trimesh accepts a text file that ends early; a polygon becomes one triangle or more.
     sizes = dict(re.findall(rb"element +(vertex|face) +(\d+)", header))
     num_vertices, num_faces = (int(sizes[name]) for name in (b"vertex", b"face"))
     if len(mesh.vertices) != num_vertices or len(mesh.faces) < num_faces:
@@ -75,7 +75,7 @@ def _read_ply(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_obj(path: pathlib.Path) -> tuple[list[list[str]], list[tuple[int, int, int]]]:
-    """Not through trimesh: it renumbers vertices by material and seam and drops unused ones."""
+    """Not with trimesh, which renumbers vertices by material and seam and drops unused ones."""
     records = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
     vertices = [record[1:4] for record in records if record[:1] == ["v"]]
     faces = (record[1:] for record in records if record[:1] == ["f"])

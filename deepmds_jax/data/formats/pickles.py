@@ -1,7 +1,7 @@
 """Reads arrays from a pickle file without running anything that the file names.
 
 A pickle is a program. Here its calls reach only the few functions below, which stand in for NumPy's
-and do nothing but note their arguments; the arrays are made afterwards, from checked numbers.
+and only note their arguments; the arrays are made afterwards, from checked numbers.
 """
 
 import pathlib
@@ -21,7 +21,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is damaged, or holds anything else; nothing of it has been run.
+      ValueError: the file is damaged or holds anything else, none of which has been run.
     """
     if not path.exists():
         raise FileNotFoundError(f"no {path}")
@@ -30,7 +30,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
             # Python 2 strings hold bytes: latin1 keeps every one of them.
             content = _Unpickler(stream, encoding="latin1").load()
         if not isinstance(content, dict):
-            raise ValueError("it is no dict")
+            raise ValueError("it is not a dict")
         return {_name(key): _array(value) for key, value in content.items()}
     except Exception as error:  # unpickling a damaged file raises many kinds
         raise ValueError(f"{path}: expected a pickled dict of numeric arrays and nothing else: "
@@ -38,10 +38,10 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 class _Unpickler(pickle._Unpickler):
-    """The one in Python: in C, five bytes of a crafted file make a memo of 32 gigabytes."""
+    """Of the one in Python: in the C one, five bytes of a crafted file allocate 32 gigabytes."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any] | str:
-        # New objects each time: a pickle can set attributes of what it is given.
+        # New objects each time, since a pickle can set attributes of what it gets.
         match (module.replace("numpy._core", "numpy.core"), name):
             case ("numpy.core.multiarray", "_reconstruct"):
                 return lambda *_: _Noted()
@@ -53,7 +53,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _Noted:
-    """What a pickle says of an array, or of a dtype."""
+    """What a pickle says about an array or a dtype."""
 
     def __init__(self, code: Any = None):
         self.code = code

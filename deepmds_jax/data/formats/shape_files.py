@@ -1,9 +1,9 @@
 """Files of reconstructed shapes: .npz, .json, .csv, .obj and .ply.
 
 `.npz` and `.json` keep every array, in the frame of the package: x right, y down, z away from the
-viewer. `.csv` keeps the 3D points alone, in the same frame. `.obj` and `.ply` keep the 3D points
-and the edges of the topology, turned by half a turn about x to the frame that mesh viewers expect,
-y up and z toward the viewer, which does not mirror the face.
+viewer. `.csv` keeps only the 3D points, in the same frame. `.obj` and `.ply` keep the 3D points and
+the edges of the topology, turned by half a turn about x (which does not mirror the face) to the
+frame that mesh viewers expect: y up, z toward the viewer.
 """
 
 import csv
@@ -38,9 +38,9 @@ def write_shapes(
 
     Args:
       path: The file; its extension decides the format. A missing folder is made.
-      faces: Face name -> arrays of that face by name: `points` (N, 3), and for .npz and .json
+      faces: By face name, the arrays of that face by name: `points` (N, 3), and for .npz and .json
         any others, the same for all faces.
-      topology: What the N landmarks are.
+      topology: The topology of the N landmarks.
 
     Raises:
       ValueError: The extension is unknown, there is no face, `points` is not (N, 3) for the N of
@@ -58,10 +58,10 @@ def write_shapes(
 
 
 def check_format(path: str | Path) -> Path:
-    """The path, if `write_shapes` can write it.
+    """Returns the path if `write_shapes` can write its format.
 
     Raises:
-        ValueError: Its extension is unknown.
+      ValueError: Its extension is unknown.
     """
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:

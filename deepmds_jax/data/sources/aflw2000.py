@@ -1,15 +1,15 @@
-"""AFLW2000-3D: 2,000 photographs in the wild, with 68 landmarks in 3D from a fitted face model.
+"""AFLW2000-3D: 2,000 photographs in the wild, with 68 3D landmarks from a fitted face model.
 
 Zhu, Lei, Liu, Shi & Li (2016), "Face alignment across large poses: a 3D solution", CVPR.
 
-How its coordinates come to ours. 3DDFA fits the Basel Face Model, whose vertices V have x right, y
+How its coordinates map to ours. 3DDFA fits the Basel Face Model, whose vertices V have x right, y
 up and z towards the viewer, in micrometres, and draws them at p = f R V + t; `Pose_Para` holds
-pitch, yaw and roll in radians, the three of t, and f. The image's y is (height + 1) - p_y, counted
-from 1, while the rows x and z of `pt3d_68` are those of p: so z grows TOWARDS the viewer, the nose
-tip has the largest one in a frontal face, and (x, y, z) of the file is a left-handed frame. Ours
-is (x, y, -z), which is p turned by half a turn about x. R = Rx Ry Rz, each of them the transpose of
-the usual right-handed turn about its axis (`angle2matrix_3ddfa` in face3d, which renders 300W-LP
-from these parameters). Undone, R.T (p - t) / f, the shape is in its head frame.
+pitch, yaw and roll in radians, the three numbers of t, and f. The image's y is (height + 1) - p_y,
+counted from 1, while the rows x and z of `pt3d_68` are those of p: so z grows TOWARDS the viewer,
+the nose tip has the largest z in a frontal face, and (x, y, z) of the file is a left-handed frame.
+Our frame is (x, y, -z), which is p turned by half a turn about x. R = Rx Ry Rz, each of them the
+transpose of the usual right-handed turn about its axis (`angle2matrix_3ddfa` in face3d, which
+renders 300W-LP from these parameters). R.T (p - t) / f brings the shape back to its head frame.
 """
 
 import pathlib
@@ -30,17 +30,17 @@ _MM = 1e-3  # per micrometre
 def load(topology: str, folder: pathlib.Path) -> Recordings:
     """Loads the landmarks of all photographs, heads turned to the front, in millimetres.
 
-    The 2D landmarks are the x and y of the 3D ones, all 68 of them also where the face hides them;
+    The 2D landmarks are the x and y of the 3D ones, all 68 of them, even where the face hides them;
     the 21 of AFLW (`pt2d`, -1 where not visible) are not used. A face whose file is damaged, or has
-    a landmark that is not finite or (-1, -1), is left out, with a warning.
+    a landmark that is not finite or (-1, -1), is left out with a warning.
 
     Args:
-      topology: "ibug68", or "flame51", which are its points 17-67.
-      folder: AFLW2000 as it is distributed: image00002.jpg, image00002.mat, ... 300W-LP has no
-        `pt3d_68`, so that its files are left out.
+      topology: "ibug68", or "flame51", its points 17-67.
+      folder: AFLW2000 as it is distributed: image00002.jpg, image00002.mat, ... Files of 300W-LP
+        have no `pt3d_68` and are left out.
 
     Raises:
-      ValueError: another topology, or no file that can be read.
+      ValueError: another topology, or none of the files can be read.
       FileNotFoundError: there are no .mat files.
     """
     if topology not in TOPOLOGIES:
@@ -72,7 +72,7 @@ def _find(folder: pathlib.Path) -> list[str]:
 def _read(folder: pathlib.Path, name: str) -> Photograph:
     path = folder / f"{name}.mat"
     try:
-        content = require("scipy.io", extra="files").loadmat(path)  # all: it may be cut off
+        content = require("scipy.io", extra="files").loadmat(path)  # all fields: it may be cut off
         points, pose = (np.array(content[field], np.float64) for field in _FIELDS)
     except ImportError:
         raise

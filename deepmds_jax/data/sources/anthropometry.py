@@ -11,18 +11,18 @@ from deepmds_jax import topologies
 
 # U.S. Army, 1,774 men and 2,208 women: Gordon et al., "1988 Anthropometric Survey of U.S. Army
 # Personnel: Methods and Summary Statistics", NATICK/TR-89/044. Its automated headboard located
-# landmarks with the head in the Frankfurt plane. Read from the public transcription
+# landmarks with the head in the Frankfurt plane. Taken from the public transcription
 # hfelabs-boop/AnthropometricRepo, aggregates/raw/usarmy.csv (centimetres checked against inches).
 ANSUR = "Gordon et al. 1988"
 # North American whites, 109 men and 200 women: Farkas, Katic and Forrest, Ann. Plast. Surg. 2007,
 # 59:692-698, as tabulated by Virdi, Wertheim and Naini, Maxillofac. Plast. Reconstr. Surg. 2019,
-# 41:9, tables 2, 3 and 6. Read from public quotations of these tables, not from the papers.
+# 41:9, tables 2, 3 and 6. Taken from public quotations of these tables, not from the papers.
 FARKAS = "Farkas et al. 2007"
 # Farkas, "Anthropometry of the Head and Face", 1994: quoted from memory, not verified.
 MEMORY = "Farkas 1994 (unverified)"
 
-# ANSUR headboard means, mm: distance under the top and before the back of the head, for men, then
-# for women. NaN where the scan of the report is unreadable: the other sex then stands for both.
+# ANSUR headboard means, mm: distance below the top and in front of the back of the head, for men,
+# then for women. NaN where the scan of the report is illegible: the other sex stands for both.
 HEADBOARD = {
     "tragion*": (131.0, 98.9, 123.5, 97.4),
     "orbitale*": (130.8, 180.8, 124.1, 176.1),
@@ -43,12 +43,12 @@ HEADBOARD = {
 
 
 class Dimension(NamedTuple):
-    """A distance that was measured on many people, mm.
+    """A distance measured on many people, mm.
 
     Attributes:
       name: what the source calls it.
       ends: the two landmarks; a single name with `*` is the breadth between its two sides, two
-        names with `*` are a distance measured on either side.
+        names with `*` are a distance measured on each side.
       men: mean and standard deviation over men.
       women: the same over women.
       source: who measured it.
@@ -73,7 +73,7 @@ class Dimension(NamedTuple):
 
     @property
     def pairs(self) -> list[tuple[str, ...]]:
-        """The two landmarks of each place where it is measured, one or two places."""
+        """The two landmarks, once, or once for each side where it is measured on both."""
         expanded = [topologies.expand_sides(end) for end in self.ends]
         return expanded if len(expanded) == 1 else list(zip(*expanded, strict=True))
 
@@ -94,7 +94,7 @@ DIMENSIONS = (
     Dimension(
         "subnasale-sellion length", ("subnasale", "sellion"), (50.5, 3.7), (48.2, 3.6), ANSUR
     ),
-    # Men unreadable in the scan: mean from the headboard positions, standard deviation of women.
+    # Men illegible in the scan: mean from the headboard positions, standard deviation of women.
     Dimension("nose protrusion", ("pronasale", "subnasale"), (18.6, 2.3), (18.2, 2.3), ANSUR),
     # Means from the headboard positions; standard deviation of the men of FARKAS.
     Dimension(

@@ -1,4 +1,4 @@
-"""The Basel Face Model 2009, the paper's training data. Licensed: each user asks for it.
+"""The Basel Face Model 2009, the paper's training data. Licensed: each user has to ask for it.
 
 Paysan, Knothe, Amberg, Romdhani & Vetter (2009), "A 3D face model for pose and illumination
 invariant face recognition", AVSS.
@@ -20,9 +20,9 @@ NUM_VERTICES = 53490
 _MODEL = "01_MorphableModel.mat"
 _SHAPE = ("shapeMU", "shapePC", "shapeEV")
 _COLOUR = ("texMU", "texPC", "texEV")
-# File and variable of the Deep-MDS release with the landmarks' vertices, counted from 1. The 68 are
-# in iBUG's order: vertices that both files list have the same meaning in both topologies, and the
-# jaw, brows, eyes and lips of both run from the subject's right to the left.
+# File and variable of the Deep-MDS release with the vertices of the landmarks, counted from 1. The
+# 68 are in iBUG's order: vertices listed in both files have the same meaning in both topologies,
+# and the jaw, brows, eyes and lips of both run from the subject's right to the left.
 _LANDMARKS = {
     "bfm72": ("landmarks_me_72.mat", "landmarks"),
     "ibug68": ("landmarks_68.mat", "landmarks_68"),
@@ -49,7 +49,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
 
 
 def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
-    """Loads all 53,490 vertices with their colours; see `load` for arguments, unit and frame."""
+    """Loads all 53,490 vertices with their colours; arguments, unit and frame as in `load`."""
     landmarks = _read_landmarks(topology, folder)
     content = _read_model(folder, (*_SHAPE, *_COLOUR, "tl"))
     colour, colour_modes = modes_at(slice(None), *(content[name] for name in _COLOUR))
@@ -64,7 +64,7 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
 
 
 def check(folder: pathlib.Path) -> list[str]:
-    """A line for every file that is missing or damaged; `landmarks_68.mat` may be missing."""
+    """A line for every file that is missing or damaged; `landmarks_68.mat` is optional."""
     reads = [
         lambda: _read_model(folder, (*_SHAPE, *_COLOUR, "tl")),
         lambda: _read_landmarks("bfm72", folder),
@@ -77,10 +77,10 @@ def check(folder: pathlib.Path) -> list[str]:
 def modes_at(
     vertices: np.ndarray | slice, mean: np.ndarray, basis: np.ndarray, deviations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components at n vertices, one standard deviation each.
+    """Takes principal components at n vertices, scaled to one standard deviation each.
 
     Args:
-      vertices: which ones.
+      vertices: indices of the n vertices.
       mean: 3 V numbers, vertex by vertex.
       basis: (3 V, K), a component in each column.
       deviations: K standard deviations.

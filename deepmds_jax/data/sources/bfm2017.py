@@ -1,11 +1,11 @@
-"""The Basel Face Models 2017 and 2019: shape, expression and colour. Licensed: each user asks.
+"""The Basel Face Models 2017 and 2019: shape, expression, colour. Licensed: each user has to ask.
 
 Gerig, Morel-Forster, Blumer, Egger, Luethi, Schoenborn & Vetter (2018), "Morphable face models - an
 open framework", FG. The files are statismo's HDF5.
 
-A face of the model is mean + identity + expression, each with normal coefficients. Expressions are
-not weights between 0 and 1 here, and their mean is not the neutral face. So the mean of the
-`MorphableModel` has the mean expression in it, and its identity modes are those of the shape
+A face of the model is mean + identity + expression, each with normal coefficients. Here expressions
+have no weights between 0 and 1, and their mean is not the neutral face. So the mean of the
+`MorphableModel` includes the mean expression, and its identity modes are those of the shape
 followed by those of the expression: N(0, 1) coefficients give the model's own distribution.
 """
 
@@ -35,8 +35,8 @@ _GROUPS = {
 # The file is in millimetres, y up and z towards the viewer.
 _TO_FRAME = np.array([1, -1, -1], np.float32)
 
-# What the models name themselves: some 65 points, of which these are landmarks of iBUG; no contour,
-# so 68 cannot be made of them. They tell whether the vertices in the user's file are of this mesh.
+# The files themselves name some 65 points, and these are landmarks of iBUG. With no contour among
+# them they do not make 68, but they show whether the vertices in the user's file are of this mesh.
 _SAME_POINT = {
     "center.nose.tip": "pronasale",
     "right.eye.corner_outer": "exocanthion_right",
@@ -48,7 +48,7 @@ _SAME_POINT = {
     "center.lips.upper.outer": "labiale_superius",
     "center.lips.lower.outer": "labiale_inferius",
 }
-_TOLERANCE = 15.0  # mm; half the length of an eye
+_TOLERANCE = 15.0  # mm, half the length of an eye
 
 
 def load(topology: str, folder: pathlib.Path) -> MorphableModel:
@@ -58,12 +58,12 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
       topology: "ibug68", or "flame51", its points 17-67.
       folder: holds one model file, such as `model2017-1_bfm_nomouth.h5`, `model2019_bfm.h5` or
         `model2019_fullHead.h5`, and `landmarks_68.txt`: 68 vertices of that file's mesh in iBUG's
-        order, counted from 0, between spaces or line ends; `#` starts a comment. No model file
-        carries them.
+        order, counted from 0, separated by spaces or line ends; `#` starts a comment. No model file
+        contains them.
 
     Raises:
       ValueError: another topology, damaged files, more than one model, or landmarks far from the
-        points that the model names itself, as of another mesh.
+        points that the model file names, as if of another mesh.
       FileNotFoundError: a file is missing; names it.
     """
     path, landmarks = _find(topology, folder)
@@ -72,7 +72,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
 
 
 def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
-    """Loads all vertices with their colours; see `load` for arguments, unit and frame."""
+    """Loads all vertices with their colours; arguments, unit and frame as in `load`."""
     path, landmarks = _find(topology, folder)
     arrays = _read(path, landmarks, topology)
     colour, colour_modes = _modes(arrays, "color", slice(None))
@@ -176,7 +176,7 @@ def _read(
 
 
 def _named_points(file: Any) -> dict[str, np.ndarray]:
-    """The points that an open `h5py.File` names itself, in its frame."""
+    """The points that an open `h5py.File` names, (3,) each, in its frame."""
     content = np.asarray(file[_NAMED][()]).ravel()
     text = content[0] if content.dtype.kind in "OSU" else content.tobytes()
     points = json.loads(text.decode() if isinstance(text, bytes) else str(text))

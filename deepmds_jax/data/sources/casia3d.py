@@ -1,11 +1,11 @@
 """CASIA-3D FaceV1: 4,624 scans of 123 people with photographs, the paper's Table 4.
 
 "CASIA-3D FaceV1", collected by the Chinese Academy of Sciences' Institute of Automation (CASIA)
-with a Minolta Vivid 910. Licensed: each user asks for it.
+with a Minolta Vivid 910. Licensed: each user has to ask for it.
 
-As in the paper, the truth is taken off the scan by way of FLAME, which was fitted to it: the fitted
-mesh is laid on the scan by iterative closest points, its 51 embedded landmarks come along, and the
-nearest point of the scan to each is the true landmark.
+As in the paper, the true landmarks are found on the scan with the help of FLAME, which was fitted
+to it: the fitted mesh is laid on the scan by iterative closest points, with its 51 embedded
+landmarks, and the scan's nearest point to each of them is the true landmark.
 """
 
 import pathlib
@@ -26,11 +26,11 @@ from deepmds_jax.geometry.similarity import procrustes
 
 # FLAME's vertices before those of the eyeballs, whose backs no scanner sees.
 _NUM_SKIN = 3931
-_NUM_SOURCE = 1024  # vertices of the mesh that are laid on the scan: those next to landmarks
+_NUM_SOURCE = 1024  # vertices of the mesh that are laid on the scan: those nearest to landmarks
 _NUM_TARGET = 16384  # points of the scan that they are laid on
-_REACH = 1.5  # of the farthest landmark from their centroid: the part of the scan around the face
-# mm, in the root mean square, beyond which a registration has failed: from the mesh to the scan,
-# and from the landmarks that it started from. A mesh shrunk to a point would pass the first.
+_REACH = 1.5  # radius of the part of the scan that is used; 1 is at the farthest landmark
+# Root mean square distances in mm above which a registration has failed: of the mesh from the scan,
+# and of the landmarks from where they started. A mesh shrunk to a point would pass the first.
 _LARGEST_ERROR = 5.0
 _LARGEST_CHANGE = 10.0
 
@@ -39,9 +39,9 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
     """Loads landmarks in pixels and the true ones of the scans, in millimetres.
 
     The shapes have x right, y down, z away from the viewer in the pose that was scanned: the head
-    is not turned to the front. About a second per scan on a CPU. A scan with a damaged or missing
-    file, or that the mesh cannot be laid on (5 mm off in the root mean square, or 10 mm from
-    the landmarks it started from), is left out, with a warning.
+    is not turned to the front. This takes about a second per scan on a CPU. A scan is left out with
+    a warning if one of its files is damaged or missing, or if the registration fails: if the mesh
+    lies 5 mm off the scan in the root mean square, or its landmarks 10 mm from where they started.
 
     Args:
       topology: "flame51".
@@ -49,16 +49,16 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
 
         * the scans and photographs as CASIA distributes them, in any subfolder:
           `3D-Face-WRL/001/001-001.wrl` (VRML 2.0: x right, y up, z towards the viewer, mm) and
-          `3D-Face-BMP/001/001-001.bmp`, and for each of them, by its name,
+          `3D-Face-BMP/001/001-001.bmp`, and for each of them, under its name,
         * `landmarks/001-001.*`: the 68 landmarks that dlib finds in the photograph, of which the
           first 17 are dropped, or 51, in a format of `landmark_files.read_landmarks`;
         * `flame/001-001.ply`: the FLAME mesh fitted to the scan, in metres or any unit, y up;
-        * `scan_landmarks/001-001.npy`: (51, 3) landmarks on the scan, in its frame, such as FLAME's
-          fit_scan takes: where the registration starts;
+        * `scan_landmarks/001-001.npy`: (51, 3) landmarks on the scan, in its frame, where the
+          registration starts; FLAME's fit_scan takes the same ones;
         * FLAME's embedding of the landmarks, see `flame.read_embedding`.
 
     Raises:
-      ValueError: another topology, a damaged embedding, or no scan that can be read.
+      ValueError: another topology, a damaged embedding, or none of the scans can be read.
       FileNotFoundError: the embedding is missing, or there are no scans; names it.
     """
     if topology != "flame51":
@@ -79,7 +79,7 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
 
 
 def check(folder: pathlib.Path) -> list[str]:
-    """A line for every file that is missing or damaged; reads all of them, registers none."""
+    """A line for every file that is missing or damaged; reads all scans but registers none."""
     topology = "flame51"
     found = problems([topology], lambda name: flame.read_embedding(name, folder))
     try:
@@ -98,7 +98,7 @@ def check(folder: pathlib.Path) -> list[str]:
 
 
 def read_scan(path: pathlib.Path) -> np.ndarray:
-    """The (M, 3) float64 vertices of the first coordinates in a VRML 2.0 file, as written.
+    """Reads the first list of coordinates (M, 3) in a VRML 2.0 file, float64, as written.
 
     Raises:
       ValueError: not VRML 2.0, cut off, no coordinates, or some that are not finite numbers.
@@ -115,7 +115,7 @@ def read_scan(path: pathlib.Path) -> np.ndarray:
     try:
         points = np.array(numbers.replace(",", " ").split(), np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}: a coordinate is no number: {error}") from error
+        raise ValueError(f"{path}: a coordinate is not a number: {error}") from error
     if not closing or points.size % 3 or not points.size:
         raise ValueError(f"{path}: {points.size} numbers, expected x, y and z of every point and "
                          "']': cut off?")
@@ -163,7 +163,7 @@ def _by_name(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
 def _landmarks_on_scan(
     scan: np.ndarray, mesh: meshes.Mesh, embedding: flame.Embedding, start: np.ndarray
 ) -> np.ndarray:
-    """The points (51, 3) of the scan next to the landmarks of the registered mesh, its frame."""
+    """The points (51, 3) of the scan, in its frame, nearest to the registered mesh's landmarks."""
     landmarks = flame.embed(mesh, embedding)
     skin = mesh.vertices[:_NUM_SKIN]
     to_landmark = np.linalg.norm(skin[:, None] - landmarks, axis=2).min(axis=1)
@@ -214,7 +214,10 @@ def _register(
 
 
 def _normals(mesh: meshes.Mesh) -> np.ndarray:
-    """Unit normals (V, 3) at the vertices, of the triangles around by area; 0 without any."""
+    """Unit normals (V, 3) at the vertices: those of the triangles around, weighted by area.
+
+    0 at vertices without triangles.
+    """
     first, second, third = mesh.vertices[mesh.triangles].swapaxes(0, 1)
     normals = np.zeros_like(mesh.vertices)
     np.add.at(normals, mesh.triangles, np.cross(second - first, third - first)[:, None])

@@ -1,6 +1,6 @@
 """CelebA photographs with the Basel Face Model fitted to them: the paper's Table 3.
 
-Liu, Luo, Wang & Tang (2015), "Deep learning face attributes in the wild", ICCV. Licensed: for
+Liu, Luo, Wang & Tang (2015), "Deep learning face attributes in the wild", ICCV. Licensed for
 non-commercial research. The landmarks and the coefficients are not part of it.
 """
 
@@ -19,20 +19,20 @@ from deepmds_jax.data.sources.checks import problems
 from deepmds_jax.extras import require
 
 TOPOLOGIES = ("bfm72", "ibug68", "flame51")
-# Field of a coefficient file, and how many of its numbers are identity: all, or the first.
+# Fields of coefficient files, and how many of their first numbers are identity; None: all.
 _FIELDS = {"alpha": None, "id": None, "coeff": 80}
 _IMAGES = (".jpg", ".jpeg", ".png")
 _NUM_MODES = 199  # of the Basel Face Model 2009
-_FARTHEST = 0.3  # of the distance between the eyes, from CelebA's own five points
+_MAX_DISTANCE = 0.3  # from CelebA's own five points, in distances between the eyes
 
 
 def load(topology: str, folder: pathlib.Path) -> Recordings:
     """Loads landmarks in pixels, and as truth the fitted neutral faces, head frame, millimetres.
 
-    The true shape is mean + sum_k a_k identity_k with the a_k of the face's file. Expressions,
-    texture and pose in it are not used: expression bases differ between fits, and the paper's truth
-    is the identity of the Basel Face Model 2009. A face with a damaged or missing file, or whose
-    landmarks are not those of CelebA's face, is left out, with a warning.
+    The true shape is mean + sum_k a_k identity_k with the a_k of the face's file. Expression,
+    texture and pose in that file are not used: expression bases differ between fits, and the truth
+    of the paper is the identity of the Basel Face Model 2009. A face with a damaged or missing
+    file, or whose landmarks do not lie on CelebA's face, is left out with a warning.
 
     Args:
       topology: "bfm72", "ibug68", or "flame51", its points 17-67; see `bfm.load`.
@@ -40,17 +40,17 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
 
         * `bfm/`: the Basel Face Model 2009, see `bfm.load`;
         * `coefficients/NAME.mat`, `.npz` or `.npy`: coefficients of the identity modes in standard
-          deviations; fewer than the model's 199 leave the others zero. In .mat and .npz a field
-          `alpha` (K numbers), `id` (K; Deep3DFaceRecon_pytorch writes 80) or `coeff` (257, of which
-          the first 80 are identity; Deep3DFaceReconstruction); in .npy the K numbers;
+          deviations; where there are fewer than the model's 199, the others are zero. In .mat and
+          .npz a field `alpha` (K numbers), `id` (K; Deep3DFaceRecon_pytorch writes 80) or `coeff`
+          (257, of which the first 80 are identity; Deep3DFaceReconstruction); in .npy the numbers;
         * `landmarks/NAME.*`: the landmarks of one face in pixels, in a format of
           `landmark_files.read_landmarks`: as many as the topology has, or 68 for flame51;
         * `images/NAME.jpg`: the photographs, of img_celeba, img_align_celeba or CelebA-HQ;
-        * if it is there, the `list_landmarks_*.txt` of CelebA that belongs to these images: the
-          landmarks' eyes, nose tip and mouth corners must lie near its five points.
+        * optionally the `list_landmarks_*.txt` of CelebA that belongs to these images: the eyes,
+          nose tip and mouth corners of the landmarks must lie near its five points.
 
     Raises:
-      ValueError: another topology, a damaged model or list, or no face that can be read.
+      ValueError: another topology, a damaged model or list, or none of the faces can be read.
       FileNotFoundError: a file of the model is missing, or there are no coefficients; names it.
     """
     if topology not in TOPOLOGIES:
@@ -70,7 +70,7 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged; reads every photograph.
 
-    The topology that the model must have, and all landmark files, is that of the first of these.
+    The first landmark file decides which topology the model and all landmark files must have.
     """
     try:
         files = _Folder(folder)
@@ -112,14 +112,14 @@ class _Folder:
             five = self._five[name]
             off = np.linalg.norm(_five_of(x2d, topology) - five, axis=1).mean()
             eyes = np.linalg.norm(five[0] - five[1])
-            if not off <= _FARTHEST * eyes:
+            if not off <= _MAX_DISTANCE * eyes:
                 raise ValueError(f"{self._landmarks.paths[name]}: {off:.0f} pixels from the five "
                                  f"points of CelebA, whose eyes are {eyes:.0f} apart: another "
                                  "face?")
         return x2d
 
     def first_topology(self) -> str:
-        """That of the first landmark file which can be read."""
+        """The topology of the first landmark file that can be read."""
         numbers = {topologies.get(name).num_landmarks: name for name in TOPOLOGIES}
         for path in self._landmarks.paths.values():
             with contextlib.suppress(ValueError, KeyError):
@@ -156,7 +156,7 @@ def _read_coefficients(path: pathlib.Path) -> np.ndarray:
 
 
 def _read_five_points(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """(5, 2) eyes, nose tip, mouth corners, left in the image first; by image name; or nothing."""
+    """By image name: (5, 2) eyes, nose tip, mouth corners, left in the image first; or nothing."""
     paths = sorted(folder.glob("list_landmarks*.txt"))
     if len(paths) > 1:
         raise ValueError(f"{folder}: expected the one list_landmarks_*.txt that belongs to "
@@ -175,6 +175,7 @@ def _read_five_points(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _five_of(x2d: np.ndarray, topology: str) -> np.ndarray:
+    """The five points (5, 2) of CelebA, from landmarks (N, 2)."""
     names = topologies.get(topology).landmarks
     corners = [[f"exocanthion_{side}", f"endocanthion_{side}"] for side in ("right", "left")]
     groups = [*corners, ["pronasale"], ["cheilion_right"], ["cheilion_left"]]

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def problems(things: Sequence[T], read: Callable[[T], object]) -> list[str]:
-    """What `read` says of each thing that it cannot read, in one line each."""
+    """The message of `read`, one line each, for every thing that it cannot read."""
     found = []
     for thing in tqdm.tqdm(things, unit="file", delay=5):
         try:

@@ -1,7 +1,7 @@
 """The CoMA data set: 20,466 meshes of 12 people with extreme expressions, registered to FLAME.
 
 Ranjan, Bolkart, Sanyal & Black (2018), "Generating 3D faces using convolutional mesh autoencoders",
-ECCV. Licensed: each user asks for it.
+ECCV. Licensed: each user has to ask for it.
 """
 
 import contextlib
@@ -19,32 +19,32 @@ from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.sources.checks import problems
 
-# The data set fixes no test subjects: its authors leave out one person at a time. These two are the
-# test subjects of VOCASET (Cudeiro et al. 2019), recorded from the same 12 people.
+# The data set has no fixed test subjects: its authors leave out one person at a time. These two are
+# the test subjects of VOCASET (Cudeiro et al. 2019), recorded from the same 12 people.
 TEST_SUBJECTS = ("FaceTalk_170731_00024_TA", "FaceTalk_170809_00138_TA")
-# Bridge of the nose to eyelids, counted from the end of both topologies: what expressions move
-# least.
+# The landmarks that expressions move least, from the bridge of the nose to the eyelids; counted
+# from the end, so that the slice is right for both topologies.
 _STIFF = slice(-41, -20)
 
 
 def load(topology: str, folder: pathlib.Path) -> ShapeSet:
     """Loads the landmarks of all meshes, in metres.
 
-    The people move their heads: every face is turned and shifted, not scaled, so that its nose and
-    eyes lie as those of FLAME's template. A damaged mesh is left out, with a warning.
+    The people move their heads. So every face is turned and shifted, but not scaled, to put its
+    nose and eyes where those of FLAME's template are. A damaged mesh is left out with a warning.
 
-    The landmarks are kept in the folder, in `landmarks_TOPOLOGY.npz`, if it can be written to:
-    reading the meshes takes minutes. Meshes that have changed since are read again.
+    Reading the meshes takes minutes. So the landmarks are kept in the folder, if it can be written
+    to, in `landmarks_TOPOLOGY.npz`; meshes that have changed since are read again.
 
     Args:
       topology: "flame51", or "ibug68"; see `flame.load`.
       folder: holds SUBJECT/EXPRESSION/*.ply as CoMA distributes them, such as
-        FaceTalk_170725_00137_TA/bareteeth/bareteeth.000001.ply; besides, FLAME's `template.ply` and
-        its embedding, see `flame.load`.
+        FaceTalk_170725_00137_TA/bareteeth/bareteeth.000001.ply, and FLAME's `template.ply` and its
+        embedding, see `flame.load`.
 
     Raises:
-      ValueError: another topology, a damaged template or embedding, no mesh that can be read, or
-        no subject to train on or to test on.
+      ValueError: another topology, a damaged template or embedding, none of the meshes can be read,
+        or there is no subject to train on or to test on.
       FileNotFoundError: a file is missing, or there are no meshes.
     """
     embedding = flame.read_embedding(topology, folder)
@@ -66,7 +66,7 @@ def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged; reads every mesh."""
     found = flame.check(folder)
     template = None
-    with contextlib.suppress(FileNotFoundError, ValueError):  # told already
+    with contextlib.suppress(FileNotFoundError, ValueError):  # flame.check has reported it
         template = flame.read_mesh(folder / flame.TEMPLATE)
     try:
         paths = _find(folder)
@@ -140,7 +140,10 @@ def _read_landmarks(
 def _read_kept(
     path: pathlib.Path, embedding: flame.Embedding
 ) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
-    """Size, time of change, and landmarks by name; empty where there are none of this embedding."""
+    """By name the size and time of change of a mesh, and its landmarks (N, 3).
+
+    Empty if there is no such file, or one that is damaged or of another embedding.
+    """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             if any(not np.array_equal(content[k], v) for k, v in embedding._asdict().items()):
@@ -155,9 +158,9 @@ def _read_kept(
 
 
 def _turn_to(template: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Moves (S, N, 3) faces rigidly so that their stiff landmarks lie as the template's (Kabsch).
+    """Moves (S, N, 3) faces rigidly, their stiff landmarks onto those of the template (Kabsch).
 
-    In NumPy: `geometry.nearest_orthogonal` would be compiled for seconds, for this one call.
+    In NumPy, because `geometry.nearest_orthogonal` would take seconds to compile for this one call.
     """
     stiff, target = points[:, _STIFF].astype(np.float64), template[_STIFF]
     start, end = stiff.mean(axis=1, keepdims=True), target.mean(axis=0)

@@ -1,9 +1,9 @@
-"""The FLAME head: its template mesh and the landmarks embedded in it. Licensed: each user asks.
+"""The FLAME head: its template mesh and embedded landmarks. Licensed: each user has to ask for it.
 
 Li, Bolkart, Black, Li & Romero (2017), "Learning a model of facial shape and expression from 4D
 scans", SIGGRAPH Asia. The model's own files (generic_model.pkl and the like) are pickles of chumpy
-and SciPy objects, which cannot be read without running code that they name. They are not read, and
-the template is one face without modes.
+and SciPy objects, which cannot be read without running code that they name. So they are not read,
+and the template is one face without modes.
 """
 
 import functools
@@ -25,7 +25,7 @@ TEMPLATE = "template.ply"
 TO_FRAME = np.array([1, -1, -1])
 
 _EMBEDDINGS = {"flame51": "flame_static_embedding.pkl", "ibug68": "flame_static_embedding_68.pkl"}
-# The same 51 of the Deep-MDS release.
+# The same 51 in the Deep-MDS release, in one .mat file each.
 _RELEASED = ("l_f_idx", "l_b_coord")
 
 
@@ -68,7 +68,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
 
 
 def check(folder: pathlib.Path) -> list[str]:
-    """A line for every file that is missing or damaged; the 68-point embedding may be missing."""
+    """A line for every file that is missing or damaged; the 68-point embedding is optional."""
     wanted = [t for t in _EMBEDDINGS if t == "flame51" or (folder / _EMBEDDINGS[t]).exists()]
     reads = [
         lambda: read_mesh(folder / TEMPLATE),
@@ -82,7 +82,7 @@ def read_mesh(path: pathlib.Path) -> meshes.Mesh:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: damaged, or not of 5,023 vertices and 9,976 triangles.
+      ValueError: it is damaged, or does not have 5,023 vertices and 9,976 triangles.
     """
     mesh = meshes.read(path)
     found = len(mesh.vertices), len(mesh.triangles)

@@ -20,8 +20,8 @@ TOPOLOGIES = ("ibug68", "flame51")
 _NUM_IDENTITIES = 100
 _TO_FRAME = np.array([1, -1, -1])  # y up and z towards the viewer -> y down and z away
 
-_SKIN_MATERIAL = "M_Face"  # face, ears and neck; no back of the head, eyeballs and teeth
-# RGB; the model has no colours.
+_SKIN_MATERIAL = "M_Face"  # face, ears and neck; not the back of the head, eyeballs and teeth
+# RGB of our choice: the model has no colours.
 _SKIN, _EYE, _MOUTH = (0.78, 0.58, 0.48), (0.85, 0.83, 0.8), (0.25, 0.1, 0.1)
 
 
@@ -31,7 +31,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
     The origin is ICT's own, inside the head.
 
     Args:
-      topology: "ibug68", or "flame51", which are its points 17-67.
+      topology: "ibug68", or "flame51", its points 17-67.
       folder: holds either `FaceXModel/` as ICT-FaceKit distributes it (generic_neutral_mesh.obj,
         identity000.obj ... identity099.obj, an .obj per expression, vertex_indices.json), or
         `ict68.npz`, the same at the 68 landmarks only: `mean` (68, 3), `identity` (K, 68, 3) and
@@ -54,7 +54,7 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     """Loads the skin of face, ears and neck, in centimetres and the frame of `load`.
 
     Eyeballs and teeth are left out. Plain sheets close the openings of eyes and mouth; their
-    vertices, copies of the edges', come last.
+    vertices are copies of those along the edges and come last.
 
     Args:
       topology: see `load`.
@@ -79,14 +79,14 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
         if vertices.min() < 0 or vertices.max() >= len(mean):
             raise ValueError(f"{path}: the {name} have vertices {vertices.min()} to "
                              f"{vertices.max()}, but the skin has 0 to {len(mean) - 1}")
-    # The longest edge is that of the neck and the back of the head; the lowest of the others is
-    # the mouth.
+    # The longest loop is the edge at the neck and the back of the head; the lowest of the others
+    # is the mouth.
     openings = sorted(boundary_loops(quads), key=len)[:-1]
     openings.sort(key=lambda loop: mean[loop, 1].mean())
     triangles = [quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]
     copied, colour = [np.arange(len(mean))], [np.broadcast_to(_SKIN, mean.shape)]
     for i, loop in enumerate(openings):
-        # From corner to corner, so that the strip of triangles joins upper and lower edge.
+        # From one corner on, so that the strip of triangles joins the upper and the lower edge.
         loop = np.roll(loop, -np.argmin(mean[loop, 0]))
         triangles.append(_strip(len(loop)) + sum(map(len, copied)))
         copied.append(loop)
@@ -106,11 +106,19 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
 def check(folder: pathlib.Path) -> list[str]:
     """A line for every file that is missing or damaged, of those that `load` reads."""
     found = problems(TOPOLOGIES, lambda topology: load(topology, folder))
-    return list(dict.fromkeys(found))  # the files serve both topologies
+    return list(dict.fromkeys(found))  # once each: both topologies are in the same files
 
 
 def boundary_loops(quads: np.ndarray) -> list[np.ndarray]:
-    """The closed edges of a surface: vertices in order, so that a patch is turned as the rest."""
+    """The edges of a surface's openings, closed loops of vertices.
+
+    Args:
+      quads: (Q, 4) vertices of its faces.
+
+    Returns:
+      The vertices of each loop, in the order that gives a patch over it the orientation of the
+      faces around it.
+    """
     ends = quads[:, [[0, 1], [1, 2], [2, 3], [3, 0]]].reshape(-1, 2)
     edges = {(int(a), int(b)) for a, b in ends}
     following = {b: a for a, b in edges if (b, a) not in edges}
@@ -124,7 +132,7 @@ def boundary_loops(quads: np.ndarray) -> list[np.ndarray]:
 
 
 def _strip(num: int) -> np.ndarray:
-    """Triangles (num - 2, 3) that close a loop of `num` vertices, in a strip from the first on."""
+    """Triangles (num - 2, 3) that close a loop of `num` vertices, a strip from the first vertex."""
     order = [(num - i // 2) % num if i % 2 == 0 else (i + 1) // 2 for i in range(num)]
     triangles = np.array([order[i : i + 3] for i in range(num - 2)])
     triangles[1::2] = triangles[1::2, [0, 2, 1]]  # a strip alternates; turn them all one way
@@ -141,7 +149,7 @@ def read_tree(
     Args:
       folder: the folder.
       num_identities: how many of the meshes identity000.obj ... to read.
-      vertices: (M,) which ones; the 68 landmarks when absent.
+      vertices: (M,) indices; None for the 68 landmarks.
 
     Returns:
       mean (M, 3), identity offsets (num_identities, M, 3), expression offsets (E, M, 3) in the
@@ -159,9 +167,10 @@ def read_tree(
 
 
 def read_obj_vertices(path: pathlib.Path, vertices: np.ndarray) -> np.ndarray:
-    """Positions (len(vertices), 3) of 0-based vertices in the order of the file's `v` lines.
+    """Positions (len(vertices), 3) of vertices, counted from 0 in the order of the `v` lines.
 
-    Mesh libraries split an OBJ by material and texture seam, which renumbers its vertices.
+    Read by hand, because mesh libraries split an OBJ by material and texture seam, which renumbers
+    its vertices.
     """
     if not path.exists():
         raise FileNotFoundError(f"no {path}")
@@ -177,7 +186,7 @@ def read_obj_vertices(path: pathlib.Path, vertices: np.ndarray) -> np.ndarray:
 
 
 def read_obj_quads(path: pathlib.Path, material: str) -> np.ndarray:
-    """The faces (Q, 4) of one material of an OBJ file, as 0-based vertices."""
+    """The faces (Q, 4) of one material of an OBJ file, as vertices counted from 0."""
     if not path.exists():
         raise FileNotFoundError(f"no {path}")
     faces, current = [], None

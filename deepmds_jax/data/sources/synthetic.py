@@ -1,8 +1,8 @@
-"""The `synthetic` source: a parametric face built from published anthropometry, no download needed.
+"""A parametric face built from published anthropometry, which needs no download.
 
 As in DeCarlo, Metaxas and Stone, "An anthropometric face model using variational techniques",
 SIGGRAPH 1998, tables of measurements constrain a smooth prior over faces. Here the prior is a
-Gaussian process, so the answer is a linear model in closed form, and one operator does all the
+Gaussian process, so the result is a linear model in closed form, and one operator does all the
 work: the least displacement under the prior that changes given dimensions by given amounts. It
 moves hand-placed landmarks until the mean face has the published means, and it replaces the prior's
 own variation of the measured dimensions by the published standard deviations.
@@ -22,10 +22,10 @@ from deepmds_jax import topologies
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources.anthropometry import DIMENSIONS, HEADBOARD
 
-# Every landmark without a measured position, placed by hand between those that have one: (x, y, z)
-# on the midline and, where `*` stands for both sides, on the left. The eye is a 12 mm ball whose
-# front lies 17 mm before the lateral orbital rim (Hertel's measure). Placed by anatomy and by eye,
-# looking at how far the result was from other mean faces, but fitted to none.
+# Landmarks without a measured position, placed by hand between those that have one: (x, y, z) on
+# the midline and, where `*` stands for both sides, on the left. The eye is a 12 mm ball whose front
+# lies 17 mm in front of the lateral orbital rim (Hertel's measure). Placed by anatomy and by eye,
+# with an eye on the distance from other mean faces, but fitted to none.
 PLACED = {
     "nasion": (0.0, -26.0, -96.0),
     "nose_bridge_top": (0.0, -14.0, -96.0),
@@ -71,7 +71,7 @@ PLACED = {
     "lower_lip_inner*": (8.5, 54.5, -96.6),
     "lower_lip_medial*": (8.5, 62.0, -97.6),
     "lower_lip_lateral*": (17.5, 59.8, -92.5),
-    # The outline of the frontal view: before the zygion, over the masseter, along the lower jaw.
+    # The outline of the frontal view: in front of the zygion, over the masseter, along the jaw.
     "jaw_0*": (68.5, -13.0, -26.0),
     "jaw_1*": (69.8, 5.0, -30.0),
     "jaw_2*": (67.8, 24.0, -30.0),
@@ -82,16 +82,16 @@ PLACED = {
     "jaw_7*": (16.0, 95.5, -74.5),
 }
 
-# The prior: displacements of scale, of a region and of a detail; mm.
+# The prior: displacements that scale the face, move a region, and move a detail; mm.
 SCALE_SD = 0.035
 REGION_SD, REGION_LENGTH = 3.0, 40.0
 DETAIL_SD, DETAIL_LENGTH = 1.0, 15.0
 ASYMMETRY = 0.3  # standard deviation of antisymmetric displacements relative to symmetric ones
 NUM_MODES = 80
 
-# Opening the mouth turns the lower jaw about the condyles, 13 mm before the tragions; these
-# landmarks follow by the given share. The other expressions are displacements, mm, at some
-# landmarks, spread smoothly to the rest. Their sizes are ours: no source is claimed.
+# Opening the mouth turns the lower jaw about the condyles, 13 mm in front of the tragions; these
+# landmarks follow by the given share. The other expressions are displacements, mm, of some
+# landmarks, spread smoothly to the rest. Their sizes are our own choice, from no source.
 JAW_ANGLE = np.deg2rad(14.0)
 CONDYLE = np.array([0.0, 0.0, -13.0])
 JAW_OPEN = {
@@ -161,8 +161,8 @@ def _face() -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
         distances, jacobian = _distances(names, points)
         points = points + (_response(covariance, jacobian) @ (target - distances)).reshape(-1, 3)
 
-    # Of the measured dimensions keep the prior's correlations, which no source gives, and replace
-    # its standard deviations; whatever else the prior says given the dimensions stays.
+    # For the measured dimensions, keep the prior's correlations, which no source gives, and replace
+    # its standard deviations; the prior's distribution given the dimensions stays as it is.
     jacobian = _distances(names, points)[1]
     response = _response(covariance, jacobian)
     prior = jacobian @ covariance @ jacobian.T
@@ -216,7 +216,7 @@ def _response(covariance: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
 
 
 def _frame_of_reference(names: list[str]) -> np.ndarray:
-    """Six linear functions (6, 3P) of a displacement, zero where it stays in the module's frame."""
+    """Six linear functions (6, 3P) of a displacement, zero if it stays in the module's frame."""
     right, left = (names.index(name) for name in topologies.expand_sides("tragion*"))
     jacobian = np.zeros((6, len(names), 3))
     for row, (point, axis) in enumerate([(right, 1), (right, 2), (left, 1), (left, 2)]):

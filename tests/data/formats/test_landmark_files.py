@@ -225,8 +225,8 @@ BROKEN = {
         lambda d: npy(d / "a.npy", np.ones((0, 4, 2))),
         r"'a' has shape \(0, 4, 2\), " + TABLE,
     ),
-    "npy, complex": (lambda d: npy(d / "a.npy", FACE * 1j), "'a' is no table of numbers"),
-    "npy, text": (lambda d: npy(d / "a.npy", FACE.astype(str)), "'a' is no table of numbers"),
+    "npy, complex": (lambda d: npy(d / "a.npy", FACE * 1j), "'a' is not a table of numbers"),
+    "npy, text": (lambda d: npy(d / "a.npy", FACE.astype(str)), "'a' is not a table of numbers"),
     "npy, NaN": (
         lambda d: npy(d / "a.npy", nan_face()),
         r"landmark 2 of 'a' is \(20\.0, nan\), expected finite numbers$",
@@ -248,7 +248,7 @@ BROKEN = {
         lambda d: npz(d / "a.npz", points=FACES, names=list("aba")),
         "two faces are named 'a'$",
     ),
-    "npz, an array that is no face": (
+    "npz, an array that is not a face": (
         lambda d: npz(d / "a.npz", left=FACE, scale=np.array(2.0)),
         r"'scale' has shape \(\), ",
     ),
@@ -263,7 +263,7 @@ BROKEN = {
     ),
     "mat, cells": (
         lambda d: mat(d / "a.mat", landmarks=np.array([FACE, "a"], object)),
-        "'a' is no table of numbers",
+        "'a' is not a table of numbers",
     ),
     "json, cut off": (
         lambda d: cut(write(d / "a.json", json.dumps(FACE.tolist())), 0.5),
@@ -271,9 +271,9 @@ BROKEN = {
     ),
     "json, unequal rows": (
         lambda d: write(d / "a.json", "[[1, 2], [3]]"),
-        "'a' is no table of numbers, " + TABLE,
+        "'a' is not a table of numbers, " + TABLE,
     ),
-    "json, null": (lambda d: write(d / "a.json", "[[1, 2], [3, null]]"), "no table of numbers"),
+    "json, null": (lambda d: write(d / "a.json", "[[1, 2], [3, null]]"), "not a table of numbers"),
     "json, a number": (lambda d: write(d / "a.json", "3"), r"'a' has shape \(\), " + TABLE),
     "json, empty object": (lambda d: write(d / "a.json", "{}"), "no landmarks, " + TABLE),
     "json, NaN": (lambda d: write(d / "a.json", "[[1, 2], [NaN, 4]]"), "landmark 1 of 'a'"),

@@ -123,8 +123,8 @@ def test_other_names_are_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (np.zeros(3), "no dict"),
-    ([np.zeros(3)], "no dict"),
+    (np.zeros(3), "not a dict"),
+    ([np.zeros(3)], "not a dict"),
     ({"a": {"b": np.zeros(3)}}, "a dict in it"),
     ({"a": 3}, "a int in it"),
     ({3: np.zeros(3)}, "a key that is a int"),

@@ -122,7 +122,7 @@ def test_many_photographs_are_found_in_batches(tmp_path, stand_in):
     ("#!/bin/sh\nexec sleep 60\n", "no answer within 1 s"),
     (None, "No such file"),
 ])
-def test_failing_interpreter_is_told_with_the_commands_for_a_good_one(
+def test_failing_interpreter_is_reported_with_the_commands_for_a_good_one(
     tmp_path, monkeypatch, script, reason
 ):
     monkeypatch.setattr(detection, "_START_SECONDS", 1)

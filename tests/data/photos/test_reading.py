@@ -47,7 +47,7 @@ def test_photograph_is_turned_as_its_exif_data_say(tmp_path):
         np.testing.assert_array_equal(read_photograph(tmp_path / "a.png")[..., 0], RAMP)
 
 
-def test_no_photograph_is_told_in_a_line(tmp_path):
+def test_what_cannot_be_read_is_named_in_one_line(tmp_path):
     (tmp_path / "cut.jpg").write_bytes((EXAMPLES / "collins.jpg").read_bytes()[:3000])
     (tmp_path / "text.png").write_text("no picture")
     Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tif")

@@ -127,7 +127,7 @@ def cut(path, keep=0.5):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_left_out_and_told(damage, folder, caplog):
+def test_a_damaged_file_is_left_out_with_a_warning(damage, folder, caplog):
     make, reason = DAMAGE[damage]
     make(folder)
     with caplog.at_level(logging.WARNING, "absl"):

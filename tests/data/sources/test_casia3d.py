@@ -169,8 +169,8 @@ DAMAGE = {
     "scan's header cut off": (lambda d: cut(d / SCAN, 0.0001), "expected VRML|got none"),
     "scan of another format": (
         lambda d: (d / SCAN).write_text("ply\n"), "expected VRML, .* got 'ply"),
-    "a coordinate that is no number": (
-        lambda d: replace(d / SCAN, ",\n", " x,\n"), "a coordinate is no number"),
+    "a coordinate that is not a number": (
+        lambda d: replace(d / SCAN, ",\n", " x,\n"), "a coordinate is not a number"),
     "a coordinate that is not finite": (
         lambda d: replace(d / SCAN, "point [ ", "point [ nan 0 0, "), "1 coordinates are not"),
     "a coordinate too few": (
@@ -208,7 +208,7 @@ def test_check_names_the_damaged_file_in_one_line(damage, folder):
 
 
 @pytest.mark.parametrize("damage", ["mesh cut off", *MISPLACED])
-def test_a_scan_that_cannot_be_used_is_left_out_and_told(damage, folder, caplog):
+def test_a_scan_that_cannot_be_used_is_left_out_with_a_warning(damage, folder, caplog):
     make, reason = (DAMAGE | MISPLACED)[damage]
     make(folder)
     (folder / "3D-Face-WRL/002/002-001.wrl").unlink()

@@ -117,7 +117,7 @@ def test_what_deep3dfacerecon_writes(folder, field, length):
     np.testing.assert_allclose(np.asarray(faces.points)[2], expected, rtol=1e-4, atol=1e-3)
 
 
-def test_landmarks_of_another_face_are_told_by_celebas_five_points(folder, landmarks, caplog):
+def test_landmarks_of_another_face_are_recognised_by_celebas_five_points(folder, landmarks, caplog):
     rows = {name: five_of(landmarks[name]) for name in FACES}
     write_list(folder, rows)
     assert celeba.load("ibug68", folder).names == FACES
@@ -167,7 +167,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_face_is_left_out_and_told(damage, folder, caplog):
+def test_a_damaged_face_is_left_out_with_a_warning(damage, folder, caplog):
     make, reason = DAMAGE[damage]
     make(folder)
     with caplog.at_level(logging.WARNING, "absl"):
