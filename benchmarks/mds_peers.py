@@ -4,6 +4,7 @@ Each runs on one core, one problem after the other, from the classical start, wh
 In this process threadpoolctl holds BLAS and OpenMP to one thread, in R the environment does.
 """
 
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -16,12 +17,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.linalg import eigh
-
-try:
-    from sklearn.manifold import smacof
-    from threadpoolctl import threadpool_limits
-except ImportError:
-    smacof = None
 
 R_SCRIPT = pathlib.Path(__file__).with_suffix(".R")
 R_TOOLS = ("vegan::monoMDS", "MASS::isoMDS", "MASS::isoMDS, tol 1e-9")
@@ -47,9 +42,9 @@ class Peer(NamedTuple):
 
 
 def find_peers() -> list[Peer]:
-    """Those that are installed."""
+    """The peers that are installed."""
     peers = []
-    if smacof is not None:
+    if importlib.util.find_spec("sklearn") is not None:
         settings = {"default eps": {}, "eps 1e-9": {"eps": 1e-9, "max_iter": 3000}}
         for transform in ("ratio", "ordinal"):
             for name, options in settings.items():
@@ -63,28 +58,37 @@ def find_peers() -> list[Peer]:
 @cache
 def find_r_versions() -> dict[str, str | None]:
     """Versions of R and of the packages, None where missing."""
-    versions = dict.fromkeys(("R", "vegan", "MASS"))
+    versions: dict[str, str | None] = dict.fromkeys(("R", "vegan", "MASS"))
     if shutil.which("Rscript"):
-        versions.update(line.split() for line in _call_r("versions").splitlines())
+        for line in _call_r("versions").splitlines():
+            name, version = line.split()
+            versions[name] = version
     return versions
 
 
 def measure(run: Callable[[], T], budget_s: float) -> tuple[float, T]:
-    """Repeats for `budget_s`; median seconds, the first left out if not alone, and the result."""
+    """Repeats a run for `budget_s` seconds; returns its median seconds and its result.
+
+    The first run is left out of the median if there are others.
+    """
     times = []
-    while not times or (sum(times) < budget_s and len(times) < MAX_PASSES):
+    while True:
         start = time.perf_counter()
         result = run()
         times.append(time.perf_counter() - start)
-    return float(np.median(times[1:] or times)), result
+        if sum(times) >= budget_s or len(times) >= MAX_PASSES:
+            return float(np.median(times[1:] or times)), result
 
 
 def _solve_with_sklearn(problems, k, budget_s, **options):
+    from sklearn.manifold import smacof
+    from threadpoolctl import threadpool_limits
+
     problems = problems.astype(np.float64)
 
     def solve(dissimilarities):
         start = _classical(dissimilarities, k)
-        return smacof(dissimilarities, init=start, n_init=1, **options)[0]
+        return np.asarray(smacof(dissimilarities, init=start, n_init=1, **options)[0])
 
     with threadpool_limits(1):
         return measure(lambda: np.stack([solve(d) for d in problems]), budget_s)

@@ -170,12 +170,12 @@ def yaw(rotation: jax.Array) -> jax.Array:
 
 def lag(found: jax.Array, truth: jax.Array) -> float:
     """By which time `found` (S, T) follows `truth`, ms: the peak of their cross-correlation."""
-    found, truth = (np.asarray(x - jnp.mean(x, axis=1, keepdims=True)) for x in (found, truth))
+    follower, leader = (np.asarray(x - jnp.mean(x, axis=1, keepdims=True)) for x in (found, truth))
     shifts = range(-_MAX_LAG, _MAX_LAG + 1)
-    num_frames = truth.shape[1]
+    num_frames = leader.shape[1]
     alike = np.array([
-        np.mean(found[:, max(k, 0) : num_frames + min(k, 0)]
-                * truth[:, max(-k, 0) : num_frames - max(k, 0)])
+        np.mean(follower[:, max(k, 0) : num_frames + min(k, 0)]
+                * leader[:, max(-k, 0) : num_frames - max(k, 0)])
         for k in shifts
     ])
     i = int(np.clip(np.argmax(alike), 1, len(alike) - 2))

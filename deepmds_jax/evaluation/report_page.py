@@ -19,7 +19,7 @@ from deepmds_jax.files import replacing
 from deepmds_jax.topologies import Topology
 
 _STYLE = """
-body { margin: 0 auto; max-width: 1080px; padding: 1.5rem 1rem 3rem; background: #fff;
+body { margin: 0 auto; max-width: 1200px; padding: 1.5rem 1rem 3rem; background: #fff;
   color: #1f2933; font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .25rem; }
@@ -28,8 +28,8 @@ p { margin: 0 0 .75rem; color: #52606d; max-width: 46rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 0; }
 dt { color: #6b7785; } dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap;
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .4rem; text-align: left; white-space: nowrap;
   border-bottom: 1px solid #e3e6ea; }
 th { color: #6b7785; font-weight: 600; border-bottom-color: #9aa5b1; white-space: normal;
   vertical-align: bottom; line-height: 1.25; }
