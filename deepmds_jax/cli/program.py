@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,7 +18,7 @@ def new_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     for flag in flags.FLAGS.flags_by_module_dict()["absl.logging"]:
         values[flag.name] = flag
-    flags.DEFINE_bool("help", False, "Shows this text.", flag_values=values)
+    flags.DEFINE_bool("help", None, "Shows this text.", flag_values=values)
     flags.DEFINE_enum(
         "accelerator", None, ["cpu", "gpu", "tpu"],
         "Where to compute; by default JAX takes the fastest there is.", flag_values=values,
@@ -94,19 +95,35 @@ def _help(values: flags.FlagValues) -> str:
 
 
 def _flag_help(flag: flags.Flag) -> str:
-    default = f" (default: {flag.default_as_str})" if flag.default is not None else ""
-    choices = getattr(flag.parser, "enum_values", None)
-    value = f"={'|'.join(choices)}" if choices else ""
-    return flags.text_wrap(f"--{flag.name}{value}: {flag.help}{default}",
-                           indent="    ", firstline_indent="  ")
+    name = f"[no]{flag.name}" if flag.boolean and flag.name != "help" else flag.name
+    choices = "|".join(getattr(flag.parser, "enum_values", ()))
+    value = f"={choices}" if choices else ""
+    text = (flag.help or "").removeprefix(f"<{choices}>: ")  # absl repeats the choices there
+    default = f" (default: {flag.default_as_str.strip(chr(39))})" if flag.default_as_str else ""
+    return textwrap.fill(
+        f"--{name}{value}: {text}{default}", flags.get_help_width(), initial_indent="  ",
+        subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _select_accelerator(accelerator: str | None) -> None:
+    """Makes JAX compute there, for the rest of the process: it keeps the devices it finds first.
+
+    Raises:
+      ValueError: JAX does not find it.
+    """
     if accelerator is None:
         return
-    jax.config.update("jax_platforms", accelerator)
+    before = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue] (set by JAX)
+    # Not "gpu": that is CUDA, ROCm and oneAPI to JAX, which fails unless it finds all of them. Left
+    # to choose, it prefers an accelerator to the CPU.
+    jax.config.update("jax_platforms", "cpu" if accelerator == "cpu" else None)
     try:
-        jax.devices()
+        found = jax.default_backend()
+        reason = f"it finds {found}"
     except RuntimeError as error:
-        raise ValueError(f"accelerator: no {accelerator} that JAX can use here; "
-                         f"{_ADVICE.get(accelerator, _INSTALLATION)}") from error
+        found, reason = None, " ".join(str(error).split())
+    finally:
+        jax.config.update("jax_platforms", before)
+    if found != accelerator:
+        raise ValueError(f"accelerator: no {accelerator} that JAX can use here ({reason}); "
+                         f"{_ADVICE.get(accelerator, _INSTALLATION)}")

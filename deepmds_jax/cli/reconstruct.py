@@ -17,22 +17,22 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 from absl import flags
 
-from deepmds_jax import faces_by_name, topologies
+from deepmds_jax import faces_by_name
 from deepmds_jax.cli import program
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
-from deepmds_jax.data.photos import detection, named
-from deepmds_jax.evaluation import agreement, figures, summaries, tables
-from deepmds_jax.evaluation.sequence_figures import draw_sequence
-from deepmds_jax.methods.contract import Params
+from deepmds_jax.data.photos import detection
+from deepmds_jax.evaluation import figures
+from deepmds_jax.evaluation.reconstructions import (
+    Reconstructions,
+    reconstruct_faces,
+    reconstruct_photographs,
+    reconstruct_video,
+)
 from deepmds_jax.methods.saved import load_weights
 from deepmds_jax.video import BOTH_WAYS
-
-_FRAMES_DRAWN = 5  # of a video
-_MAX_ROWS = 20  # of a table of frames, and of a picture
 
 _FLAGS = program.new_flags()
 _WEIGHTS = flags.DEFINE_string(
@@ -74,9 +74,41 @@ _SMOOTH = flags.DEFINE_bool(
 
 def main(paths: list[str]) -> int:
     """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
+    picture, image = _check_flags(paths), _IMAGE.value
+    left_out: list[str] = []
+    if image is not None and not paths:
+        params = load_weights(_WEIGHTS.value or "flame51")[0]
+        lifted = reconstruct_photographs(
+            params, image, _FACE_MODEL.value, _FACE_MESH_PYTHON.value)
+    else:
+        landmarks, left_out = read_all_landmarks(paths)
+        params = (faces_by_name.load_pretrained_for(landmarks) if _WEIGHTS.value is None
+                  else load_weights(_WEIGHTS.value)[0])
+        if _FPS.value is None:
+            lifted = reconstruct_faces(params, landmarks, image)
+        else:
+            faces_by_name.refuse_gaps(left_out)
+            smoothing = BOTH_WAYS if _SMOOTH.value else None
+            lifted = reconstruct_video(params, landmarks, _FPS.value, smoothing, image)
+    print(*lifted.warnings, sep="\n", end="\n" if lifted.warnings else "", file=sys.stderr)
+    if lifted.faces:
+        print(lifted.listing)
+        _write(lifted, picture)
+    left_out += lifted.left_out
+    if left_out:
+        print("left out:", *left_out, sep="\n  ", file=sys.stderr)
+    if not paths or _FPS.value is not None:  # not every photograph has a face
+        return 0 if lifted.faces else 1
+    return 1 if left_out else 0
+
+
+def _check_flags(paths: Sequence[str]) -> str | None:
+    """Raises ValueError for flags that do not go together; returns the picture's file, if any."""
     if _FPS.value is not None and not (paths and 0 < _FPS.value < float("inf")):
         raise ValueError("fps: expected a number above 0, and landmark files, got "
                          f"{_FPS.value:g} and {len(paths)} files")
+    if not _OUT.value:
+        raise ValueError("out: expected one or more files, got none")
     for out in _OUT.value:
         check_format(out)
     picture = _PICTURE.value
@@ -84,126 +116,24 @@ def main(paths: list[str]) -> int:
         picture = str(pathlib.Path(_OUT.value[0]).with_suffix(".png"))
     if picture is not None:
         figures.check_format(picture)
-    if _IMAGE.value is not None and not paths:
-        return _lift_photographs(_IMAGE.value, picture)
-    if _FACE_MODEL.value or _FACE_MESH_PYTHON.value:
+    if (paths or _IMAGE.value is None) and (_FACE_MODEL.value or _FACE_MESH_PYTHON.value):
         raise ValueError("face_model, face_mesh_python: they find faces in photographs, give "
                          "--image and no landmark files")
-    if not paths:
+    if not paths and _IMAGE.value is None:
         raise ValueError("expected landmark files or folders of them, or --image=PHOTO, got none; "
                          "try: bin/reconstruct examples --image=examples")
-    landmarks, left_out = read_all_landmarks(paths)
-    params = (faces_by_name.load_pretrained_for(landmarks) if _WEIGHTS.value is None
-              else load_weights(_WEIGHTS.value)[0])
-    if _FPS.value is not None:
-        return _lift_video(params, landmarks, left_out, _FPS.value, picture)
-    landmarks, lines = faces_by_name.select_faces(
-        landmarks, topologies.get(params.config.topology))
-    drawn = list(landmarks)[:_MAX_ROWS] if picture is not None else []
-    photographs = _photographs(drawn, left_out := left_out + lines)
-    faces = _lift(params, landmarks, left_out)
-    if faces:
-        shown = {name: faces[name] for name in drawn if name in faces}
-        _write(params, faces, shown, photographs, picture)
-    _name(left_out)
-    return 1 if left_out else 0
+    return picture
 
 
-def _lift_photographs(image: str, picture: str | None) -> int:
-    """Finds the faces, lifts them, and shows MediaPipe's own 3D beside ours."""
-    params = load_weights(_WEIGHTS.value or "flame51")[0]
-    topology = topologies.get(params.config.topology)
-    meshes, files, left_out = named.find_named_faces(
-        image, topology.name, _FACE_MODEL.value, _FACE_MESH_PYTHON.value)
-    landmarks, lines = faces_by_name.select_faces(
-        {name: mesh[:, :2] for name, mesh in meshes.items()}, topology)
-    drawn = list(landmarks)[: _MAX_ROWS // 2]  # MediaPipe's own shape has a row, too
-    photographs, more = named.read_photographs({name: files[name] for name in drawn})
-    left_out += lines + more
-    faces = _lift(params, landmarks, left_out)
-    if faces:
-        print("\nbeside MediaPipe's own 3D; neither is the truth, which a photograph does not "
-              "tell:")
-        print(tables.to_text(agreement.compare_shapes(faces, meshes, "MediaPipe", topology)))
-        shown, photographs = agreement.add_aligned(
-            {name: faces[name] for name in drawn if name in faces}, photographs, meshes,
-            "MediaPipe")
-        faces = {name: face | {"mediapipe": meshes[name]} for name, face in faces.items()}
-        _write(params, faces, shown, photographs, picture)
-    _name(left_out)
-    return 0 if faces else 1  # not every photograph has a face
-
-
-def _lift_video(params: Params, landmarks: dict[str, np.ndarray], left_out: list[str],
-                frame_rate: float, picture: str | None) -> int:
-    """Lifts frames of one face in time."""
-    faces_by_name.refuse_gaps(left_out)
-    frames = faces_by_name.lift_frames(
-        params, landmarks, frame_rate, BOTH_WAYS if _SMOOTH.value else None)
-    found = [name for name, frame in frames.items() if frame["converged"]]
-    listed = summaries.spread_evenly(list(frames), _MAX_ROWS)
-    print(tables.to_text([summaries.summarize_frame(name, frames[name]) for name in listed]))
-    if len(listed) < len(frames):
-        print(f"{len(listed)} of {len(frames)} frames, spread over time")
-    topology = topologies.get(params.config.topology)
+def _write(lifted: Reconstructions, picture: str | None) -> None:
+    """Writes the shapes and the picture."""
     for out in _OUT.value:
-        write_shapes(out, frames, topology)
+        write_shapes(out, lifted.faces, lifted.topology)
     if picture is not None:
-        shown = summaries.spread_evenly(found, _FRAMES_DRAWN)
-        photographs = _photographs(shown, left_out)
-        drawn = {name: frame | {"frontal": frame["points"][:, :2]}
-                 for name, frame in frames.items()}
-        figures.save_figure(draw_sequence(drawn, shown, topology, photographs), picture)
-    written = [*_OUT.value, *([picture] if picture is not None else [])]
-    print(f"{len(frames)} frames of one face, {len(frames) - len(found)} without a face, weights "
-          f"{topology.name}; wrote", *written)
-    _name(left_out)
-    return 0
-
-
-def _lift(params: Params, landmarks: dict[str, np.ndarray],
-          left_out: list[str]) -> dict[str, faces_by_name.Arrays]:
-    """Lifts and lists faces; adds a line for each that is left out."""
-    faces, lines = faces_by_name.lift_faces(params, landmarks) if landmarks else ({}, [])
-    left_out += lines
-    for name in faces_by_name.suspicious_names(faces):
-        print(f"{name}: these are not the landmarks of a face seen from the front; mirrored, or in "
-              "another order?", file=sys.stderr)
-    if faces:
-        print(tables.to_text(
-            [summaries.summarize_face(name, face) for name, face in faces.items()]))
-    return faces
-
-
-def _photographs(names: Sequence[str], left_out: list[str]) -> dict[str, np.ndarray]:
-    """The photographs of faces, with a warning for those that have none."""
-    files, without = named.match_photographs(_IMAGE.value, names)
-    if without:
-        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
-        print(f"warning: image: none of the photographs in {_IMAGE.value} is named like "
-              f"{', '.join(without[:3])}{more}; drawn without", file=sys.stderr)
-    photographs, lines = named.read_photographs(files)
-    left_out += lines
-    return photographs
-
-
-def _write(params, faces, shown, photographs, picture) -> None:
-    """Writes shapes, and draws those that are shown."""
-    topology = topologies.get(params.config.topology)
-    for out in _OUT.value:
-        write_shapes(out, faces, topology)
-    if picture is not None:
-        num_shown = sum(name in faces for name in shown)
-        if num_shown < len(faces):
-            print(f"the picture shows {num_shown} of {len(faces)} faces")
-        figures.save_figure(figures.draw_reconstructions(shown, topology, photographs), picture)
-    written = [*_OUT.value, *([picture] if picture is not None else [])]
-    print(f"{len(faces)} faces, weights {topology.name}; wrote", *written)
-
-
-def _name(left_out: Sequence[str]) -> None:
-    if left_out:
-        print("left out:", *left_out, sep="\n  ", file=sys.stderr)
+        if lifted.picture_note:
+            print(lifted.picture_note)
+        figures.save_figure(lifted.draw(), picture)
+    print(f"{lifted.summary}; wrote", *_OUT.value, *([picture] if picture is not None else []))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -57,9 +57,8 @@ def _define_options() -> dict[str, flags.FlagHolder]:
     for method in table.trained_methods():
         label = method.VARIANT or method.NAME
         for field in table.options(method):
-            default = "" if isinstance(field.default, str) else f" ({field.default})"
             helps.setdefault(field.name, []).append(
-                f"{label}: {field.metadata['help']}{default}")
+                f"{label}: {field.metadata['help']} (default: {str(field.default).lower()})")
             fields[field.name] = field
     holders = {}
     for name, field in fields.items():

@@ -51,8 +51,8 @@ class Config:
     topology: str
     features: str = option(
         "paper",
-        "Features of a pair of landmarks: eq. 6 of the paper, its release's, or the paper's with "
-        "the identity of the landmarks.",
+        "features of a pair of landmarks: eq. 6 of the paper, its release's, or the paper's with "
+        "the identity of the landmarks",
         choices=tuple(FEATURE_SIZES),
     )
     transform: str = "ordinal"
