@@ -1,22 +1,26 @@
 """Dissimilarity matrices with independently converged optima."""
 
 import json
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
+OPTIMA = pathlib.Path(__file__).with_name("optima")
+
 
 class Oracle:
-    """One file of shared/oracles/mds, see the README there. Missing dissimilarities are NaN."""
+    """One file of optima/, see the README there. Missing dissimilarities are NaN."""
 
-    def __init__(self, path):
-        content = json.loads(path.read_text())
+    def __init__(self, name):
+        content = json.loads((OPTIMA / f"{name}.json").read_text())
         n = content["n"]
         upper = np.zeros((n, n))
         upper[np.triu_indices(n, 1)] = np.array(content["dissimilarities"], float)
         self.dissimilarities = upper + upper.T
         self.eigenvalues = np.array(content["cmdscale_eigenvalues"])
+        self.additive_constant = content.get("additive_constant")  # None where pairs are missing
         self.runs = content["runs"]
 
     def start(self, num_dims):
@@ -33,12 +37,12 @@ def _key(transform, ties):
     return f"ordinal_{ties}" if transform == "ordinal" else transform
 
 
-@pytest.fixture
-def load_oracle(shared):
-    return lambda name: Oracle(shared / "oracles" / "mds" / f"{name}.json")
+@pytest.fixture(scope="session")
+def load_oracle():
+    return Oracle
 
 
-@pytest.fixture(params=["eurodist", "varespec", "USArrests", "iris", "face_n00", "face_n03"])
+@pytest.fixture(params=["eurodist", "stackloss", "USArrests", "iris", "face_n00", "face_n03"])
 def oracle(request, load_oracle):
     """The files without missing dissimilarities, unless a test names others."""
     return load_oracle(request.param)
