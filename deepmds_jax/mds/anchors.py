@@ -85,7 +85,7 @@ def smacof_anchored(
                  init.astype(dtype))
 
 
-@partial(jax.jit, static_argnames=("max_iters", "tolerance"))
+@jax.jit
 def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, tolerance):
     n = dissimilarities.shape[0]
     observed = ~jnp.isnan(dissimilarities) & ~jnp.eye(n, dtype=bool)

@@ -51,9 +51,9 @@ def pseudoinverse_product(laplacian: Laplacian, rhs: jax.Array) -> jax.Array:
         return degrees * x - jnp.matmul(weights, x, precision=lax.Precision.HIGHEST)
 
     num_points = rhs.shape[0]
-    scaled = (num_points - 1) / num_points * rhs / degrees
+    scaled = (num_points - 1) / num_points * rhs / degrees  # the solution if V^+ is a scalar
     solution = conjugate_gradients(
-        product, rhs, degrees, offset=jnp.where(is_constant, scaled, 0),
+        product, rhs, degrees, jnp.where(is_constant, scaled, 0),
         max_iters=jnp.where(is_constant, 0, _MAX_ITERS),
         tolerance=float(jnp.finfo(rhs.dtype).eps) ** 0.75,
     )

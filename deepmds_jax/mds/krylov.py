@@ -11,8 +11,8 @@ def conjugate_gradients(
     product: Callable[[jax.Array], jax.Array],
     rhs: jax.Array,
     diagonal: jax.Array | float = 1.0,
+    start: jax.Array | None = None,
     *,
-    offset: jax.Array | None = None,
     max_iters: int | jax.Array,
     tolerance: float | None = None,
 ) -> jax.Array:
@@ -20,10 +20,10 @@ def conjugate_gradients(
 
     Args:
       product: (n, k) -> (n, k), linear.
-      rhs: (n, k), in the range of the product.
+      rhs: (n, k), in the range of the product; with a start, the residual there.
       diagonal: positive, broadcasts against (n, k): the diagonal of the product or something close
         to it, for Jacobi preconditioning.
-      offset: (n, k) that the solution is added to; 0 by default.
+      start: (n, k) to which the iterations add; 0 by default.
       max_iters: maximum number of products.
       tolerance: stop once the preconditioned norm of the residual is this small relative to that
         of `rhs`; by default 100 times the rounding unit of the dtype.
@@ -50,7 +50,6 @@ def conjugate_gradients(
         return x, residual, direction, new_square, curvature, num_iters + 1
 
     rhs_square = jnp.sum(rhs**2 / diagonal)
-    start = jnp.zeros_like(rhs) if offset is None else offset
-    state = (start, rhs, rhs / diagonal, rhs_square, jnp.ones_like(rhs_square),
-             jnp.int32(0))
+    start = jnp.zeros_like(rhs) if start is None else start
+    state = start, rhs, rhs / diagonal, rhs_square, jnp.ones_like(rhs_square), jnp.int32(0)
     return lax.while_loop(keeps_going, iterate, state)[0]

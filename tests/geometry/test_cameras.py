@@ -3,13 +3,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from deepmds_jax.geometry import (
-    angles_from_rotation,
-    project,
-    rotation_from_angles,
-    rotation_from_vector,
-)
-from deepmds_jax.geometry.cameras import project_with_depth
+from deepmds_jax import geometry
+from deepmds_jax.geometry import cameras
+
+# Compiled once per shape, not operation by operation.
+angles_from_rotation = jax.jit(geometry.angles_from_rotation)
+project = jax.jit(geometry.project)
+project_with_depth = jax.jit(cameras.project_with_depth)
+rotation_from_angles = jax.jit(geometry.rotation_from_angles)
+rotation_from_vector = jax.jit(geometry.rotation_from_vector)
 
 # Head frame: x right, y down, z away from the viewer.
 NOSE, CROWN, LEFT_EAR = np.float32([0, 0, -1]), np.float32([0, -1, 0]), np.float32([1, 0, 0])
@@ -22,7 +24,7 @@ NOSE, CROWN, LEFT_EAR = np.float32([0, 0, -1]), np.float32([0, -1, 0]), np.float
     ((0, 0, 30), LEFT_EAR, 1, 1),  # and the image's right side moves down
 ])
 def test_signs_of_the_angles(angles, point, axis, sign):
-    moved = rotation_from_angles(*angles) @ point
+    moved = np.asarray(rotation_from_angles(*map(float, angles))) @ point
     np.testing.assert_allclose(moved[axis], sign * 0.5, atol=1e-6)  # sin 30 degrees
 
 
@@ -84,13 +86,16 @@ def test_rotation_vectors_are_those_of_scipy():
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+rotation_jacobian = jax.jit(jax.jacobian(geometry.rotation_from_vector))
+
+
 def test_rotation_vectors_have_gradients_at_tiny_angles():
     with jax.enable_x64(True):
         generators = np.zeros((3, 3, 3))  # of the turns about x, y and z
         generators[2, 1, 0] = generators[0, 2, 1] = generators[1, 0, 2] = 1
         generators -= generators.swapaxes(0, 1)
         for angle in (0.0, 1e-12, 1e-7, 1e-3):
-            jacobian = jax.jacobian(rotation_from_vector)(np.full(3, angle))
+            jacobian = rotation_jacobian(np.full(3, angle))
             np.testing.assert_allclose(jacobian, generators, atol=3 * angle + 1e-5)
-    single = jax.jacobian(rotation_from_vector)(np.zeros(3, np.float32))
+    single = rotation_jacobian(np.zeros(3, np.float32))
     np.testing.assert_allclose(single, generators, atol=1e-5)

@@ -1,7 +1,12 @@
+import jax
 import numpy as np
 import pytest
 
-from deepmds_jax.geometry import centre, min_max, standardize
+from deepmds_jax import geometry
+from deepmds_jax.geometry import centre
+
+min_max = jax.jit(geometry.min_max)
+standardize = jax.jit(geometry.standardize)
 
 
 def test_min_max_is_joint_over_the_coordinates():
