@@ -15,7 +15,8 @@ TRANSFORMS = {
 
 
 def euclidean(points):
-    return np.linalg.norm(points[:, None] - points[None, :], axis=-1)
+    """(..., n, n) distances of (..., n, k) points."""
+    return np.linalg.norm(points[..., :, None, :] - points[..., None, :, :], axis=-1)
 
 
 def symmetric(matrix):

@@ -1,7 +1,7 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import euclidean, symmetric
 
 from deepmds_jax import mds
 
@@ -17,8 +17,7 @@ def by_lapack(dissimilarities):
 
 
 def random_dissimilarities(n, seed=0):
-    upper = np.triu(np.random.default_rng(seed).uniform(size=(n, n)), 1)
-    return upper + upper.T
+    return symmetric(np.random.default_rng(seed).uniform(size=(n, n)))
 
 
 def test_a_bent_triangle_by_hand(x64):
@@ -36,7 +35,7 @@ def test_agrees_with_r_cmdscale(load_oracle, name, dtype):
     np.testing.assert_allclose(found, oracle.additive_constant, rtol=rtol)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 7, 30, 100])
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 24, 100])
 def test_agrees_with_lapack(n, dtype):
     dissimilarities = random_dissimilarities(n, seed=n)
     expected = by_lapack(dissimilarities)
@@ -46,12 +45,12 @@ def test_agrees_with_lapack(n, dtype):
 
 
 def test_the_sum_is_euclidean_and_no_smaller_one_is(x64):
-    dissimilarities = random_dissimilarities(25)
+    dissimilarities = random_dissimilarities(24)
     constant = mds.additive_constant(dissimilarities)
 
     def least_eigenvalue(c):
-        centring = np.eye(25) - 1 / 25
-        shifted = dissimilarities + c * (1 - np.eye(25))
+        centring = np.eye(24) - 1 / 24
+        shifted = dissimilarities + c * (1 - np.eye(24))
         return np.linalg.eigvalsh(centring @ shifted**2 @ centring / -2)[0]
 
     assert least_eigenvalue(constant) > -1e-12
@@ -59,13 +58,14 @@ def test_the_sum_is_euclidean_and_no_smaller_one_is(x64):
 
 
 def test_euclidean_distances_need_nothing(dtype):
-    points = np.random.default_rng(0).standard_normal((3, 12, 2)).astype(dtype)
     tolerance = 1e-6 if dtype == np.float32 else 1e-14
-    np.testing.assert_allclose(mds.additive_constant(mds.distances(points)), 0, atol=tolerance)
+    for points in np.random.default_rng(0).standard_normal((3, 24, 2)):
+        constant = mds.additive_constant(euclidean(points).astype(dtype))
+        np.testing.assert_allclose(constant, 0, atol=tolerance)
 
 
 def test_a_batch_with_a_failed_problem():
-    batch = np.stack([random_dissimilarities(8, seed) for seed in range(3)]).astype(np.float32)
+    batch = np.stack([random_dissimilarities(7, seed) for seed in range(3)]).astype(np.float32)
     alone = [float(mds.additive_constant(problem)) for problem in batch]
     batch[1, 2, 3] = batch[1, 3, 2] = np.nan
     found = np.asarray(jax.jit(mds.additive_constant)(batch[:, None]))
@@ -74,20 +74,29 @@ def test_a_batch_with_a_failed_problem():
     assert np.isnan(found[1, 0])
 
 
+@jax.jit
+def forward_and_reverse(dissimilarities, tangent):
+    """The derivative along the tangent, and the gradient, from one linearization."""
+    _, linear = jax.linearize(mds.additive_constant, dissimilarities)
+    (gradient,) = jax.linear_transpose(linear, dissimilarities)(np.ones((), tangent.dtype))
+    return linear(tangent), gradient
+
+
 def test_derivatives_agree_with_finite_differences(x64):
-    dissimilarities = random_dissimilarities(9)
-    tangent = random_dissimilarities(9, seed=1)
+    dissimilarities = random_dissimilarities(7)
+    tangent = random_dissimilarities(7, seed=1)
     step = 1e-6
-    expected = (mds.additive_constant(dissimilarities + step * tangent)
-                - mds.additive_constant(dissimilarities - step * tangent)) / (2 * step)
-    _, forward = jax.jvp(mds.additive_constant, (dissimilarities,), (tangent,))
-    reverse = jnp.sum(jax.grad(mds.additive_constant)(dissimilarities) * tangent)
-    np.testing.assert_allclose([forward, reverse], expected, rtol=1e-7)
+    high, low = (np.asarray(mds.additive_constant(dissimilarities + s * tangent))
+                 for s in (step, -step))
+    forward, gradient = forward_and_reverse(dissimilarities, tangent)
+    reverse = np.sum(gradient * tangent)
+    np.testing.assert_allclose([forward, reverse], (high - low) / (2 * step), rtol=1e-7)
 
 
 def test_euclidean_distances_have_finite_gradients():
-    square = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
-    assert np.isfinite(jax.grad(mds.additive_constant)(mds.distances(square))).all()
+    square = euclidean(np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])).astype(np.float32)
+    _, gradient = forward_and_reverse(square, square)
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(

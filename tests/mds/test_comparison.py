@@ -29,28 +29,29 @@ def test_agrees_with_scipy(shape, noise, dtype):
                                    atol=rtol)
 
 
+disparity_gradient = jax.jit(jax.grad(lambda a, b: mds.compare_configurations(a, b).disparity))
+
+
 def test_equal_shapes_have_disparity_zero_and_finite_gradients(x64):
-    a = np.random.default_rng(1).normal(size=(9, 3))
-    b = 0.1 * a @ np.diag([1, 1, -1.0]) + 7
+    a = np.random.default_rng(1).normal(size=(12, 2))
+    b = 0.1 * a @ np.diag([1, -1.0]) + 7
     found = mds.compare_configurations(a, b)
     np.testing.assert_allclose(found.aligned, b, rtol=1e-13)
     assert found.disparity < 1e-28
     assert found.correlation == pytest.approx(1, abs=1e-14)
-    gradient = jax.grad(lambda a: mds.compare_configurations(a, b).disparity)(a)
-    np.testing.assert_allclose(gradient, 0, atol=1e-12)
+    np.testing.assert_allclose(disparity_gradient(a, b), 0, atol=1e-12)
 
 
 def test_gradient_agrees_with_finite_differences(x64):
-    a, b, tangent = np.random.default_rng(2).normal(size=(3, 8, 4))
-    def disparity(a):
-        return mds.compare_configurations(a, b).disparity
+    a, b, tangent = np.random.default_rng(2).normal(size=(3, 12, 2))
     step = 1e-5
-    expected = (disparity(a + step * tangent) - disparity(a - step * tangent)) / (2 * step)
-    np.testing.assert_allclose(np.sum(jax.grad(disparity)(a) * tangent), expected, rtol=1e-7)
+    high, low = (mds.compare_configurations(a + s * tangent, b).disparity for s in (step, -step))
+    expected = (np.asarray(high) - np.asarray(low)) / (2 * step)
+    np.testing.assert_allclose(np.sum(disparity_gradient(a, b) * tangent), expected, rtol=1e-7)
 
 
 def test_disparity_is_the_same_either_way_round():
-    a, b = np.random.default_rng(3).normal(size=(2, 10, 2)).astype(np.float32)
+    a, b = np.random.default_rng(3).normal(size=(2, 12, 2)).astype(np.float32)
     there, back = mds.compare_configurations(a, 100 * b), mds.compare_configurations(100 * b, a)
     np.testing.assert_allclose(there.disparity, back.disparity, rtol=1e-5)
 

@@ -16,17 +16,19 @@ def solve(x, y):
     return {"sum": jnp.sum(x, axis=1) + y, "square": x**2}
 
 
+map_in_jit = jax.jit(lambda *batch: map_on_cores(solve, *batch))
+
+
 @pytest.mark.parametrize("size", [1, 2, 33, 70, 150])
 @pytest.mark.parametrize("use_jit", [False, True])
 def test_equals_the_direct_call(size, use_jit, dtype):
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((size, 5)), dtype)
-    for y in (None, jnp.arange(size, dtype=dtype)):
-        found = (jax.jit(lambda *a: map_on_cores(solve, *a)) if use_jit else
-                 lambda *a: map_on_cores(solve, *a))(x, y)
-        expected = solve(x, y)
+    x = jax.device_put(np.random.default_rng(0).standard_normal((size, 5)).astype(dtype))
+    for y in (None, jax.device_put(np.arange(size, dtype=dtype))):
+        found = map_in_jit(x, y) if use_jit else map_on_cores(solve, x, y)
+        expected = {"sum": np.sum(x, axis=1) + (0 if y is None else y), "square": x**2}
         for name in expected:
             assert found[name].dtype == dtype
-            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
 
 
 def test_an_error_comes_through():
@@ -34,7 +36,7 @@ def test_an_error_comes_through():
         raise RuntimeError("no luck")
 
     with pytest.raises(RuntimeError, match="no luck"):
-        map_on_cores(fail, jnp.zeros((70, 2)))
+        map_on_cores(fail, jax.device_put(np.zeros((70, 2), np.float32)))
 
 
 @pytest.mark.parametrize("transform", ["ordinal", "ratio"])

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 from problems import euclidean, noisy_distances, symmetric
 
-from deepmds_jax.mds.guttman import Laplacian, guttman_step, laplacian_product, pseudoinverse_product
+from deepmds_jax.mds import guttman
+from deepmds_jax.mds.guttman import Laplacian
+
+# Compiled once per shape, not operation by operation.
+guttman_step = jax.jit(guttman.guttman_step, static_argnames="may_be_negative")
+laplacian_product = jax.jit(guttman.laplacian_product)
+pseudoinverse_product = jax.jit(guttman.pseudoinverse_product)
+laplacian_of = jax.jit(Laplacian.of)
 
 RNG = np.random.default_rng(0)
 N = 8
@@ -21,10 +28,10 @@ def matrix(weights):
 def test_pseudoinverse_product(name, x64):
     v = matrix(WEIGHTS[name])
     right = v @ RNG.standard_normal((N, 2))
-    laplacian = Laplacian.of(WEIGHTS[name])
+    laplacian = laplacian_of(WEIGHTS[name])
     assert laplacian.is_constant == (name == "constant")
     np.testing.assert_allclose(laplacian.degrees, np.diag(v))
-    found = jax.jit(pseudoinverse_product)(laplacian, right)
+    found = np.asarray(pseudoinverse_product(laplacian, right))
     expected = np.linalg.pinv(v) @ right
     atol = 1e-14 if name == "constant" else 1e-4
     np.testing.assert_allclose(found, expected, atol=atol)
@@ -39,12 +46,12 @@ def test_step_is_the_textbooks(name, x64):
     d, disparities = euclidean(points), noisy_distances(0, N)
     v_inverse = np.linalg.pinv(matrix(weights))
     b = matrix(weights * disparities / (d + np.eye(N)))
-    step = guttman_step(points, d, disparities, Laplacian.of(weights))
+    step = guttman_step(points, d, disparities, laplacian_of(weights))
     np.testing.assert_allclose(points + step, v_inverse @ b @ points, atol=1e-4)
 
 
 def test_negative_disparities_lower_raw_stress(x64):
-    """Without a place of their own in V the step would overshoot."""
+    """If they did not contribute to V, the step would overshoot."""
     rng = np.random.default_rng(1)
     points = rng.standard_normal((N, 2))
     points[1] = points[0] + 0.01
@@ -55,7 +62,7 @@ def test_negative_disparities_lower_raw_stress(x64):
     def raw_stress(points):
         return np.sum((disparities - euclidean(points)) ** 2)
 
-    step = guttman_step(points, euclidean(points), disparities, Laplacian.of(1 - np.eye(N)),
+    step = guttman_step(points, euclidean(points), disparities, laplacian_of(1 - np.eye(N)),
                         may_be_negative=True)
     assert raw_stress(points + np.asarray(step)) < raw_stress(points)
 
@@ -64,6 +71,6 @@ def test_coincident_points_have_no_pull_between_them(x64):
     points = np.array([[0.0, 0], [0, 0], [3, 0], [0, 4]])
     points -= points.mean(axis=0)
     disparities = 2 * (1 - np.eye(4))
-    step = guttman_step(points, euclidean(points), disparities, Laplacian.of(1 - np.eye(4)))
+    step = guttman_step(points, euclidean(points), disparities, laplacian_of(1 - np.eye(4)))
     ratios = disparities / np.where(euclidean(points) > 0, euclidean(points), np.inf)
     np.testing.assert_allclose(points + step, matrix(ratios) @ points / 4, atol=1e-14)

@@ -56,7 +56,7 @@ def test_every_short_sequence():
     weights = RNG.integers(1, 4, y.shape).astype(np.float32)
     expected = [scipy_isotonic(v, weights=w).x for v, w in zip(y, weights, strict=True)]
     for algorithm, fit in ALGORITHMS.items():
-        fits = jax.vmap(fit)(y, weights)
+        fits = jax.jit(jax.vmap(fit))(y, weights)
         np.testing.assert_allclose(fits, expected, atol=2e-6, err_msg=algorithm)
 
 
@@ -64,8 +64,9 @@ def test_batch_equals_one_by_one():
     y = RNG.standard_normal((3, 2, 50)).astype(np.float32)
     y[1, 0, 7] = np.nan
     batch = isotonic_regression(y)
-    together = jax.vmap(jax.vmap(isotonic_regression))(y)
-    in_rounds = jax.vmap(jax.vmap(ALGORITHMS["rounds"]))(y, np.ones_like(y))
+    together = jax.jit(jax.vmap(jax.vmap(isotonic_regression)))(y)
+    in_rounds = jax.jit(jax.vmap(jax.vmap(ALGORITHMS["rounds"])))(y, np.ones_like(y))
+    batch, together, in_rounds = (np.asarray(x) for x in (batch, together, in_rounds))
     for i, j in np.ndindex(3, 2):
         alone = isotonic_regression(y[i, j])
         np.testing.assert_array_equal(batch[i, j], alone)
