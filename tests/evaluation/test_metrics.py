@@ -4,6 +4,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from lapack import lapack_scores
 from scipy.spatial.transform import Rotation
 
 from deepmds_jax.data.sources import synthetic
@@ -37,28 +38,6 @@ def score_all(truth, predictions, topology):
     truth = np.float32(np.broadcast_to(truth, filled.shape))
     found = jax.device_get(score(truth, filled, topology))
     return Metrics(*(values[: len(predictions)] for values in found))
-
-
-def lapack_scores(truth, prediction, eyes):
-    """The criteria of one face, landmark by landmark, with NumPy and SciPy only."""
-    lowest, size = truth.min(), np.ptp(truth)
-    truth = (truth - lowest) / size
-    a, b = prediction - prediction.mean(0), truth - truth.mean(0)
-    u, s, vt = np.linalg.svd(a.T @ b)
-    aligned = s.sum() / np.sum(a * a) * a @ u @ vt + truth.mean(0)
-    matrix = np.corrcoef(truth, aligned)[: len(truth), len(truth) :]
-    turned = Rotation.align_vectors(b, a)[0].apply(a)
-    scaled = np.sum(turned * b) / np.sum(a * a) * turned
-    errors = np.linalg.norm(scaled - b, axis=1) / np.linalg.norm(b[eyes[0]] - b[eyes[1]])
-    return Metrics(
-        mse=np.mean((truth - aligned) ** 2),
-        depthcorr=np.trace(matrix),
-        depthcorr_share=np.trace(matrix) / len(truth),
-        depth_correlation=np.corrcoef(truth[:, 2], aligned[:, 2])[0, 1],
-        nme=errors.mean(),
-        right_handed=np.linalg.det(u @ vt) > 0,
-        landmark_errors=errors,
-    )
 
 
 def test_agrees_with_lapack():

@@ -122,12 +122,12 @@ def test_p_are_scipys_of_the_sample_means():
 
 def test_methods_are_compared_on_the_faces_both_predicted():
     # b fails on the hard faces, and is worse on all others: by its own mean it would win.
-    easy, hard = np.full(400, 0.1), np.full(400, 0.9)
+    easy, hard = np.full(2500, 0.1), np.full(2500, 0.9)
     a = make_metrics(np.concatenate([easy, hard]))
     b = make_metrics(np.concatenate([easy + 0.05, hard + np.nan]))
     assert np.nanmean(b.mse) < a.mse.mean()
-    rows = compared({"a": a, "b": b, "none": make_metrics(np.full(800, np.nan))},
-                    draw_samples(0, 800))
+    rows = compared({"a": a, "b": b, "none": make_metrics(np.full(5000, np.nan))},
+                    draw_samples(0, 5000))
     for criterion in ("MSE", "DepthCorr (trace)", "NME", "depth correlation"):
         assert rows[criterion, "a", "b"]["better"] == "a"
         assert rows[criterion, "a", "b"]["p Holm"] == 2 / 1024
