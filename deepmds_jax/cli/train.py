@@ -88,7 +88,8 @@ def main(arguments: list[str]) -> None:
     variants = table.variants(_METHOD.value)
     if _VARIANT.present and len(variants) == 1:
         raise ValueError(f"variant: no flag of --method={_METHOD.value}")
-    method = table.find(_METHOD.value, _VARIANT.value or spec.variant)
+    of_dataset = spec.variant if _METHOD.value == table.DEFAULT else None
+    method = table.find(_METHOD.value, _VARIANT.value or of_dataset)
     named = {field.name for field in table.options(method)}
     for name, flag in _OPTIONS.items():
         if flag.present and name not in named:

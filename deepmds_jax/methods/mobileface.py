@@ -27,7 +27,7 @@ from deepmds_jax.methods.arguments import require_model
 from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.counts import count_parameters
 from deepmds_jax.methods.layers import apply_network, batch_norm
-from deepmds_jax.methods.options import check_positive, config_from_json, option
+from deepmds_jax.methods.options import check_positive, config_from_json, implied, option
 from deepmds_jax.training.stage import FitStage, Stage, take_rows
 from deepmds_jax.training.trainable import Run
 from deepmds_jax.weights.keras import KerasLayers, read_keras_network
@@ -59,8 +59,8 @@ class Config:
     """
 
     topology: str
-    num_coefficients: int = 199
-    source: str = ""
+    num_coefficients: int = implied(199)
+    source: str = implied("")
 
     def __post_init__(self):
         topologies.get(self.topology)
@@ -264,7 +264,7 @@ def read_config(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) 
     """The configuration of a weights file; see `config_from_json` for what is raised."""
     if "config" not in metadata:  # files of the first development versions
         bias = tensors.get("params/dense/bias")
-        return Config(metadata["topology"], 1 if bias is None else bias.size)
+        return Config(metadata.get("topology", ""), 1 if bias is None else bias.size)
     return config_from_json(Config, metadata)
 
 

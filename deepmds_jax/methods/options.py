@@ -42,6 +42,30 @@ def check_positive(options: Any, *names: str) -> None:
             raise ValueError(f"{name}: expected a number above 0, got {value!r}")
 
 
+def implied(default: Any) -> Any:
+    """A dataclass field that the description of a training run leaves out at its default.
+
+    Older runs, which know nothing of the field, then still are the same run.
+    """
+    return dataclasses.field(default=default, metadata={"implied": True})
+
+
+def read_entries(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The entries of the configuration in the metadata of a weights file.
+
+    Raises:
+      ValueError: there is none, or it is no JSON object.
+    """
+    text = metadata.get("config", "none")
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError:
+        entries = None
+    if not isinstance(entries, dict):
+        raise ValueError(f"config: expected a JSON object, got {text}")
+    return entries
+
+
 def config_from_json(
     config: type, metadata: Mapping[str, str], ignored: Collection[str] = ()
 ) -> Any:
@@ -53,7 +77,7 @@ def config_from_json(
       ignored: entries of older files that mean nothing to this method.
 
     Raises:
-      ValueError, TypeError, KeyError: there is none, or an entry is unknown or not valid.
+      ValueError, TypeError: there is none, or an entry is unknown or not valid.
     """
-    entries = json.loads(metadata["config"])
+    entries = read_entries(metadata)
     return config(**{name: value for name, value in entries.items() if name not in ignored})

@@ -8,6 +8,7 @@ from deepmds_jax.methods.arguments import require_argument
 from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.external import FRAMES
 from deepmds_jax.methods.saved import load_weights
+from deepmds_jax.weights.locate import locate
 
 
 def load(text: str, dataset: Dataset, reference: Dataset | None = None) -> Method:
@@ -100,7 +101,7 @@ def _load_trained(name: str, argument: str, dataset: Dataset, reference: Dataset
                                      "released:FOLDER")
     params, _ = load_weights(
         argument, method=name,
-        topology=dataset.topology if argument.startswith("released:") else None)
+        topology=dataset.topology if locate(argument).kind == "released" else None)
     topology = params.config.topology
     if topology != dataset.topology:
         raise ValueError(f"{name}={argument}: for topology {topology}, the faces have "

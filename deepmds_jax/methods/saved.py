@@ -1,7 +1,6 @@
 """Parameters of trained methods, from and to files."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 
 from deepmds_jax.methods import table
 from deepmds_jax.methods.contract import Params, TrainedMethod
+from deepmds_jax.methods.options import read_entries
 from deepmds_jax.training.weights_file import write_params
 from deepmds_jax.weights.locate import locate, shipped_names
 from deepmds_jax.weights.tensors import as_tree, read_tensors
@@ -102,7 +102,7 @@ def load_params(path: str | os.PathLike, method: str = table.DEFAULT) -> Any:
     _check_name(path, found, method)
     try:
         config = found.read_config(metadata, tensors)
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: its metadata hold no valid configuration of {found.TITLE}: "
                          f"{error}") from error
     expected = jax.eval_shape(lambda: found.to_tree(found.init(config, jax.random.key(0))))
@@ -131,12 +131,12 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
     run = read_run(workdir)
     method = table.find(run.get("method", table.DEFAULT), run.get("variant"))
     trained, beside = read_stages(workdir, method.STAGES)
-    fields = [field.name for field in dataclasses.fields(method.Config)]
-    lacking = [name for name in fields if name not in run]
+    fields = dataclasses.fields(method.Config)
+    lacking = [f.name for f in fields if f.name not in run and not f.metadata.get("implied")]
     if lacking:
         raise ValueError(f"{workdir}: the run in its checkpoints has no {lacking[0]}; it was "
                          "written by another version; train again in a new --workdir")
-    config = method.Config(**{name: run[name] for name in fields})
+    config = method.Config(**{f.name: run[f.name] for f in fields if f.name in run})
     trained = jax.tree.map(jnp.asarray, trained)
     return method.assemble(config, trained, jax.tree.map(jnp.asarray, beside)), run
 
@@ -144,13 +144,13 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
 def _method_of_file(path: pathlib.Path, metadata: Mapping[str, str]) -> TrainedMethod:
     name = metadata.get("method")
     try:
+        config = read_entries(metadata) if "config" in metadata else {}
         # The first development versions did not name their only method.
-        config = json.loads(metadata.get("config", "{}"))
         if name is None and "config" in metadata:
             name = table.DEFAULT
         # They had no variants at first, either: what they wrote is the first variant's.
         return table.find(name or "", config.get("variant"))
-    except (AttributeError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 

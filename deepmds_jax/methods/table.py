@@ -51,21 +51,29 @@ def register(name: str, *methods: TrainedMethod | Loader) -> None:
 
     Raises:
       ValueError: the name is taken, or has a character that separates names; or a variant has
-        another name or lacks an attribute.
+        another name, lacks an attribute, or cannot be told from another method.
     """
     if name in METHODS or not name.isidentifier():
         raise ValueError(f"name: expected a new identifier, got {name!r}")
-    trained = tuple(method for method in methods if isinstance(method, TrainedMethod))
-    if not trained and len(methods) == 1 and callable(methods[0]):
+    # A class that serves as a method is callable, too.
+    if len(methods) == 1 and callable(methods[0]) and not hasattr(methods[0], "NAME"):
         METHODS[name] = methods[0]
         return
     for method in methods:
         lacking = [attribute for attribute in _ATTRIBUTES if not hasattr(method, attribute)]
         if lacking:
             raise ValueError(f"methods: {method!r} has no {lacking[0]}")
-    if not trained or {method.NAME for method in trained} != {name}:
+    trained = tuple(method for method in methods if isinstance(method, TrainedMethod))
+    if {method.NAME for method in trained} != {name}:
         raise ValueError(f"methods: expected variants whose NAME is {name!r}, "
                          f"got {[method.NAME for method in trained]}")
+    kinds = [method.VARIANT for method in trained]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"methods: expected variants that differ in VARIANT, got {kinds}")
+    params = [method.Params for method in (*trained_methods(), *trained)]
+    if len(set(params)) < len(params):
+        raise ValueError("methods: expected variants with a class Params of their own, got "
+                         f"{[method.Params.__name__ for method in trained]}")
     METHODS[name] = trained
 
 

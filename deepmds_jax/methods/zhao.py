@@ -23,7 +23,7 @@ from deepmds_jax.geometry import centre, rotation_from_angles
 from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.counts import count_parameters
 from deepmds_jax.methods.layers import apply_network
-from deepmds_jax.methods.options import config_from_json, option
+from deepmds_jax.methods.options import config_from_json, implied, option
 from deepmds_jax.training.stage import FitStage, Stage, take_rows
 from deepmds_jax.training.trainable import Run
 from deepmds_jax.weights.keras import number_layers, read_keras_network
@@ -48,7 +48,7 @@ class Config:
     """
 
     topology: str
-    y_up: bool = False
+    y_up: bool = implied(False)
 
     def __post_init__(self):
         topologies.get(self.topology)
@@ -209,7 +209,7 @@ def read_config(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) 
     """The configuration of a weights file; see `config_from_json` for what is raised."""
     del tensors
     if "config" not in metadata:  # files of the first development versions
-        return Config(metadata["topology"])
+        return Config(metadata.get("topology", ""))
     return config_from_json(Config, metadata)
 
 

@@ -74,8 +74,13 @@ def train(
 def describe(method: TrainableMethod, run: Run, spec: DatasetSpec) -> dict[str, Any]:
     """The run as flat JSON: kept in its checkpoints and in the metadata of its weights."""
     variant = {"variant": method.VARIANT} if method.VARIANT else {}
+    # What goes without saying, see `methods.options.implied`.
+    implied = {f.name: f.default for f in dataclasses.fields(run.config)
+               if f.metadata.get("implied")}
+    config = {name: value for name, value in dataclasses.asdict(run.config).items()
+              if name not in implied or value != implied[name]}
     return {
-        "method": method.NAME, **variant, **dataclasses.asdict(run.config),
-        **dataclasses.asdict(run.training), "seed": run.seed, "num_train": run.num_train,
+        "method": method.NAME, **variant, **config, **dataclasses.asdict(run.training),
+        "seed": run.seed, "num_train": run.num_train,
         "dataset": spec.name, "data": spec.title, "data_licence": spec.licence,
     }

@@ -97,6 +97,6 @@ class TrainableMethod(Protocol):
         """The configuration of a weights file.
 
         Raises:
-          ValueError, TypeError, KeyError: it is not there, or not valid.
+          ValueError, TypeError: it is not there, or not valid.
         """
         ...

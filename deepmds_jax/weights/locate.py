@@ -45,10 +45,10 @@ def locate(source: str | os.PathLike) -> Location:
     if text.startswith(_RELEASED):
         return Location("released", pathlib.Path(text.removeprefix(_RELEASED)))
     path = pathlib.Path(text)
-    if path.is_dir():
+    if text and path.is_dir():  # an empty text would be the working folder
         finished = path / FILE_NAME
         return Location("file", finished) if finished.exists() else Location("run", path)
-    if path.exists():
+    if text and path.exists():
         return Location("file", path)
-    raise ValueError(f"{text}: no such file; weights are one of {shipped_names()}, a .safetensors "
-                     "file, the folder of a training run, or released:FOLDER")
+    raise ValueError(f"{text or repr(text)}: no such file; weights are one of {shipped_names()}, "
+                     "a .safetensors file, the folder of a training run, or released:FOLDER")
