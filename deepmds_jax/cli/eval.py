@@ -42,7 +42,8 @@ _WEIGHTS = flags.DEFINE_string(
     "released:FOLDER; default: those shipped for --topology, or for ibug68.", flag_values=_FLAGS,
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", "synthetic", f"Test faces: one of {specs.names()}.", flag_values=_FLAGS)
+    "dataset", "synthetic",
+    f"Test faces: one of {specs.names()}, or a spec of your own, NAME.toml.", flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Its files; default: DATA_ROOT/DATASET.", flag_values=_FLAGS)
 _DATA_ROOT = flags.DEFINE_string(

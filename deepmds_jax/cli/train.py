@@ -29,7 +29,8 @@ _METHOD = flags.DEFINE_enum(
     flag_values=_FLAGS,
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", "synthetic", f"One of {specs.names()}.", flag_values=_FLAGS)
+    "dataset", "synthetic", f"One of {specs.names()}, or a spec of your own, NAME.toml.",
+    flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Its files; default: data/DATASET.", flag_values=_FLAGS)
 _TOPOLOGY = flags.DEFINE_string(

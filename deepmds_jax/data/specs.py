@@ -34,8 +34,8 @@ class DatasetSpec:
       views: groups of views; their shares sum to 1. Empty for photographs, which bring their own.
       noise: of the landmark detector, see `views.add_noise`.
       occlusion: whether to work out which landmarks the face hides.
-      variant: of Deep-MDS, the default in training.
-      augmentation: of faces to train the anchored variant on.
+      variant: of the method, which training takes by default; None for the method's first.
+      augmentation: of faces to train on, for methods that draw views anew.
     """
 
     name: str
@@ -50,7 +50,7 @@ class DatasetSpec:
     views: tuple[ViewGroup, ...] = ()
     noise: float = 0.0
     occlusion: bool = False
-    variant: str = "published"
+    variant: str | None = None
     augmentation: Augmentation = NO_AUGMENTATION
 
 

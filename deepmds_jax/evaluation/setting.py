@@ -42,12 +42,12 @@ class Setting:
 
     def folder(self, name: str) -> pathlib.Path:
         """Folder of a dataset; datasets of one source share their files."""
-        source = specs.load_spec(name).source
+        spec = specs.load_spec(name)
         for other, folder in self.folders.items():
-            if other == name or specs.load_spec(other).source == source:
+            if other == name or specs.load_spec(other).source == spec.source:
                 return folder
-        own = self.data_root / name
-        return own if own.is_dir() else self.data_root / source
+        own = self.data_root / spec.name
+        return own if own.is_dir() else self.data_root / spec.source
 
     def open(self, name: str, topology: str) -> Dataset:
         """Reads a dataset; ValueError if it is missing."""
