@@ -10,7 +10,7 @@ from absl import logging
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.shape_files import write_shapes
 from deepmds_jax.data.views import Faces
-from deepmds_jax.methods import external
+from deepmds_jax.methods.external import external
 
 NAMES = ["a", "b/1", "c"]
 POINTS = np.random.default_rng(0).normal(size=(3, 51, 3))

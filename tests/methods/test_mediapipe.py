@@ -1,4 +1,3 @@
-import importlib
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,8 +10,8 @@ from deepmds_jax import topologies
 from deepmds_jax.data.photos.mesh_landmarks import FLAME51_POINTS
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry import procrustes
-from deepmds_jax.methods import mediapipe
-from deepmds_jax.methods.mediapipe import mediapipe_live
+from deepmds_jax.methods import mediapipe as module
+from deepmds_jax.methods.mediapipe import mediapipe, mediapipe_live
 
 PHOTOGRAPHS = ["imgHQ00039", "imgHQ00088", "imgHQ00095", "imgHQ01148"]
 
@@ -79,7 +78,6 @@ def test_live_needs_its_model_file(tmp_path):
 
 
 def test_live_takes_the_largest_face_and_goes_on_past_photographs_without(monkeypatch):
-    module = importlib.import_module("deepmds_jax.methods.mediapipe")
     two, none, damaged = map(Path, ("two.jpg", "none.jpg", "damaged.jpg"))
     rng = np.random.default_rng(0)
     small = rng.uniform(0, 50, (478, 3))

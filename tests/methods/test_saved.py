@@ -1,28 +1,60 @@
+"""Weights files and checkpoints of every method with networks, today's and older ones."""
+
 import dataclasses
 import json
 
-import jax
+import chex
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from deepmds_jax import Config, load_params, load_pretrained, save_params, topologies, weights
-from deepmds_jax.lifting import init_params
-from deepmds_jax.weights import pretrained_metadata, pretrained_names
+from deepmds_jax import load_params, load_weights, save_params
+from deepmds_jax.methods import anchored, deep_mds, mobileface, zhao
+from deepmds_jax.methods.saved import load_checkpoint, read_metadata
+from deepmds_jax.training.checkpoints import Checkpoints
+from deepmds_jax.weights.tensors import write_tensors
+
+CONFIGS = {
+    "deep_mds": (deep_mds, deep_mds.Config("flame51", transform="ratio", y_up=True)),
+    "deep_mds of the release": (deep_mds, deep_mds.Config("bfm72", features="release")),
+    "deep_mds knowing the landmarks": (deep_mds, deep_mds.Config("flame51", features="identity")),
+    "anchored": (anchored, anchored.Config("bfm72", weighted=False)),
+    "zhao": (zhao, zhao.Config("flame51", y_up=True)),
+    "mobileface": (mobileface, mobileface.Config("ibug68", num_coefficients=7, source="ict")),
+}
+
+# What the configurations of the first development versions held, of both variants together.
+OLDER = {"topology": "flame51", "variant": "published", "features": "paper", "transform": "ratio",
+         "weighted": True, "observed": True, "max_iters": 20, "tolerance": 1e-3, "y_up": False}
 
 
 @pytest.fixture
-def saved(tmp_path):
-    params = init_params(Config("flame51", transform="ratio", y_up=True), jax.random.key(0))
+def saved(tmp_path, random_params):
+    method, config = CONFIGS["deep_mds"]
+    params = random_params(method, config)
     save_params(tmp_path / "w.safetensors", params, {"data": "none"})
     return tmp_path / "w.safetensors", params
 
 
-def test_round_trip_keeps_arrays_and_configuration(saved):
-    path, params = saved
-    loaded = load_params(path)
-    assert loaded.config == params.config
-    jax.tree.map(np.testing.assert_array_equal, loaded, params)
+@pytest.fixture
+def saved_zhao(tmp_path, random_params):
+    params = random_params(zhao, zhao.Config("bfm72"))
+    save_params(tmp_path / "weights.safetensors", params, {"data": "none"})
+    return tmp_path / "weights.safetensors"
+
+
+@pytest.mark.parametrize(("method", "config"), CONFIGS.values(), ids=CONFIGS)
+def test_round_trip_of_a_file_and_of_its_folder(tmp_path, random_params, method, config):
+    params = random_params(method, config)
+    path = tmp_path / "weights.safetensors"
+    save_params(path, params, {"epochs": "3"})
+    by_folder, description = load_weights(tmp_path, method=method.NAME)
+    for loaded in (load_params(path, method.NAME), by_folder):
+        assert type(loaded) is method.Params
+        assert loaded.config == config
+        chex.assert_trees_all_equal(loaded, params)
+    assert description == read_metadata(path)
+    assert (description["epochs"], description["topology"]) == ("3", config.topology)
 
 
 def test_nothing_half_written_stays(saved):
@@ -32,6 +64,12 @@ def test_nothing_half_written_stays(saved):
         save_params(path, params, {"data": 3})  # metadata must be text
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
+
+
+def test_what_is_of_no_method_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"params: expected those of one of .*'zhao'.* got dict"):
+        save_params(tmp_path / "w.safetensors", {"w": np.zeros(3)}, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_truncated_file_is_named(saved):
@@ -53,20 +91,62 @@ def test_file_of_another_program_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("entry", "message"), [
-    ({"topology": "ibug68"}, "of topology ibug68 is expected as"),
+    ({"topology": "ibug68"}, "of Deep-MDS with topology ibug68 is expected as"),
     ({"topology": "hand21"}, "'hand21'"),
     ({"depth": 3}, "depth"),
-    ({"max_iters": "many"}, "'many'"),
-    ({"variant": "loose"}, "'loose'"),
+    ({"max_iters": "many"}, "max_iters: expected a number above 0, got 'many'"),
+    ({"variant": "loose"}, r"variant: expected one of \['published', 'anchored'\], got 'loose'"),
 ])
-def test_metadata_that_do_not_fit_are_named(saved, entry, message):
+def test_configurations_that_do_not_fit_are_named(saved, entry, message):
     path, params = saved
     config = {**dataclasses.asdict(params.config), **entry}
     tensors = safetensors.numpy.load_file(path)
     metadata = {"format": "deepmds_jax", "config": json.dumps(config)}
     safetensors.numpy.save_file(tensors, path, metadata)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"w\.safetensors: .*{message}"):
         load_params(path)
+
+
+def rewrite(path, tensors, metadata):
+    """Changes tensors and metadata; None takes one away."""
+    content = {**safetensors.numpy.load_file(path), **tensors}
+    about = {"format": "deepmds_jax", "method": "zhao", "topology": "bfm72", **metadata}
+    safetensors.numpy.save_file(
+        {name: x for name, x in content.items() if x is not None}, path,
+        {name: text for name, text in about.items() if text is not None})
+
+
+@pytest.mark.parametrize(("tensors", "metadata", "message"), [
+    ({}, {"topology": "flame51"}, "of Zhao et al. with topology flame51 is expected as"),
+    ({}, {"topology": "hand21"}, "'hand21'"),
+    ({}, {"topology": None}, "topology: got '', expected one of"),
+    ({}, {"config": '{"topology": "hand21"}'}, "'hand21'"),
+    ({}, {"config": "{"}, "config: expected a JSON object, got {"),
+    ({}, {"config": "[]"}, r"config: expected a JSON object, got \[\]"),
+    ({}, {"method": "aldrian"}, "method: expected one of .* got 'aldrian'"),
+    ({}, {"method": None}, "method: expected one of .* got ''"),
+    ({}, {"method": "mobileface"}, "the network of method mobileface; expected that of zhao"),
+    ({}, {"method": "deep_mds"}, "the network of method deep_mds; expected that of zhao"),
+    ({}, {"format": "pt"}, "of another program"),
+    ({"params/dense3/bias": None}, {}, r"dense3/bias of .* as \(144,\), found as None"),
+    ({"params/extra": np.zeros(2, np.float32)}, {}, "extra of Zhao et al. .* as None, found"),
+    ({"params/dense6/bias": np.full(72, np.nan, np.float32)}, {}, "dense6/bias .* finite float32"),
+    ({"params/dense6/bias": np.zeros(72)}, {}, "dense6/bias .* finite float32"),
+])
+def test_files_that_do_not_fit_are_named(saved_zhao, tensors, metadata, message):
+    rewrite(saved_zhao, tensors, metadata)
+    with pytest.raises(ValueError, match=rf"weights\.safetensors: .*{message}"):
+        load_params(saved_zhao, method="zhao")
+
+
+@pytest.mark.parametrize(("method", "message"), [
+    ("mobileface", "of MobileFace with topology bfm72 is expected as"),
+    ("deep_mds", "no valid configuration of Deep-MDS: config: .* got none"),
+])
+def test_tensors_of_another_method_do_not_fit(saved_zhao, method, message):
+    rewrite(saved_zhao, {}, {"method": method})
+    with pytest.raises(ValueError, match=rf"weights\.safetensors: .*{message}"):
+        load_params(saved_zhao, method=method)
 
 
 def test_weights_that_are_not_finite_are_named(saved):
@@ -76,42 +156,95 @@ def test_weights_that_are_not_finite_are_named(saved):
         load_params(path)
 
 
-def test_weights_are_shipped_for_ibug68_and_flame51_only():
-    assert pretrained_names() == ["flame51", "flame51_published", "ibug68", "ibug68_published"]
-    assert weights.published("ibug68") == "ibug68_published"
-    for name in ("bfm72", "bfm72_published", "../networks"):
-        with pytest.raises(ValueError, match=f"name: weights are shipped for .*{name!r}"):
-            load_pretrained(name)
-
-
-@pytest.mark.parametrize("variant", ["anchored", "published"])
-@pytest.mark.parametrize("topology", ["flame51", "ibug68"])
-def test_shipped_weights_are_small_credited_and_of_their_topology(topology, variant):
-    name = topology if variant == "anchored" else weights.published(topology)
-    params = load_pretrained(name)
-    assert (params.config.topology, params.config.variant) == (topology, variant)
-    assert params.reference.shape == (topologies.get(topology).num_landmarks, 3)
-    networks = (params.autoencoder, params.dissimilarity)
-    assert sum(x.size for x in jax.tree.leaves(networks)) <= 27_505
-    assert (weights._FOLDER / f"{name}.safetensors").stat().st_size < 300_000
-    metadata = pretrained_metadata(name)
-    assert "MIT" in metadata["data_licence"]
-    assert "ICT" in metadata["data"]
-
-
-@pytest.mark.parametrize("variant", ["anchored", "published"])
-def test_weights_of_another_variant_do_not_fit(tmp_path, variant):
-    other = {"anchored": "published", "published": "anchored"}[variant]
-    params = init_params(Config("flame51", variant), jax.random.key(0))
-    config = dataclasses.replace(params.config, variant=other)
-    save_params(tmp_path / "w.safetensors", dataclasses.replace(params, config=config), {})
-    with pytest.raises(ValueError, match="of topology flame51 is expected as"):
+@pytest.mark.parametrize(("method", "other"), [(anchored, deep_mds), (deep_mds, anchored)])
+def test_weights_of_another_variant_do_not_fit(tmp_path, random_params, method, other):
+    params = random_params(method, method.Config("flame51"))
+    config = json.dumps({"topology": "flame51", "variant": other.VARIANT})
+    write_tensors(tmp_path / "w.safetensors", method.to_tree(params), {"config": config})
+    with pytest.raises(ValueError, match=f"of {other.TITLE} with topology flame51 is expected as"):
         load_params(tmp_path / "w.safetensors")
 
 
-def test_both_variants_come_back_as_they_were_saved(tmp_path):
-    params = init_params(Config("bfm72", "anchored", weighted=False), jax.random.key(1))
-    save_params(tmp_path / "w.safetensors", params, {})
+@pytest.mark.parametrize("older", [
+    {"variant": "published"}, {"variant": None}, {"variant": None, "weighted": None,
+                                                  "observed": None},
+])
+def test_older_files_of_the_published_system_load(tmp_path, random_params, older):
+    """From before there was a second method, and before there was a second variant."""
+    expected = deep_mds.Config("flame51", transform="ratio", max_iters=20, tolerance=1e-3)
+    params = random_params(deep_mds, expected)
+    config = {name: value for name, value in {**OLDER, **older}.items() if value is not None}
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, deep_mds.to_tree(params), {"config": json.dumps(config), "data": "none"})
+    loaded = load_params(path)
+    assert loaded.config == expected
+    chex.assert_trees_all_equal(loaded, params)
+
+
+def test_older_files_of_the_anchored_system_load(tmp_path, random_params):
+    expected = anchored.Config("flame51", max_iters=20, tolerance=1e-3)
+    params = random_params(anchored, expected)
+    tree = {"autoencoder": params.encoder, "dissimilarity": params.pairs,
+            "reference": params.reference}
+    config = json.dumps({**OLDER, "variant": "anchored"})
+    write_tensors(tmp_path / "w.safetensors", tree, {"config": config, "method": "deep_mds"})
     loaded = load_params(tmp_path / "w.safetensors")
-    assert loaded.config == params.config
-    jax.tree.map(np.testing.assert_array_equal, loaded, params)
+    assert loaded.config == expected
+    chex.assert_trees_all_equal(loaded, params)
+
+
+@pytest.mark.parametrize("config", [zhao.Config("flame51"), mobileface.Config("ibug68", 7)])
+def test_older_files_of_the_compared_methods_load(tmp_path, random_params, config):
+    """From before they held a configuration: the number of coefficients is that of the tensors."""
+    method = zhao if isinstance(config, zhao.Config) else mobileface
+    params = random_params(method, config)
+    metadata = {"method": method.NAME, "topology": config.topology, "epochs": "100"}
+    path = tmp_path / "weights.safetensors"
+    write_tensors(path, params.network, metadata)
+    loaded, description = load_weights(path, method=method.NAME)
+    assert loaded.config == config
+    chex.assert_trees_all_equal(loaded, params)
+    assert description["epochs"] == "100"
+
+
+RUN = {"seed": 0, "num_train": 32, "learning_rate": 1e-3, "dataset": "synthetic", "data": "none",
+       "data_licence": "none"}
+# Older runs: description, the tree of each stage, what is kept beside, and the parameters.
+OLDER_RUNS = {
+    "published": (deep_mds, deep_mds.Config("flame51", transform="ratio", max_iters=20,
+                                            tolerance=1e-3), {"method": "deep_mds", **OLDER}),
+    "before variants": (deep_mds, deep_mds.Config("flame51", transform="ratio", max_iters=20,
+                                                  tolerance=1e-3),
+                        {k: v for k, v in OLDER.items() if k != "variant"}),
+    "anchored": (anchored, anchored.Config("flame51", max_iters=20, tolerance=1e-3),
+                 {"method": "deep_mds", **OLDER, "variant": "anchored"}),
+    "zhao": (zhao, zhao.Config("flame51"),
+             {"method": "zhao", "topology": "flame51", "epochs": 3}),
+    "mobileface": (mobileface, mobileface.Config("ibug68", 7),
+                   {"method": "mobileface", "topology": "ibug68", "epochs": 3}),
+}
+
+
+def trained_variables(method, params):
+    """The variables of each stage whose checkpoint makes up the parameters."""
+    if method is anchored:
+        both = {"encoder": params.encoder["params"], "pairs": params.pairs["params"]}
+        return {"joint": {"params": both}}
+    if method is deep_mds:
+        return {"autoencoder": params.autoencoder, "dissimilarity": params.dissimilarity}
+    return {method.NAME: params.network}
+
+
+@pytest.mark.parametrize(("method", "config", "description"), OLDER_RUNS.values(), ids=OLDER_RUNS)
+def test_checkpoints_of_older_runs_load(tmp_path, random_params, method, config, description):
+    params = random_params(method, config)
+    beside = {"reference": params.reference} if method.NAME == "deep_mds" else {}
+    checkpoints = Checkpoints(tmp_path, {**description, **RUN}, beside)
+    for stage, variables in trained_variables(method, params).items():
+        checkpoints.save(stage, 6, {"step": np.int32(6), "variables": variables})
+    checkpoints.close()
+    loaded, found = load_checkpoint(tmp_path)
+    assert type(loaded) is method.Params
+    assert loaded.config == config
+    chex.assert_trees_all_equal(loaded, params)
+    assert found == {**description, **RUN}

@@ -1,10 +1,10 @@
-"""The networks that Deep-MDS is compared with: zhao on synthetic faces, mobileface on a bulge."""
+"""Zhao's network: its sizes, the authors' weights, the method, and training on synthetic faces."""
 
 import dataclasses
-import functools
+import pathlib
 import signal
-import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,202 +13,191 @@ import tensorboardX
 
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.data.views import Faces, View
-from deepmds_jax.lifting import Config
-from deepmds_jax.methods.zhao import zhao
-from deepmds_jax.training import NetworkRun, Run, load_checkpoint, train, train_network
-from deepmds_jax.training.compared import mobileface_stage, zhao_depths, zhao_stage
-from deepmds_jax.weights.networks import load_network
+from deepmds_jax.data.views import Faces, View, ViewGroup, sample_faces
+from deepmds_jax.methods import deep_mds, table, zhao
+from deepmds_jax.methods.saved import load_checkpoint, load_params, load_weights, read_metadata
+from deepmds_jax.training.run import train
+from deepmds_jax.training.trainable import Run
 
-train_module = sys.modules["deepmds_jax.training.train"]  # the package has a function so named
 SPEC = specs.load_spec("synthetic")
-ZHAO = NetworkRun("zhao", "flame51", num_train=800, epochs=20)
-MOBILEFACE = NetworkRun("mobileface", "ibug68", num_train=4, epochs=24)
+NOWHERE = pathlib.Path("nowhere")  # the synthetic source reads no files
+RUN = Run(zhao.Config("flame51"), zhao.Training(epochs=20), num_train=800)
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    return Dataset(SPEC, synthetic.load("flame51"), None)
+    return Dataset(SPEC, synthetic.load("flame51"), NOWHERE)
 
 
 @pytest.fixture(scope="module")
-def curve():
-    """The losses of a training run, by the tag of their curve."""
-    found = {}
+def finished(dataset, tmp_path_factory):
+    """The folder, the parameters, and the losses of a whole run."""
+    workdir, losses = tmp_path_factory.mktemp("zhao"), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            tensorboardX.SummaryWriter, "add_scalar",
-            lambda self, tag, value, step: found.setdefault(tag, []).append(value),
-        )
-        yield found
+        patch.setattr(tensorboardX.SummaryWriter, "add_scalar",
+                      lambda self, tag, value, step: losses.append((tag, value)))
+        params = train(zhao, RUN, dataset, workdir)
+    assert {tag for tag, _ in losses} == {"zhao/loss"}
+    return workdir, params, [loss for _, loss in losses]
 
 
-@pytest.fixture(scope="module")
-def finished(dataset, tmp_path_factory, curve):
-    workdir = tmp_path_factory.mktemp("zhao")
-    return workdir, train_network(ZHAO, dataset, workdir)
+def test_has_the_published_size():
+    params = jax.eval_shape(lambda: zhao.init(zhao.Config("bfm72"), jax.random.key(0)))
+    assert set(params.network) == {"params"}  # no moving statistics
+    assert zhao.as_method(params).num_params == 114_840
 
 
-def assert_equal(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
+@pytest.mark.parametrize("topology", ["bfm72", "flame51"])
+def test_released_weights_agree_with_keras(shared, topology):
+    oracle = np.load(shared / "oracles" / "authors_networks" / f"{topology}.npz")
+    params = zhao.load_released(shared / "data" / "authors_release", topology)
+    assert params.config == zhao.Config(topology, y_up=True)
+    normalized = jax.jit(zhao.normalize)(oracle["x2d"])
+    np.testing.assert_allclose(normalized, oracle["zhao_input"], atol=1e-5)
+    apply = jax.jit(zhao.ZhaoNetwork(oracle["x2d"].shape[1]).apply)
+    depth = apply(params.network, oracle["zhao_input"])
+    np.testing.assert_allclose(depth, oracle["zhao_depth"], atol=1e-5)
+    # The oracle's input, y up for the network, is our image with y down turned over.
+    x2d = 300 * oracle["x2d"] * np.array([1, -1], np.float32) + 100
+    points = jax.jit(zhao.as_method(params).predict)(Faces(x2d, None))
+    np.testing.assert_allclose(points[..., 0], oracle["zhao_input"][..., 0], atol=1e-5)
+    np.testing.assert_allclose(points[..., 1], -oracle["zhao_input"][..., 1], atol=1e-5)
+    np.testing.assert_allclose(points[..., 2], -oracle["zhao_depth"], atol=1e-5)
 
 
-def test_zhao_learns_depth_and_writes_its_weights(finished, curve, dataset):
-    workdir, variables = finished
-    assert curve["zhao/loss"][-1] < 0.25 * curve["zhao/loss"][0]
-    method, topology, loaded, metadata = load_network(workdir)
-    assert (method, topology) == ("zhao", "flame51")
-    assert_equal(loaded, variables)
+@pytest.mark.parametrize("topology", ["bfm72", "flame51"])
+def test_released_weights_know_up_and_near(shared, topology):
+    faces = sample_faces(jax.random.key(1), synthetic.load(topology), (ViewGroup(1.0),), 4)
+    params = zhao.load_released(shared / "data" / "authors_release", topology)
+    upside_down = dataclasses.replace(params, config=zhao.Config(topology, y_up=False))
+    right, wrong = (np.asarray(jax.jit(zhao.as_method(p).predict)(faces))[..., 2]
+                    for p in (params, upside_down))
+    truth = np.asarray(faces.points)[..., 2]
+    for i in range(4):
+        assert np.corrcoef(right[i], truth[i])[0, 1] > 0.9
+        assert np.corrcoef(wrong[i], truth[i])[0, 1] < 0
+
+
+def test_released_weights_are_for_two_topologies():
+    with pytest.raises(ValueError, match=r"topology: .* \['bfm72', 'flame51'\], got 'ibug68'"):
+        zhao.load_released("nowhere", "ibug68")
+
+
+def test_our_network_leaves_signs_alone():
+    params = zhao.init(RUN.config, jax.random.key(0))
+    x2d = np.random.default_rng(1).normal(size=(2, 51, 2)).astype(np.float32)
+    points = np.asarray(jax.jit(zhao.as_method(params).predict)(Faces(x2d, None)))
+    depth = jax.jit(zhao.ZhaoNetwork(51).apply)(params.network, points[..., :2])
+    np.testing.assert_allclose(points[..., 2], depth, atol=1e-6)
+    spread = np.std(points[..., 0], axis=1) + np.std(points[..., 1], axis=1)
+    np.testing.assert_allclose(spread, 1, rtol=1e-5)
+
+
+def test_learns_depth_and_writes_its_weights(finished):
+    workdir, params, losses = finished
+    assert losses[-1] < 0.25 * losses[0]
+    loaded = load_params(workdir / "weights.safetensors", method="zhao")
+    assert loaded.config == params.config == RUN.config
+    chex.assert_trees_all_equal(loaded, params)
+    metadata = read_metadata(workdir / "weights.safetensors")
+    assert (metadata["method"], metadata["topology"]) == ("zhao", "flame51")
     assert metadata["dataset"] == "synthetic"
     assert metadata["epochs"] == "20"
 
 
-def test_zhao_knows_more_of_depth_than_the_mean_of_all_depths(finished, dataset):
-    faces = dataset.draw(jax.random.key(2**31), 300)
-    truth = zhao_depths(faces)
-    found = zhao(finished[1]).predict(faces)[..., 2]
-    constant = zhao_depths(dataset.draw(jax.random.key(2**31 - 1), 300)).mean(axis=0)
-    assert jnp.mean((found - truth) ** 2) < 0.2 * jnp.mean((constant - truth) ** 2)
+def test_knows_more_of_depth_than_the_mean_of_all_depths(finished, dataset):
+    faces = dataset.draw(jax.random.key(2**31), RUN.num_train)
+    truth = np.asarray(zhao.depths(faces))
+    found = np.asarray(jax.jit(zhao.as_method(finished[1]).predict)(faces))[..., 2]
+    others = dataset.draw(jax.random.key(2**31 - 1), RUN.num_train)
+    constant = np.mean(zhao.depths(others), axis=0)
+    assert np.mean((found - truth) ** 2) < 0.2 * np.mean((constant - truth) ** 2)
 
 
-def test_zhao_is_asked_for_the_shape_as_it_is_seen():
+def test_is_asked_for_the_shape_as_it_is_seen():
     """By hand: a nose turned to the image's right comes nearer to the right side's depth."""
-    points = jnp.array([[[-3.0, 0, 0], [3, 0, 0], [0, 1, 0], [0, -1, -4]]]).repeat(2, axis=0)
-    zero = jnp.zeros(2)
-    view = View(jnp.array([0.0, 90]), zero, zero, zero, zero, jnp.array([1.0, 2]),
-                jnp.zeros((2, 2)))
-    frontal = points[0, :, :2] - jnp.array([0, 0.0])
+    points = np.array([[[-3.0, 0, 0], [3, 0, 0], [0, 1, 0], [0, -1, -4]]] * 2, np.float32)
+    zero = np.zeros(2, np.float32)
+    view = View(np.array([0, 90], np.float32), zero, zero, zero, np.zeros(2, np.int32),
+                np.array([1, 2], np.float32), np.zeros((2, 2), np.float32))
     # Turned by 90 degrees to the right the nose points along x; what was right is away.
-    turned = 2 * jnp.array([[-1.0, 0], [-1, 0], [-1, 1], [3, -1]])
-    depths = zhao_depths(Faces(jnp.stack([frontal, turned]), points, view))
+    turned = np.array([[-2.0, 0], [-2, 0], [-2, 2], [6, -2]], np.float32)
+    depths = zhao.depths(Faces(np.stack([points[0, :, :2], turned]), points, view))
     scale = [np.std([-3, 3, 0, 0]) + np.std([0, 0, 1, -1]),
              np.std([-1, -1, -1, 3]) + np.std([0, 0, 1, -1])]
     np.testing.assert_allclose(depths[0], np.array([1, 1, 1, -3]) / scale[0], atol=1e-6)
     np.testing.assert_allclose(depths[1], np.array([-3, 3, 0, 0]) / scale[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("looks", [1, 7])
-def test_an_interrupted_zhao_run_ends_at_the_same_numbers(
-    finished, dataset, tmp_path, monkeypatch, looks
-):
-    seen = []
+def test_a_run_interrupted_twice_ends_at_the_same_numbers(finished, dataset, tmp_path):
+    for looks, step in ((1, 100), (5, 400)):  # of 1000 steps, a look at every 50
+        seen = []
 
-    def interrupt(self, tag, value, step):
-        seen.append(step)
-        if len(seen) == looks:
-            signal.raise_signal(signal.SIGINT)
+        def interrupt(self, tag, value, step, looks=looks, seen=seen):
+            seen.append(step)
+            if len(seen) == looks:
+                signal.raise_signal(signal.SIGINT)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
-        with pytest.raises(KeyboardInterrupt, match="goes on from here"):
-            train_network(ZHAO, dataset, tmp_path)
-    assert seen[-1] < 20 * 800 // 16
-    assert not (tmp_path / "weights.safetensors").exists()
-    assert_equal(train_network(ZHAO, dataset, tmp_path), finished[1])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
+            with pytest.raises(KeyboardInterrupt, match="goes on from here"):
+                train(zhao, RUN, dataset, tmp_path)
+        assert seen[-1] == step  # a chunk after the signal
+        assert not (tmp_path / "weights.safetensors").exists()
+    chex.assert_trees_all_equal(train(zhao, RUN, dataset, tmp_path), finished[1])
 
 
-def test_the_workdir_of_another_method_is_refused_and_left_alone(finished, dataset):
+def test_its_checkpoints_are_not_those_of_another_method(finished, tmp_path):
+    workdir, params, _ = finished
+    (tmp_path / "zhao").symlink_to(workdir / "zhao")  # checkpoints alone, no weights file yet
+    loaded, run = load_checkpoint(tmp_path)
+    chex.assert_trees_all_equal(loaded, params)
+    assert (run["method"], run["epochs"]) == ("zhao", 20)
+    assert "y_up" not in run  # older runs know nothing of it, and can go on
+    for source in (tmp_path, workdir):
+        with pytest.raises(ValueError, match="of method zhao; expected that of deep_mds"):
+            load_weights(source)
+
+
+def test_the_workdir_of_another_run_is_refused_and_left_alone(finished, dataset):
     before = sorted(finished[0].rglob("*"))
-    run = dataclasses.replace(ZHAO, epochs=3)
+    run = dataclasses.replace(RUN, training=zhao.Training(epochs=3))
     with pytest.raises(ValueError, match="epochs=20, this one has epochs=3"):
-        train_network(run, dataset, finished[0])
-    run = Run(Config("flame51"), num_train=160)
+        train(zhao, run, dataset, finished[0])
+    run = Run(deep_mds.Config("flame51"), deep_mds.Training(), num_train=RUN.num_train)
     with pytest.raises(ValueError, match="method=zhao, this one has method=deep_mds"):
-        train(run, dataset, finished[0])
-    with pytest.raises(ValueError, match="no checkpoint of the autoencoder"):
-        load_checkpoint(finished[0])
+        train(deep_mds, run, dataset, finished[0])
     assert sorted(finished[0].rglob("*")) == before
 
 
-@pytest.mark.parametrize(("entry", "message"), [
-    ({"method": "aldrian"}, r"method: expected one of \['zhao', 'mobileface'\], got 'aldrian'"),
-    ({"topology": "hand21"}, "'hand21'"),
-])
-def test_runs_of_nothing_known_are_refused(entry, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(ZHAO, **entry)
+def test_what_is_not_known_is_refused():
+    with pytest.raises(ValueError, match=r"method: expected one of .*'zhao'.*, got 'aldrian'"):
+        table.find("aldrian")  # it has no network
+    with pytest.raises(ValueError, match="'hand21'"):
+        zhao.Config("hand21")
 
 
 def test_photographs_are_not_trained_on(tmp_path):
     points = jnp.zeros((20, 51, 3))
     source = Recordings(points[..., :2], points, [""] * 20, [None] * 20, "flame51", "mm")
     with pytest.raises(ValueError, match="photographs are for testing"):
-        train_network(ZHAO, Dataset(SPEC, source, None), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_mobileface_needs_a_dense_model(dataset, tmp_path):
-    run = NetworkRun("mobileface", "flame51", num_train=16)
-    with pytest.raises(ValueError, match="dataset synthetic"):
-        train_network(run, dataset, tmp_path / "run")
+        train(zhao, RUN, Dataset(SPEC, source, NOWHERE), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_too_few_faces_leave_nothing(dataset, tmp_path):
+    run = dataclasses.replace(RUN, num_train=15)
     with pytest.raises(ValueError, match="num_train: a minibatch takes 16 faces, got 15"):
-        train_network(dataclasses.replace(ZHAO, num_train=15), dataset, tmp_path / "run")
+        train(zhao, run, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_zhao_has_no_statistics_and_keras_rmsprop(dataset):
-    stage = zhao_stage(dataset.draw(jax.random.key(0), 16), learning_rate=1e-3)
+def test_the_optimizer_is_keras_rmsprop(dataset):
+    faces = dataset.draw(jax.random.key(0), RUN.num_train)
+    optimizer = zhao.stage(faces, learning_rate=1e-3).optimizer
     params = {"w": jnp.array([2.0])}
-    state = stage.optimizer.init(params)
     # Keras: v = 0.9 v + 0.1 g^2, step = -lr g / (sqrt(v) + 1e-7).
-    step, _ = stage.optimizer.update({"w": jnp.array([0.5])}, state)
+    step, _ = optimizer.update({"w": jnp.array([0.5])}, optimizer.init(params))
     np.testing.assert_allclose(step["w"], -1e-3 * 0.5 / (np.sqrt(0.1) * 0.5), rtol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """A dataset of a bulge with 15 x 15 vertices, wider or narrower, longer or shorter."""
-    y, x = np.mgrid[-1:1:15j, -1:1:15j]
-    mean = np.stack([8 * x, 10 * y, 6 * (x**2 + y**2)], axis=-1).reshape(-1, 3)
-    identity = mean * np.array([[[0.3, 0, 0]], [[0, 0, 0.1]]])
-    corners = np.arange(225).reshape(15, 15)
-    a, b, c, d = (corners[rows, columns].ravel() for rows in (slice(-1), slice(1, None))
-                  for columns in (slice(-1), slice(1, None)))
-    triangles = np.concatenate([np.stack([a, b, c], axis=-1), np.stack([b, d, c], axis=-1)])
-    # The edge belongs to them: it is what the picture is cut out by.
-    landmarks = np.concatenate([np.flatnonzero(np.abs(mean[:, 1]) == 10), np.arange(60, 98)])
-    colour = np.stack([np.full(225, 0.8), 0.5 + mean[:, 0] / 20, 0.5 + mean[:, 1] / 30], axis=-1)
-
-    def model(rows):
-        arrays = (mean[rows], identity[:, rows], np.zeros((0, len(rows), 3)))
-        return MorphableModel(*(jnp.asarray(x, jnp.float32) for x in arrays), "ibug68", "cm")
-
-    dataset = Dataset(SPEC, model(landmarks), None)
-    dataset.__dict__["dense"] = DenseModel(  # what the property would keep
-        model(np.arange(225)), jnp.asarray(triangles, jnp.int32), jnp.asarray(landmarks, jnp.int32),
-        jnp.asarray(colour, jnp.float32), jnp.zeros((0, 225, 3)), "ibug68",
-    )
-    return dataset
-
-
-def test_mobileface_learns_from_pictures_it_draws(tiny, tmp_path, curve, monkeypatch):
-    # Four pictures over and over: what is learnt in a few seconds.
-    few = functools.partial(mobileface_stage, faces_per_step=4)
-    monkeypatch.setattr(train_module, "mobileface_stage", few)
-    variables = train_network(MOBILEFACE, tiny, tmp_path)
-    losses = curve["mobileface/loss"]
-    assert len(losses) == 24  # each step is looked at
-    assert np.mean(losses[-4:]) < 0.4 * np.mean(losses[:4])
-    method, topology, loaded, metadata = load_network(tmp_path)
-    assert (method, topology) == ("mobileface", "ibug68")
-    assert loaded["params"]["dense"]["bias"].shape == (2,)
-    assert_equal(loaded, variables)
-    assert metadata["learning_rate"] == "0.001"
-
-
-def test_mobileface_weighs_coefficients_by_how_far_they_move_the_surface(tiny):
-    stage = mobileface_stage(tiny.dense, tiny.draw(jax.random.key(0), 16), (), 1e-3)
-    modes = np.asarray(tiny.dense.shape.identity, np.float64)
-    errors = np.array([[1.0, -2], [0.5, 0.25]])
-    surfaces = np.einsum("fk,kvd->fvd", errors, modes)
-    expected = np.mean(np.sum(surfaces**2, axis=(1, 2))) / np.sum(modes**2)
-    found = stage.loss(jnp.asarray(errors) + 3, jnp.full((2, 2), 3.0))
-    assert float(found) == pytest.approx(expected, rel=1e-5)

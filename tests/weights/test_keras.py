@@ -4,13 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from deepmds_jax import load_released, load_released_zhao
-from deepmds_jax.weights.keras import load_released_mobileface
-
-
-def test_other_topology_raises():
-    with pytest.raises(ValueError, match="'ibug68'"):
-        load_released("nowhere", "ibug68")
+from deepmds_jax.methods import mobileface, zhao
+from deepmds_jax.methods.deep_mds import load_released
 
 
 def test_missing_file_is_named(tmp_path):
@@ -57,7 +52,7 @@ def test_inner_tensor_of_another_shape_is_named(shared, tmp_path, layer, weight)
               if x.ndim > 1 else x[:-1])
     with pytest.raises(ValueError, match=rf"{name}: (depthwise5/kernel|pointwise7_norm/scale) of "
                                          r"MobileFace is expected as \(.*\), found as"):
-        load_released_mobileface(tmp_path)
+        mobileface.load_released(tmp_path, "bfm72")
 
 
 def test_missing_inner_tensor_is_named(shared, tmp_path):
@@ -69,7 +64,7 @@ def test_missing_inner_tensor_is_named(shared, tmp_path):
         del file[layer][layer]["bias:0"]
     with pytest.raises(ValueError, match=r"dense3/bias of ZhaoNetwork is expected as \(144,\), "
                                          "found as None"):
-        load_released_zhao(tmp_path, "bfm72")
+        zhao.load_released(tmp_path, "bfm72")
 
 
 def test_number_that_is_not_finite_is_named(shared, tmp_path):
@@ -80,9 +75,9 @@ def test_number_that_is_not_finite_is_named(shared, tmp_path):
         layer = next(n for n in layers if n in file and n in file[n])
         file[layer][layer]["kernel:0"][3, 3] = np.nan
     with pytest.raises(ValueError, match="dense1/kernel is not finite"):
-        load_released_zhao(tmp_path, "bfm72")
+        zhao.load_released(tmp_path, "bfm72")
 
 
 def test_missing_mobileface_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"deep_mobileface_occ\.h5: no such file"):
-        load_released_mobileface(tmp_path)
+        mobileface.load_released(tmp_path, "bfm72")

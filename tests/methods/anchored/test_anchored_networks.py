@@ -1,20 +1,21 @@
-"""The networks of the anchored variant: what their answers may and may not depend on."""
+"""The networks of the anchored system: what their answers may and may not depend on."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmds_jax import Config, topologies
+from deepmds_jax import topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
-from deepmds_jax.geometry import centre, standardize
-from deepmds_jax.lifting import init_params
-from deepmds_jax.models import PairNetwork, ShapeEncoder
-from deepmds_jax.models.pairs import as_matrix, pairs
+from deepmds_jax.geometry import standardize
+from deepmds_jax.methods import anchored
+from deepmds_jax.methods.anchored.encoder import ShapeEncoder
+from deepmds_jax.methods.anchored.pairs import PairNetwork, as_matrix, pairs
 
 N = 51
+EVERYTHING = np.ones((8, N), np.float32)
 
 
 def size(tree):
@@ -24,8 +25,7 @@ def size(tree):
 def random_like(tree, seed, scale):
     rng = np.random.default_rng(seed)
     return jax.tree.map(
-        lambda x: x + jnp.asarray(scale * rng.normal(size=x.shape), x.dtype), tree
-    )
+        lambda x: np.asarray(x + scale * rng.normal(size=x.shape), x.dtype), tree)
 
 
 @pytest.fixture(scope="module")
@@ -36,48 +36,50 @@ def faces():
 
 @pytest.fixture(scope="module")
 def x2d(faces):
-    return standardize(faces.x2d)
+    return np.asarray(jax.jit(standardize)(faces.x2d))
 
 
 @pytest.fixture(scope="module")
 def networks():
     """Both with parameters that are all random, none of them 0."""
-    params = init_params(Config("flame51", "anchored"), jax.random.key(0))
-    encoder = random_like(params.autoencoder, 0, 0.02)
-    encoder["params"]["mean"] += standardize(synthetic.load("flame51").mean)
-    return encoder, random_like(params.dissimilarity, 1, 0.1)
+    config = anchored.Config("flame51")
+    params = jax.device_get(jax.jit(lambda key: anchored.init(config, key))(jax.random.key(0)))
+    encoder = random_like(params.encoder, 0, 0.02)
+    encoder["params"]["mean"] += jax.jit(standardize)(synthetic.load("flame51").mean)
+    return encoder, random_like(params.pairs, 1, 0.1)
 
 
 @pytest.fixture(scope="module")
 def propose(networks):
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def both(x2d, visible):
+    def both(networks, x2d, visible):
         proposal = ShapeEncoder(N).apply(networks[0], x2d, visible)
         return proposal, PairNetwork(N).apply(networks[1], proposal, visible)
 
-    return both
+    return lambda x2d, visible: jax.device_get(both(networks, x2d, visible))
 
 
 @pytest.mark.parametrize(("topology", "encoder", "pair_network"), [
     ("flame51", 19_657, 2_068), ("ibug68", 24_094, 2_306), ("bfm72", 25_138, 2_362),
 ])
 def test_both_networks_keep_the_papers_budget(topology, encoder, pair_network):
-    params = jax.eval_shape(lambda: init_params(Config(topology, "anchored"), jax.random.key(0)))
-    assert (size(params.autoencoder), size(params.dissimilarity)) == (encoder, pair_network)
-    assert encoder + pair_network <= 27_505
-    mean = params.autoencoder["params"]["mean"]
+    config = anchored.Config(topology)
+    params = jax.eval_shape(lambda: anchored.init(config, jax.random.key(0)))
+    assert (size(params.encoder), size(params.pairs)) == (encoder, pair_network)
+    assert encoder + pair_network == anchored.as_method(params).num_params <= 27_505
+    mean = params.encoder["params"]["mean"]
     assert mean.shape == (topologies.get(topology).num_landmarks, 3)
 
 
 def test_turning_scaling_and_shifting_change_the_roll_alone(propose, x2d):
-    ones = jnp.ones((8, N))
-    plain, plain_pairs = propose(x2d, ones)
+    plain, plain_pairs = propose(x2d, EVERYTHING)
     assert np.std(plain.shape - plain.shape[:1]) > 1e-3  # it looks at the faces
     for degrees, scale, shift in [(180, 1, 0), (37, 2.5, 1.5), (-100, 0.3, -2)]:
         c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
         turn = np.array([[c, -s], [s, c]], np.float32)
-        other, other_pairs = propose(scale * x2d @ turn.T + shift, ones)
+        moved = (scale * x2d @ turn.T + shift).astype(np.float32)
+        other, other_pairs = propose(moved, EVERYTHING)
         for name in ("shape", "points", "rotation", "perspective", "context", "observed",
                      "residual"):
             np.testing.assert_allclose(getattr(other, name), getattr(plain, name), atol=1e-4,
@@ -89,22 +91,22 @@ def test_turning_scaling_and_shifting_change_the_roll_alone(propose, x2d):
 
 
 def test_the_view_is_a_rotation_and_what_is_seen_fits_together(propose, x2d):
-    proposal, _ = propose(x2d, jnp.ones((8, N)))
+    proposal, _ = propose(x2d, EVERYTHING)
     for turn in (proposal.rotation, proposal.roll):
         eye = np.broadcast_to(np.eye(turn.shape[-1]), turn.shape)
-        np.testing.assert_allclose(turn @ turn.mT, eye, atol=1e-4)
+        np.testing.assert_allclose(turn @ turn.swapaxes(1, 2), eye, atol=1e-4)
         np.testing.assert_allclose(np.linalg.det(turn), 1, atol=1e-4)
     np.testing.assert_allclose(
         proposal.points, np.einsum("bij,bnj->bni", proposal.rotation, proposal.shape), atol=1e-5
     )
     # By definition of perspective, z away: points and observed, both seen by the camera, differ by
     # the residual.
-    shrink = 1 + np.asarray(proposal.perspective)[:, None, None] * proposal.points[..., 2:]
+    shrink = 1 + proposal.perspective[:, None, None] * proposal.points[..., 2:]
     seen, shown = proposal.points[..., :2] / shrink, proposal.observed / shrink
     np.testing.assert_allclose(shown - seen, proposal.residual, atol=1e-5)
     # And what is shown is the image, upright and in the unit of the mean shape.
     upright = np.einsum("bij,bnj->bni", proposal.roll, x2d)
-    a, b = (np.asarray(centre(x)).reshape(8, -1) for x in (shown, upright))
+    a, b = ((x - x.mean(axis=1, keepdims=True)).reshape(8, -1) for x in (shown, upright))
     cosine = np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     np.testing.assert_allclose(cosine, 1, atol=1e-5)
 
@@ -114,7 +116,7 @@ def test_where_missing_landmarks_are_does_not_matter(propose, x2d):
     visible = (rng.random((8, N)) < 0.6).astype(np.float32)
     elsewhere = np.where(visible[..., None] > 0, x2d, 30 * rng.normal(size=(8, N, 2)))
     plain, plain_pairs = propose(x2d, visible)
-    other, other_pairs = propose(jnp.asarray(elsewhere, jnp.float32), visible)
+    other, other_pairs = propose(elsewhere.astype(np.float32), visible)
     for name in plain._fields:
         a, b = getattr(plain, name), getattr(other, name)
         if name == "observed":
@@ -123,23 +125,24 @@ def test_where_missing_landmarks_are_does_not_matter(propose, x2d):
     for a, b in zip(plain_pairs, other_pairs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(plain.residual[visible == 0], 0)
-    everything, _ = propose(x2d, jnp.ones((8, N)))
+    everything, _ = propose(x2d, EVERYTHING)
     assert np.abs(everything.shape - plain.shape).max() > 1e-3  # but that they are missing does
 
 
 def test_faces_of_a_batch_do_not_mix(propose, x2d):
-    visible = jnp.ones((8, N))
-    broken = x2d.at[3].set(jnp.nan)
-    for a, b in zip(jax.tree.leaves(propose(x2d, visible)[0]),
-                    jax.tree.leaves(propose(broken, visible)[0]), strict=True):
+    broken = x2d.copy()
+    broken[3] = np.nan
+    for a, b in zip(propose(x2d, EVERYTHING)[0], propose(broken, EVERYTHING)[0], strict=True):
         good = np.array([0, 1, 2, 4, 5, 6, 7])
         np.testing.assert_allclose(a[good], b[good], atol=1e-5)
         assert np.isnan(b[3]).all()
 
 
 def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
+    visible = EVERYTHING.copy()
+    visible[:, 10:15] = 0
+
     def total(variables):
-        visible = jnp.ones((8, N)).at[:, 10:15].set(0)
         proposal = ShapeEncoder(N).apply(variables[0], x2d, visible)
         estimate = PairNetwork(N).apply(variables[1], proposal, visible)
         return sum(jnp.mean(x**2) for x in jax.tree.leaves((proposal, estimate)))
@@ -150,18 +153,18 @@ def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
 
 
 def test_estimates_of_pairs(propose, x2d):
-    proposal, estimate = propose(x2d, jnp.ones((8, N)))
+    proposal, estimate = propose(x2d, EVERYTHING)
     assert estimate.distances.shape == estimate.std.shape == (8, N * (N - 1) // 2)
     assert estimate.landmark_std.shape == (8, N, 3)
     assert estimate.observed_std.shape == (8, N)
     assert estimate.trust.shape == (4,)
     for std in (estimate.std, estimate.landmark_std, estimate.observed_std):
         assert (np.asarray(std) > 0).all()
-    matrix = np.asarray(as_matrix(estimate.distances, N))
+    matrix = np.asarray(jax.jit(as_matrix, static_argnums=1)(estimate.distances, N))
     np.testing.assert_array_equal(matrix, np.swapaxes(matrix, 1, 2))
     np.testing.assert_array_equal(np.diagonal(matrix, axis1=1, axis2=2), 0)
     # The network corrects the proposal's distances, each by a factor near 1.
-    points = np.asarray(proposal.points)
+    points = proposal.points
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     far = apart > 0.1
     ratio = matrix[far] / apart[far]
@@ -174,23 +177,26 @@ def test_pairs_are_in_the_order_of_rows():
     assert list(zip(i.tolist(), j.tolist(), strict=True)) == [
         (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     np.testing.assert_array_equal(
-        as_matrix(jnp.arange(1.0, 7), 4),
+        as_matrix(np.arange(1, 7, dtype=np.float32), 4),
         [[0, 1, 2, 3], [1, 0, 4, 5], [2, 4, 0, 6], [3, 5, 6, 0]],
     )
 
 
 def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2d):
     """Landmarks 3 and 40 change places, in the proposal and in what is learnt of them."""
-    visible = jnp.ones((8, N))
-    proposal, plain = propose(x2d, visible)
+    proposal, plain = propose(x2d, EVERYTHING)
     order = np.arange(N)
     order[[3, 40]] = order[[40, 3]]
     exchanged = proposal._replace(**{
         name: getattr(proposal, name)[:, order] for name in ("points", "residual")})
-    variables = jax.tree.map(lambda x: x, networks[1])
-    for name in ("identity", "landmarks"):
-        variables["params"][name] = variables["params"][name][order]
-    with jax.default_matmul_precision("highest"):
-        other = PairNetwork(N).apply(variables, exchanged, visible)
-    a, b = as_matrix(plain.distances, N), as_matrix(other.distances, N)
+    own = networks[1]["params"]
+    variables = {"params": {**own, **{k: own[k][order] for k in ("identity", "landmarks")}}}
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def matrices(variables, exchanged, distances):
+        other = PairNetwork(N).apply(variables, exchanged, EVERYTHING)
+        return as_matrix(distances, N), as_matrix(other.distances, N)
+
+    a, b = (np.asarray(x) for x in matrices(variables, exchanged, plain.distances))
     np.testing.assert_allclose(a[:, order][:, :, order], b, atol=1e-5)

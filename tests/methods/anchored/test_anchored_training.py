@@ -1,45 +1,45 @@
 """Training of the anchored variant, with few synthetic faces and few steps."""
 
 import dataclasses
-import importlib
+import pathlib
 import signal
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorboardX
 
-from deepmds_jax import anchored, load_params
 from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import Augmentation, augmented_faces, deformation_basis
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import centre, procrustes, standardize
-from deepmds_jax.lifting import Config
-from deepmds_jax.training import Run, load_checkpoint, train
-from deepmds_jax.training.anchored import calibrated, joint_stage
-from deepmds_jax.weights import read_metadata
+from deepmds_jax.methods import anchored
+from deepmds_jax.methods.anchored import stages
+from deepmds_jax.methods.saved import load_checkpoint, load_params, read_metadata
+from deepmds_jax.training.run import train
+from deepmds_jax.training.trainable import Run
 
 SPEC = dataclasses.replace(
     specs.load_spec("synthetic"), variant="anchored", noise=0.005,
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),
 )
-RUN = Run(Config("flame51", "anchored"), num_train=256, autoencoder_epochs=30,
-          dissimilarity_epochs=4, learning_rate=2e-3)
+TRAINING = anchored.Training(autoencoder_epochs=30, dissimilarity_epochs=4, learning_rate=2e-3)
+RUN = Run(anchored.Config("flame51"), TRAINING, num_train=256)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def fewer_faces_to_calibrate_on():
     with pytest.MonkeyPatch.context() as patch:
-        module = importlib.import_module("deepmds_jax.training.train")  # not the function train
-        patch.setattr(module, "CALIBRATION_FACES", 1024)
+        patch.setattr(stages, "CALIBRATION_FACES", 1024)
         yield
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    return Dataset(SPEC, synthetic.load("flame51"), None)
+    return Dataset(SPEC, synthetic.load("flame51"), pathlib.Path("nowhere"))
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,7 @@ def finished(dataset, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensorboardX.SummaryWriter, "add_scalar",
                       lambda self, tag, value, step: curve.setdefault(tag, []).append(value))
-        return workdir, train(RUN, dataset, workdir), curve
-
-
-def assert_equal(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
+        return workdir, train(anchored, RUN, dataset, workdir), curve
 
 
 def test_both_losses_fall(finished):
@@ -64,15 +60,16 @@ def test_both_losses_fall(finished):
     assert curve["joint/loss"][-1] < curve["joint/loss"][0]
 
 
-def test_weights_and_description_are_written(finished):
+def test_weights_and_description_are_written(finished, dataset):
     workdir, params, _ = finished
-    assert_equal(load_params(workdir / "weights.safetensors"), params)
+    loaded = load_params(workdir / "weights.safetensors")
+    assert loaded.config == params.config == RUN.config
+    chex.assert_trees_all_equal(loaded, params)
     metadata = read_metadata(workdir / "weights.safetensors")
     assert (metadata["variant"], metadata["end_to_end"]) == ("anchored", "True")
     # The encoder started at the mean face of unit size, which stays the reference.
-    mean = synthetic.load("flame51").mean
-    np.testing.assert_allclose(params.reference, standardize(mean), atol=1e-6)
-    moved = np.abs(params.autoencoder["params"]["mean"] - params.reference)
+    np.testing.assert_allclose(params.reference, standardize(dataset.mean), atol=1e-6)
+    moved = np.abs(params.encoder["params"]["mean"] - params.reference)
     assert 0 < moved.max() < 0.2
 
 
@@ -80,55 +77,54 @@ def test_the_checkpoint_has_the_networks_but_for_the_calibration(finished):
     workdir, params, _ = finished
     loaded, run = load_checkpoint(workdir)
     assert loaded.config == params.config
-    assert run["dataset"] == "synthetic"
-    assert_equal(loaded.autoencoder, params.autoencoder)
-    ours, theirs = (dict(p.dissimilarity["params"]) for p in (loaded, params))
+    assert (run["dataset"], run["variant"]) == ("synthetic", "anchored")
+    chex.assert_trees_all_equal(loaded.encoder, params.encoder)
+    chex.assert_trees_all_equal(loaded.reference, params.reference)
+    ours, theirs = (dict(p.pairs["params"]) for p in (loaded, params))
     for name in ("landmarks", "trust"):
-        del ours[name], theirs[name]
-    assert_equal(ours, theirs)
+        assert np.abs(ours.pop(name) - theirs.pop(name)).max() > 1e-3
+    chex.assert_trees_all_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("looks", [3, 32])  # in the first stage, in the second
-def test_an_interrupted_run_ends_at_the_same_numbers(
-    finished, dataset, tmp_path, monkeypatch, looks
-):
-    seen = []
+def test_a_run_interrupted_in_both_stages_ends_at_the_same_numbers(finished, dataset, tmp_path):
+    for looks, last in ((3, ("encoder/loss", 4)), (28, ("joint/loss", 12))):
+        seen = []
 
-    def interrupt(self, tag, value, step):
-        seen.append(tag)
-        if len(seen) == looks:
-            signal.raise_signal(signal.SIGTERM)
+        def interrupt(self, tag, value, step, looks=looks, seen=seen):
+            seen.append((tag, step))
+            if len(seen) == looks:
+                signal.raise_signal(signal.SIGTERM)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train(RUN, dataset, tmp_path)
-    assert seen[-1] == ("encoder/loss" if looks < 30 else "joint/loss")
-    assert not (tmp_path / "weights.safetensors").exists()
-    assert_equal(train(RUN, dataset, tmp_path), finished[1])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tensorboardX.SummaryWriter, "add_scalar", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                train(anchored, RUN, dataset, tmp_path)
+        assert seen[-1] == last
+        assert not (tmp_path / "weights.safetensors").exists()
+    chex.assert_trees_all_equal(train(anchored, RUN, dataset, tmp_path), finished[1])
 
 
 def test_another_run_is_refused_in_its_folder(finished, dataset):
-    run = dataclasses.replace(RUN, end_to_end=False)
+    run = dataclasses.replace(RUN, training=dataclasses.replace(TRAINING, end_to_end=False))
     with pytest.raises(ValueError, match="end_to_end=True, this one has end_to_end=False"):
-        train(run, dataset, finished[0])
+        train(anchored, run, dataset, finished[0])
 
 
 def test_too_few_faces_for_a_minibatch(dataset, tmp_path):
     with pytest.raises(ValueError, match="num_train: a minibatch takes 256 faces, got 200"):
-        train(dataclasses.replace(RUN, num_train=200), dataset, tmp_path)
+        train(anchored, dataclasses.replace(RUN, num_train=200), dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def joint_variables(params):
-    return {"params": {"encoder": params.autoencoder["params"],
-                       "pairs": params.dissimilarity["params"]}}
+    return {"params": {"encoder": params.encoder["params"], "pairs": params.pairs["params"]}}
 
 
 @pytest.mark.parametrize("end_to_end", [True, False])
 def test_what_comes_back_through_stress_majorization(finished, dataset, end_to_end):
     """Trust is what stress majorization alone uses; all else has a loss of its own besides."""
-    points = dataset.draw_shapes(jax.random.key(1), 64)
-    stage = joint_stage(SPEC, "flame51", dataset.mean, points, 1e-3, 1, end_to_end)
+    points = dataset.draw_shapes(jax.random.key(1), RUN.num_train)
+    stage = stages.joint_stage(SPEC, "flame51", dataset.mean, points, 1e-3, 1, end_to_end)
 
     @jax.jit
     @jax.grad
@@ -147,52 +143,52 @@ def test_what_comes_back_through_stress_majorization(finished, dataset, end_to_e
 
 
 @pytest.fixture(scope="module")
-def lifted(dataset, finished):
-    """Fresh faces under the views and the augmentation of the spec, lifted, and the truth."""
+def lift(dataset):
+    """Lifts fresh faces under the views and the augmentation of the spec, given variables.
+
+    Returns the solution and the (F, N, 3) errors per axis of the camera frame, in sizes of a face.
+    """
     points = dataset.draw_shapes(jax.random.key(5), 1024)
-    basis = deformation_basis(dataset.mean)
+    basis = deformation_basis(np.asarray(dataset.mean))
     faces = augmented_faces(jax.random.key(6), points, SPEC.views, SPEC.noise, SPEC.augmentation,
                             "flame51", basis)
 
     @jax.jit
-    def lift(variables):
+    def solve(variables, x2d, visible, points):
         networks = ({"params": variables["params"][k]} for k in ("encoder", "pairs"))
-        return anchored.lift(*networks, centre(faces.x2d), faces.visible.astype(jnp.float32))
+        found = anchored.solve(*networks, centre(x2d), visible.astype(jnp.float32))
+        result, truth = standardize(found.embedded.embedding), standardize(points)
+        return found, jnp.abs(procrustes(truth, result)(truth) - result)
 
-    return lift, np.asarray(faces.points)
+    return lambda variables: solve(variables, faces.x2d, faces.visible, faces.points)
 
 
-def coverage(found, truth):
+def coverage(found, errors):
     """Share of the errors within one and within two deviations, per axis of the camera frame."""
-    result = found.embedded.embedding
-    unit = np.sqrt(np.mean(np.sum(centre(result) ** 2, -1), -1))[:, None, None]
-    fit = procrustes(standardize(truth), result / unit)
-    errors = np.abs(np.asarray(fit(standardize(truth)) - result / unit))
-    return [np.mean(errors < k * found.estimate.landmark_std, axis=(0, 1)) for k in (1, 2)]
+    std = np.asarray(found.estimate.landmark_std)
+    return [np.mean(errors < k * std, axis=(0, 1)) for k in (1, 2)]
 
 
-def test_trained_deviations_cover_as_they_say(finished, lifted):
-    lift, truth = lifted
-    one, two = coverage(lift(joint_variables(finished[1])), truth)
+def test_trained_deviations_cover_as_they_say(finished, lift):
+    one, two = coverage(*lift(joint_variables(finished[1])))
     np.testing.assert_allclose(one, 0.683, atol=0.03)
     np.testing.assert_allclose(two, 0.954, atol=0.04)
 
 
-def test_calibration_changes_the_deviations_alone(finished, dataset, lifted):
-    lift, truth = lifted
+def test_calibration_changes_the_deviations_alone(finished, dataset, lift):
     variables = joint_variables(finished[1])
     pairs = dict(variables["params"]["pairs"])
     # As sure of x as no one is, less so of z, and what the anchors weigh all the same.
-    wrong = np.log([5.0, 1.0, 0.3]).astype(np.float32)
-    wrong = np.append(wrong, 0)
+    wrong = np.log(np.array([5, 1, 0.3, 1], np.float32))
     pairs["landmarks"], pairs["trust"] = pairs["landmarks"] + wrong, pairs["trust"] - 2 * wrong
-    skewed = {"params": {**variables["params"], "pairs": jax.tree.map(jnp.asarray, pairs)}}
-    before = lift(skewed)
-    assert coverage(before, truth)[0][0] < 0.3 < 0.9 < coverage(before, truth)[0][2]
+    skewed = {"params": {**variables["params"], "pairs": pairs}}
+    before, errors = lift(skewed)
+    (x, _, z), _ = coverage(before, errors)
+    assert x < 0.3 < 0.9 < z
     points = dataset.draw_shapes(jax.random.key(7), 1024)
-    mended = calibrated(skewed, SPEC, "flame51", dataset.mean, points, jax.random.key(8))
-    after = lift(mended)
-    np.testing.assert_allclose(coverage(after, truth)[0], 0.683, atol=0.03)
+    mended = stages.calibrated(skewed, SPEC, "flame51", dataset.mean, points, jax.random.key(8))
+    after, errors = lift(mended)
+    np.testing.assert_allclose(coverage(after, errors)[0], 0.683, atol=0.03)
     np.testing.assert_allclose(after.embedded.embedding, before.embedded.embedding, atol=2e-4)
     np.testing.assert_array_equal(after.estimate.distances, before.estimate.distances)
     np.testing.assert_array_equal(after.estimate.observed_std, before.estimate.observed_std)
