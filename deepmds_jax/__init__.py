@@ -1,5 +1,7 @@
 """Deep-MDS in JAX: 3D shape from the 2D landmarks of one photo, and batched MDS.
 
+The shape of a face::
+
     import deepmds_jax as dm
 
     params = dm.load_pretrained("ibug68")
