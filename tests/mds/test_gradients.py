@@ -145,13 +145,13 @@ def test_agree_with_unrolled_iterations():
 @pytest.mark.parametrize("name", ["ratio", "primary"])
 def test_rotations_do_not_contribute(name):
     """A pull along a rotation, shift or (if the size is fixed) growth sends nothing back."""
-    embedding = solution(name)
+    no_pulls = batched(NO_PULL, np.zeros((N, N)), 0.0, np.zeros((N, N)))
+    problem = batched(DISSIMILARITIES, WEIGHTS, mds.classical(DISSIMILARITIES, 2))
+    (embeddings, *_), *_ = derivatives(name, *problem, no_pulls)
+    embedding = embeddings[0]
     turn = embedding @ np.array([[0.0, 1], [-1, 0]])
     pulls = np.stack([turn, np.ones_like(embedding), embedding, embedding**3, embedding**3])
-    _, *others = batched(NO_PULL, np.zeros((N, N)), 0.0, np.zeros((N, N)))
-    _, _, gradients = derivatives(
-        name, *batched(DISSIMILARITIES, WEIGHTS, embedding), (pulls, *others)
-    )
+    _, _, gradients = derivatives(name, *problem, (pulls, *no_pulls[1:]))
     for gradient in gradients:
         np.testing.assert_allclose(gradient[:2 if name == "ratio" else 3], 0, atol=1e-10)
     assert max(np.abs(gradient[3]).max() for gradient in gradients) > 1e-2
