@@ -24,7 +24,8 @@ def reconstruct_detailed(
     method = lifting_method(params)
     _check(params, x2d, visible)
     check_taken(method, visible, init)
-    return method.lift(params, jnp.asarray(x2d, params.reference.dtype), visible, init)
+    x2d = _without_points(jnp.asarray(x2d, params.reference.dtype), visible)
+    return method.lift(params, x2d, visible, init)
 
 
 def lifting_method(params: Params) -> LiftingMethod:
@@ -80,6 +81,17 @@ def check_taken(
     if init is not None and not method.TAKES_INIT:
         raise ValueError(f"init: expected none with {method.TITLE} as {method.VARIANT}, which "
                          "chooses its own start")
+
+
+def _without_points(x2d: jax.Array, visible: jax.Array | None) -> jax.Array:
+    """The landmarks, NaN in faces whose visible ones are all equal.
+
+    A method that centres those gets zero only if its mean has no rounding error, and else a shape.
+    """
+    seen = None if visible is None else jnp.asarray(visible, bool)[..., None]
+    low = jnp.min(x2d, axis=-2, keepdims=True, where=seen, initial=jnp.inf)
+    high = jnp.max(x2d, axis=-2, keepdims=True, where=seen, initial=-jnp.inf)
+    return jnp.where(jnp.all(low == high, axis=-1, keepdims=True), jnp.nan, x2d)
 
 
 def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:

@@ -1,7 +1,9 @@
-"""`reconstruct` with the published variant; the other is in test_reconstruct_anchored."""
+"""`reconstruct` with the published system; the anchored one is in test_lifting_anchored."""
 
 import dataclasses
+import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +14,19 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import procrustes
+from deepmds_jax.methods import anchored, deep_mds
 
-NAMES = ["ibug68", "flame51"]
+NUM = 24  # faces in every batch: what is compiled for one test serves the others
+VIEWS = specs.load_spec("synthetic").views
+ATOL = 5e-3  # rounding upstream can cost the solver a step, and it stops within its tolerance
+
+_lift = jax.jit(dm.reconstruct_detailed)
+_place = jax.jit(dm.place_in_image)
+_fit = jax.jit(functools.partial(procrustes, reflection=True))
+
+
+def lift(params, x2d):
+    return jax.device_get(_lift(params, np.asarray(x2d, np.float32)))
 
 
 @pytest.fixture(scope="module")
@@ -23,81 +36,89 @@ def params():
 
 @pytest.fixture(scope="module")
 def faces():
-    views = specs.load_spec("synthetic").views
-    return sample_faces(jax.random.key(7), synthetic.load("flame51"), views, 6)
+    return jax.device_get(sample_faces(jax.random.key(7), synthetic.load("flame51"), VIEWS, NUM))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.fixture(scope="module")
+def whole(params, faces):
+    return lift(params, faces.x2d)
+
+
+@pytest.mark.parametrize("name", ["ibug68", "flame51"])
 def test_results_are_centred_scaled_frontal_and_not_mirrored(name):
-    views = specs.load_spec("synthetic").views
-    faces = sample_faces(jax.random.key(0), synthetic.load(name), views, 40)
-    points = np.asarray(jax.jit(dm.reconstruct)(dm.load_pretrained(f"{name}_published"), faces.x2d))
+    faces = sample_faces(jax.random.key(0), synthetic.load(name), VIEWS, NUM)
+    points = lift(dm.load_pretrained(f"{name}_published"), faces.x2d).points
     assert points.dtype == np.float32
     np.testing.assert_allclose(points.mean(1), 0, atol=1e-5)
     np.testing.assert_allclose(np.mean(np.sum(points**2, -1), -1), 1, rtol=1e-4)
-    fit = procrustes(points, np.asarray(faces.points), reflection=True)
+    fit = _fit(points, faces.points)
     assert (np.linalg.det(fit.rotation) > 0).all()  # the best fit to the truth mirrors none
     angle = np.degrees(np.arccos((np.trace(fit.rotation, axis1=1, axis2=2) - 1) / 2))
     assert np.median(angle) < 10  # frontal in the head frame
 
 
-def test_any_batch_shape_jit_and_vmap_agree(params, faces):
-    x2d = faces.x2d
-    atol = 5e-3  # rounding upstream can cost the solver a step, and it stops within its tolerance
-    whole = jax.jit(dm.reconstruct)(params, x2d)
-    assert whole.shape == (6, 51, 3)
-    shaped = dm.reconstruct(params, x2d.reshape(2, 3, 51, 2))
-    np.testing.assert_allclose(shaped.reshape(6, 51, 3), whole, atol=atol)
-    mapped = jax.vmap(dm.reconstruct, in_axes=(None, 0))(params, x2d)
-    np.testing.assert_allclose(mapped, whole, atol=atol)
-    single = dm.reconstruct(params, x2d[0])
-    np.testing.assert_allclose(single, whole[0], atol=atol)
+def test_any_batch_shape_and_vmap_agree(params, faces, whole):
+    mapped = jax.jit(jax.vmap(dm.reconstruct_detailed, in_axes=(None, 0)))(
+        params, faces.x2d.reshape(2, 3, 4, 51, 2))
+    assert whole.points.shape == (NUM, 51, 3)
+    assert mapped.points.shape == (2, 3, 4, 51, 3)
+    assert mapped.status.shape == (2, 3, 4)
+    np.testing.assert_allclose(mapped.points.reshape(NUM, 51, 3), whole.points, atol=ATOL)
 
 
-def test_landmarks_may_be_a_constant_of_the_jitted_function(params, faces):
-    x2d = np.asarray(faces.x2d[0])
-    lifted = jax.jit(lambda p: dm.reconstruct(p, x2d))(params)
-    np.testing.assert_allclose(lifted, dm.reconstruct(params, x2d), atol=5e-3)
+def test_one_face_outside_jit(params, faces, whole):
+    detail = dm.reconstruct_detailed(params, faces.x2d[0])
+    np.testing.assert_array_equal(detail.points, dm.reconstruct(params, faces.x2d[0]))
+    np.testing.assert_allclose(detail.points, whole.points[0], atol=ATOL)
 
 
-def test_place_and_size_in_the_image_do_not_matter(params, faces):
-    near = dm.reconstruct(params, faces.x2d)
-    far = dm.reconstruct(params, 3 * faces.x2d + jnp.array([640.0, 360.0]))
+def test_landmarks_may_be_a_constant_of_the_jitted_function(params, faces, whole):
+    lifted = jax.jit(lambda params: dm.reconstruct(params, faces.x2d[0]))(params)
+    np.testing.assert_allclose(lifted, whole.points[0], atol=ATOL)
+
+
+def test_other_values_are_not_traced_anew(params, faces):
+    traced = jax.jit(chex.assert_max_traces(dm.reconstruct, n=1))
+    other = jax.tree.map(lambda x: 1.01 * x, params)
+    shapes = (traced.lower(p, x2d).out_info for p, x2d in (
+        (params, faces.x2d), (other, faces.x2d), (params, 2 * faces.x2d)))
+    assert {shape.shape for shape in shapes} == {(NUM, 51, 3)}
+
+
+def test_place_and_size_in_the_image_do_not_matter(params, faces, whole):
+    far = lift(params, 3 * faces.x2d + np.array([640.0, 360.0])).points
     # Pixels have fewer digits than centred millimetres.
-    np.testing.assert_allclose(far, near, atol=5e-2)
-    assert np.abs(far - near).mean() < 2e-3
+    np.testing.assert_allclose(far, whole.points, atol=5e-2)
+    assert np.abs(far - whole.points).mean() < 2e-3
 
 
-def test_details_fit_together(params, faces):
-    detail = dm.reconstruct_detailed(params, faces.x2d)
-    np.testing.assert_array_equal(detail.points, dm.reconstruct(params, faces.x2d))
-    d = np.asarray(detail.dissimilarities)
+def test_details_fit_together(whole):
+    d = whole.dissimilarities
     np.testing.assert_array_equal(d, d.transpose(0, 2, 1))
     assert (d >= 0).all()
     np.testing.assert_array_equal(np.diagonal(d, axis1=1, axis2=2), 0)
-    frontal = np.asarray(detail.frontal)
+    frontal = whole.frontal
     np.testing.assert_allclose([frontal.min(axis=(1, 2)), frontal.max(axis=(1, 2))],
-                               [[0] * 6, [1] * 6], atol=1e-6)
+                               [[0] * NUM, [1] * NUM], atol=1e-6)
     assert (frontal[:, 26, 0] > frontal[:, 19, 0]).all()  # the left eye at the image's right
     assert (frontal[:, 40, 1] > frontal[:, 10, 1]).all()  # the mouth below the nose
-    assert detail.converged.shape == detail.stress.shape == (6,)
-    assert ((detail.stress > 0) & (detail.stress < 0.3)).all()
+    assert whole.converged.shape == whole.stress.shape == (NUM,)
+    assert ((whole.stress > 0) & (whole.stress < 0.3)).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 5.0])
-def test_a_bad_face_is_nan_and_alone_inside_jit(params, faces, bad):
+def test_a_bad_face_is_nan_and_alone_inside_jit(params, faces, whole, bad):
     x2d = np.array(faces.x2d)
     if np.isfinite(bad):
         x2d[2] = bad  # all landmarks equal
     else:
         x2d[2, 10, 1] = bad
-    detail = jax.jit(dm.reconstruct_detailed)(params, x2d)
-    clean = jax.jit(dm.reconstruct_detailed)(params, faces.x2d)
+    detail = lift(params, x2d)
     assert np.isnan(detail.points[2]).all()
     assert not detail.converged[2]
-    others = np.array([0, 1, 3, 4, 5])
-    np.testing.assert_array_equal(detail.points[others], clean.points[others])
-    np.testing.assert_array_equal(detail.num_iters[others], clean.num_iters[others])
+    others = np.delete(np.arange(NUM), 2)
+    np.testing.assert_array_equal(detail.points[others], whole.points[others])
+    np.testing.assert_array_equal(detail.num_iters[others], whole.num_iters[others])
 
 
 @pytest.mark.parametrize(("x2d", "message"), [
@@ -112,15 +133,20 @@ def test_bad_input_raises_outside_jit(params, x2d, message):
         dm.reconstruct(params, x2d)
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("topology", "hand21"), ("features", "polar"), ("transform", "cubic"), ("variant", "loose"),
+@pytest.mark.parametrize(("config", "field", "value"), [
+    (deep_mds.Config, "topology", "hand21"),
+    (deep_mds.Config, "features", "polar"),
+    (deep_mds.Config, "transform", "cubic"),
+    (deep_mds.Config, "max_iters", 0),
+    (anchored.Config, "topology", "hand21"),
+    (anchored.Config, "tolerance", -1e-3),
 ])
-def test_unknown_configuration_raises(field, value):
-    with pytest.raises(ValueError, match=value):
-        dm.Config(**{"topology": "ibug68", field: value})
+def test_unknown_configuration_raises(config, field, value):
+    with pytest.raises(ValueError, match=f"^{field}: .*{value}"):
+        config(**{"topology": "ibug68", field: value})
 
 
-def test_uses_nothing_that_does_not_export(params, faces):
+def test_uses_nothing_that_does_not_export(params, faces, whole):
     def primitives(jaxpr):
         for equation in jaxpr.eqns:
             yield equation.primitive.name
@@ -137,18 +163,16 @@ def test_uses_nothing_that_does_not_export(params, faces):
     assert not used & lapack
     exported = jax.export.export(jax.jit(lambda x: dm.reconstruct(params, x)),
                                  platforms=("cpu", "cuda", "tpu"))(faces.x2d)
-    lifted = dm.reconstruct(params, faces.x2d)
     # Rounding differs, and the solver keeps what its tolerance lets it keep of that.
-    np.testing.assert_allclose(exported.call(faces.x2d), lifted, atol=3e-3)
+    np.testing.assert_allclose(exported.call(faces.x2d), whole.points, atol=3e-3)
 
 
 @pytest.mark.parametrize("topology", ["bfm72", "flame51"])
 def test_released_networks_lift_upright_faces(shared, topology):
     params = dm.load_released(shared / "data" / "authors_release", topology)
-    faces = sample_faces(jax.random.key(1), synthetic.load(topology),
-                         specs.load_spec("synthetic").views, 10)
-    points = dm.reconstruct(params, faces.x2d)
-    fit = procrustes(points, faces.points, reflection=True)
+    faces = sample_faces(jax.random.key(1), synthetic.load(topology), VIEWS, NUM)
+    points = lift(params, faces.x2d).points
+    fit = _fit(points, faces.points)
     assert (np.linalg.det(fit.rotation) > 0).all()
     scale = np.asarray(fit.scale)[:, None, None]
     error = np.sqrt(np.mean(np.sum(((fit(points) - faces.points) / scale) ** 2, -1), -1))
@@ -158,14 +182,15 @@ def test_released_networks_lift_upright_faces(shared, topology):
 
 def test_real_photographs_are_lifted_the_right_way_round(shared):
     folder = shared / "data" / "celeba_hq_samples"
-    x2d = np.stack([np.load(f) for f in sorted(folder.glob("*_lmks.npy"))])
+    photographs = np.stack([np.load(f) for f in sorted(folder.glob("*_lmks.npy"))])
+    x2d = np.resize(photographs, (NUM, 51, 2)).astype(np.float32)  # again and again
     for params in (
         dm.load_pretrained("flame51"),
         dm.load_pretrained("flame51_published"),
         dm.load_released(shared / "data" / "authors_release", "flame51"),
     ):
-        points = np.asarray(dm.reconstruct(params, x2d))
-        placed = dm.place_in_image(points, jnp.asarray(x2d, jnp.float32))
+        points = lift(params, x2d).points
+        placed = _place(points, x2d)
         width = np.ptp(x2d[..., 0], axis=1)
         residual = np.abs(placed.points[..., :2] - x2d).mean((1, 2))
         assert (residual < 0.1 * width).all()  # they lie on the photograph
@@ -177,23 +202,24 @@ def test_gradient_by_the_landmarks(params, faces):
     """Through both networks, MDS and the alignment; in float64, so that differences tell."""
     with jax.enable_x64(True):
         config = dataclasses.replace(params.config, transform="ratio", tolerance=1e-10)
-        wide = jax.tree.map(lambda x: jnp.asarray(x, float), dataclasses.replace(
+        wide = jax.tree.map(lambda x: np.asarray(x, float), dataclasses.replace(
             params, config=config))
         x2d = np.asarray(faces.x2d[0], float)
         rng = np.random.default_rng(0)
         weight, change = rng.standard_normal((51, 3)), rng.standard_normal((51, 2))
 
         @jax.jit
+        @jax.value_and_grad
         def total(x2d):
             return jnp.sum(dm.reconstruct(wide, x2d) * weight)
 
         size = 1e-6 * np.std(x2d)  # a larger step crosses kinks of the networks
-        difference = (total(x2d + size * change) - total(x2d - size * change)) / (2 * size)
-        slope = jnp.sum(jax.jit(jax.grad(total))(x2d) * change)
-        np.testing.assert_allclose(slope, difference, rtol=1e-4)
+        high, low = (total(x2d + step * change)[0] for step in (size, -size))
+        difference = (high - low) / (2 * size)
+        np.testing.assert_allclose(np.sum(total(x2d)[1] * change), difference, rtol=1e-4)
         assert abs(difference) > 1e-3
 
 
 def test_only_the_order_of_ordinal_dissimilarities_counts(params, faces):
-    gradient = jax.grad(lambda x2d: jnp.sum(dm.reconstruct(params, x2d)[..., 0] ** 2))
+    gradient = jax.jit(jax.grad(lambda x2d: jnp.sum(dm.reconstruct(params, x2d)[..., 0] ** 2)))
     np.testing.assert_array_equal(gradient(faces.x2d[0]), 0)

@@ -1,22 +1,9 @@
-"""bin/check in a process of its own, as a user runs it."""
-
-import pathlib
-import subprocess
-import sys
+"""bin/check on good and damaged folders."""
 
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def check(*arguments, cwd):
-    command = [sys.executable, ROOT / "bin" / "check", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture
@@ -30,21 +17,21 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_good_folder_has_status_0(folder):
-    done = check("--dataset=aflw2000", f"--data_dir={folder}", cwd=folder)
-    assert done.returncode == 0, done.stderr
+def test_a_good_folder_has_status_0(folder, call):
+    done = call("check", "--dataset=aflw2000", f"--data_dir={folder}")
+    assert done.status == 0, done.stderr
     assert "AFLW2000-3D" in done.stdout
     assert "licence: For academic research" in done.stdout
     assert "cbsr.ia.ac.cn" in done.stdout
     assert "nothing is missing or damaged" in done.stdout
 
 
-def test_each_problem_is_a_line_and_the_status_1(folder):
+def test_each_problem_is_a_line_and_the_status_1(folder, call):
     (folder / "image00002.jpg").unlink()
     whole = (folder / "image00004.mat").read_bytes()
     (folder / "image00004.mat").write_bytes(whole[:300])
-    done = check("--dataset=aflw2000", f"--data_dir={folder}", cwd=folder)
-    assert done.returncode == 1
+    done = call("check", "--dataset=aflw2000", f"--data_dir={folder}")
+    assert done.status == 1
     lines = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
     assert len(lines) == 2
     assert "no " in lines[0]
@@ -53,16 +40,16 @@ def test_each_problem_is_a_line_and_the_status_1(folder):
     assert done.stderr.strip().endswith("2 problems, see above")
 
 
-def test_a_file_that_serves_two_topologies_is_reported_once(tmp_path):
-    done = check("--dataset=ict", f"--data_dir={tmp_path}", cwd=tmp_path)
-    assert done.returncode == 1
+def test_a_file_that_serves_two_topologies_is_told_once(tmp_path, call):
+    done = call("check", "--dataset=ict", f"--data_dir={tmp_path}")
+    assert done.status == 1
     assert "vertex_indices.json" in done.stdout
     assert done.stdout.count("problem: ") == 1  # the same for both topologies
 
 
-def test_a_dataset_without_files_says_so(tmp_path):
-    done = check("--dataset=synthetic", cwd=tmp_path)
-    assert done.returncode == 0
+def test_a_dataset_without_files_says_so(call):
+    done = call("check", "--dataset=synthetic")
+    assert done.status == 0
     assert "needs no files" in done.stdout
 
 
@@ -70,7 +57,5 @@ def test_a_dataset_without_files_says_so(tmp_path):
     (["--dataset=lfw"], "error: dataset: expected one of"),
     (["--dataset=bfm", "--data_dir=nowhere"], "error: data_dir: no folder nowhere"),
 ])
-def test_wrong_flags_are_one_line(arguments, message, tmp_path):
-    done = check(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    assert message in done.stderr
+def test_wrong_flags_are_one_line(arguments, message, refuse):
+    assert message in refuse("check", *arguments)

@@ -1,4 +1,4 @@
-"""The programs end to end, each in a process of its own, as a user runs them."""
+"""The programs end to end, their flags, and their errors."""
 
 import csv
 import json
@@ -6,39 +6,22 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from deepmds_jax import Config, save_params, topologies
-from deepmds_jax.lifting import init_params
+from deepmds_jax import save_params, topologies
+from deepmds_jax.methods import deep_mds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
+PROGRAMS = sorted(path.name for path in (ROOT / "bin").iterdir())
 
 
-def call(verb, *arguments, cwd):
-    command = [sys.executable, ROOT / "bin" / verb, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-
-
-def succeed(verb, *arguments, cwd):
-    done = call(verb, *arguments, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def fail(verb, *arguments, cwd):
-    done = call(verb, *arguments, cwd=cwd)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path):
+def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path, succeed):
     outputs = "faces.npz,faces.json,faces.csv,faces.obj,faces.ply"
-    text = succeed("reconstruct", EXAMPLES, f"--image={EXAMPLES}", f"--out={outputs}",
-                   cwd=tmp_path)
+    text = succeed("reconstruct", EXAMPLES, f"--image={EXAMPLES}", f"--out={outputs}")
     assert "collins" in text
     assert "hopper" in text
     found = np.load(tmp_path / "faces.npz")
@@ -58,44 +41,37 @@ def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path):
     assert json.loads((tmp_path / "faces.json").read_text())["topology"] == "ibug68"
 
 
-def test_reconstruct_goes_on_past_bad_files_and_names_them(tmp_path):
+def test_reconstruct_goes_on_past_bad_files_and_names_them(tmp_path, fail):
     good = json.loads((EXAMPLES / "hopper.json").read_text())["landmarks"]
-    (tmp_path / "good.json").write_text(json.dumps(good))
+    for name in ("good", "too"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(good))
     (tmp_path / "cut.pts").write_text("version: 1\nn_points: 68\n{\n1 2\n")
     np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(67, 2)))
     np.save(tmp_path / "same.npy", np.ones((68, 2)))
-    errors = fail("reconstruct", tmp_path, "--out=o.csv", cwd=tmp_path)
+    errors = fail("reconstruct", tmp_path, "--out=o.csv")
     assert "cut.pts" in errors
     assert "few: 67 landmarks, topology ibug68 has 68" in errors
     assert "same: all landmarks are equal" in errors
     with open(tmp_path / "o.csv", newline="") as file:
-        assert {row["face"] for row in csv.DictReader(file)} == {"good"}
+        assert {row["face"] for row in csv.DictReader(file)} == {"good", "too"}
 
 
-def test_faces_of_one_name_and_far_from_the_origin_are_all_lifted(tmp_path):
+def test_faces_of_one_name_and_far_from_the_origin_are_all_lifted(tmp_path, succeed):
     face = np.array(json.loads((EXAMPLES / "hopper.json").read_text())["landmarks"])
-    for i, folder in enumerate("abc"):
+    for folder, offset in (("a", 0), ("b", 2e9)):
         (tmp_path / folder).mkdir()
-        np.save(tmp_path / folder / "face.npy", face + 1e9 * i)
-    succeed("reconstruct", "a", "b", "c", "--out=o.npz", cwd=tmp_path)
+        np.save(tmp_path / folder / "face.npy", face + offset)
+    succeed("reconstruct", "a", "b", "--out=o.npz")
     found = np.load(tmp_path / "o.npz")
-    assert len(set(found["names"])) == 3
-    np.testing.assert_allclose(found["points"][1:], found["points"][[0, 0]], atol=1e-2)
-    near, far = found["image_points"][[0, 2]]
+    assert len(set(found["names"])) == 2
+    np.testing.assert_allclose(found["points"][1], found["points"][0], atol=1e-2)
+    near, far = found["image_points"]
     np.testing.assert_allclose(far[:, :2] - 2e9, near[:, :2], atol=0.5)
-
-
-@pytest.mark.parametrize("verb", ["train", "eval", "reconstruct", "convert"])
-def test_help_tells_the_flags_of_the_program(tmp_path, verb):
-    text = call(verb, "--help", cwd=tmp_path).stdout
-    assert f"bin/{verb} --" in text or f"bin/{verb} examples" in text
-    assert "--accelerator" in text
-    assert {"train": "--workdir", "eval": "--metric", "reconstruct": "--image",
-            "convert": "--released"}[verb] in text
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ((EXAMPLES / "hopper.json", "--out=faces.stl"), "faces.stl"),
+    ((EXAMPLES / "hopper.json", "--out="), "out: expected one or more files"),
     ((EXAMPLES / "hopper.json", "--picture=faces.gif"), "faces.gif"),
     ((EXAMPLES / "hopper.json", "--weights=hand21"), "hand21"),
     ((EXAMPLES / "hopper.json", "--weights=flame51"), "68 landmarks, topology flame51 has 51"),
@@ -103,15 +79,15 @@ def test_help_tells_the_flags_of_the_program(tmp_path, verb):
     (("nowhere",), "nowhere"),
     ((), "expected landmark files"),
 ])
-def test_reconstruct_tells_bad_input_in_a_line(tmp_path, arguments, message):
-    assert message in fail("reconstruct", *arguments, cwd=tmp_path)
-    assert not list(tmp_path.rglob("faces.*"))
+def test_reconstruct_tells_bad_input_in_a_line(tmp_path, fail, arguments, message):
+    assert message in fail("reconstruct", *arguments)
+    assert not list(tmp_path.iterdir())
 
 
-def test_train_then_eval_then_reconstruct(tmp_path):
+def test_train_then_eval_then_reconstruct(tmp_path, succeed):
     succeed("train", "--dataset=synthetic", "--topology=ibug68", "--num_train=160",
-            "--autoencoder_epochs=2", "--dissimilarity_epochs=1", "--workdir=run", cwd=tmp_path)
-    text = succeed("eval", "--metric=all", "--weights=run", "--num_faces=30", cwd=tmp_path)
+            "--autoencoder_epochs=2", "--dissimilarity_epochs=1", "--workdir=run")
+    text = succeed("eval", "--metric=all", "--weights=run", "--num_faces=30")
     rows = {row.split("  ")[0]: row for row in text.splitlines()}
     assert {"Deep-MDS", "mean shape", "posed mean"} <= rows.keys()
     content = json.loads((tmp_path / "results/synthetic_ibug68_all.json").read_text())
@@ -120,12 +96,12 @@ def test_train_then_eval_then_reconstruct(tmp_path):
     assert 0 < content["rows"][1]["MSE"] < 1e-2
     assert 60 < content["rows"][1]["DepthCorr (trace)"] <= 68
     assert (tmp_path / "results/synthetic_ibug68_all.csv").exists()
-    succeed("reconstruct", EXAMPLES, "--weights=run/weights.safetensors", "--out=f.obj",
-            cwd=tmp_path)
+    succeed("reconstruct", EXAMPLES, "--weights=run/weights.safetensors", "--out=f.obj")
+    assert (tmp_path / "f.obj").stat().st_size > 2 * 68 * 6
 
 
-def test_eval_prints_the_parameters_of_table_2(tmp_path):
-    text = succeed("eval", "--metric=params", cwd=tmp_path)
+def test_eval_prints_the_parameters_of_table_2(succeed):
+    text = succeed("eval", "--metric=params")
     for count in ("24,880", "2,423", "2,625", "27,505", "114,840"):
         assert count in text
 
@@ -136,36 +112,106 @@ def test_eval_prints_the_parameters_of_table_2(tmp_path):
     ("train", ("--topology=hand21",), "'hand21'"),
     ("train", ("--accelerator=tpu",), "no tpu that JAX can use here"),
     ("train", ("faces",), "unexpected argument 'faces'"),
-    ("eval", ("--weights=hand21",), "'hand21'"),
-    ("eval", ("--weights=.",), "no checkpoint of the autoencoder"),
+    ("train", ("--method=hourglass",), "--method=hourglass: value should be one of <deep_mds|"),
+    ("train", ("--num_train=0",), "--num_train=0"),
+    ("train", ("--method=zhao", "--variant=anchored"), "variant: no flag of --method=zhao"),
+    ("train", ("--method=zhao", "--pairs=face"), "pairs: no flag of --method=zhao"),
+    ("eval", ("--weights=hand21",), "weights: hand21: no such file; weights are one of"),
+    ("eval", ("--weights=.",), "no checkpoint of a training run"),
     ("eval", ("--weights=flame51", "--dataset=bfm"), "landmarks_68.mat"),
+    ("eval", ("--metric=height",), "--metric=height: value should be one of <mse|"),
     ("convert", ("--released=.", "--topology=bfm72", "--out=w.safetensors"), "no such file"),
     ("convert", ("--released=.", "--topology=bfm72", "--out=w.npz"), "w.npz"),
+    ("convert", ("--topology=bfm72", "--out=w.npz"), "released: expected --released="),
+    ("convert", ("--released=.", "--out=w.npz"), "topology: expected --topology="),
+    ("convert", ("--released=.", "--topology=bfm72"), "out: expected --out="),
+    ("check", (), "dataset: expected --dataset="),
+    ("reconstruct", ("--accelerator=npu",), "--accelerator=npu: value should be one of <cpu|"),
+    ("reconstruct", ("--weights",), "Missing value for flag --weights"),
+    *((verb, ("--colour=red",), "Unknown command line flag 'colour'") for verb in PROGRAMS),
 ])
-def test_bad_input_is_told_in_a_line_and_leaves_nothing(tmp_path, verb, arguments, message):
-    errors = fail(verb, *arguments, cwd=tmp_path)
-    assert message in errors
-    assert errors.strip().splitlines()[-1].startswith("error: ")
-    assert not list(tmp_path.iterdir())
+def test_bad_input_is_told_in_a_line_and_leaves_nothing(refuse, verb, arguments, message):
+    assert message in refuse(verb, *arguments)
 
 
-def test_convert_writes_weights_that_reconstruct_takes(shared, tmp_path):
+def test_convert_writes_weights_that_reconstruct_takes(shared, tmp_path, succeed):
     released = shared / "data" / "authors_release"
-    succeed("convert", f"--released={released}", "--topology=flame51", "--out=w.safetensors",
-            cwd=tmp_path)
+    succeed("convert", f"--released={released}", "--topology=flame51", "--out=w.safetensors")
     photographs = shared / "data" / "celeba_hq_samples"
     files = sorted(photographs.glob("*_lmks.npy"))
     succeed("reconstruct", *files, "--weights=w.safetensors", f"--image={photographs}",
-            "--out=f.ply", cwd=tmp_path)
+            "--out=f.ply")
     assert (tmp_path / "f.ply").stat().st_size > 4 * 51 * 6
     assert (tmp_path / "f.png").exists()
 
 
-def test_weights_of_another_topology_are_told_apart(tmp_path):
-    import jax
-
-    params = init_params(Config("bfm72"), jax.random.key(0))
+def test_weights_of_another_topology_are_told_apart(tmp_path, fail):
+    params = jax.jit(deep_mds.init, static_argnums=0)(deep_mds.Config("bfm72"), jax.random.key(0))
     save_params(tmp_path / "w.safetensors", params, {})
-    errors = fail("reconstruct", EXAMPLES, "--weights=w.safetensors", "--out=o.npz", cwd=tmp_path)
+    errors = fail("reconstruct", EXAMPLES, "--weights=w.safetensors", "--out=o.npz")
     assert f"68 landmarks, topology bfm72 has {topologies.get('bfm72').num_landmarks}" in errors
     assert not (tmp_path / "o.npz").exists()
+
+
+@pytest.mark.parametrize(("verb", "flag"), [
+    ("check", "--data_dir: Its files; default: data/DATASET."),
+    ("convert", "--topology=bfm72|flame51: Which networks."),
+    ("eval", "--out: Folder for tables and pictures. (default: results)"),
+    ("reconstruct", "--[no]smooth: With --fps, whether to smooth over time. (default: true)"),
+    ("train", "--dissimilarity_epochs: published: passes over the faces in the second stage, all "
+     "pairs of one face a step (default: 4); anchored: passes over the faces in the second stage, "
+     "both networks, 64 faces a step (default: 20)."),
+])
+def test_help_tells_the_flags_of_the_program(succeed, verb, flag):
+    text = succeed(verb, "--help", "--accelerator=cpu")
+    assert f"bin/{verb} --" in text or f"bin/{verb} examples" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+    lines = " ".join(text.split())
+    assert "--accelerator=cpu|gpu|tpu: Where to compute" in lines
+    assert flag in lines
+
+
+def test_programs_run_in_one_process_and_keep_no_flags_of_earlier_runs(tmp_path, call, succeed):
+    assert "wrote first/" in succeed("eval", "--metric=params", "--out=first")
+    assert call("eval", "--seed=-1", "--metric=nme", "--out=second").status == 1
+    assert "wrote results/" in succeed("eval", "--metric=params")
+    assert call("reconstruct", EXAMPLES, "--out=f.stl").status == 1  # has an --out of its own
+    succeed("check", "--dataset=synthetic")
+    assert "dataset: expected --dataset=" in call("check").stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "results"]
+
+
+def test_a_missing_gpu_is_told_and_leaves_jax_as_it_was(refuse):
+    if jax.default_backend() == "gpu":
+        pytest.skip("JAX computes on a GPU here")
+    before = jax.config.jax_platforms
+    errors = refuse("train", "--accelerator=gpu")
+    assert "accelerator: no gpu that JAX can use here" in errors
+    assert "pip install 'jax[cuda13]'" in errors
+    assert "rocm" not in errors.lower()
+    assert jax.config.jax_platforms == before
+    assert jax.jit(lambda x: x + 1)(1) == 2
+
+
+def test_jax_is_not_asked_for_every_kind_of_gpu(succeed, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        jax, "default_backend", lambda: asked.append(jax.config.jax_platforms) or "gpu")
+    succeed("check", "--dataset=synthetic", "--accelerator=gpu")
+    assert asked == [None]  # "gpu" is CUDA, ROCm and oneAPI to JAX, which fails if one is missing
+
+
+def test_executables_start(tmp_path):
+    """The only processes of their own: help, its status, and an error before JAX has started."""
+    def start(verb, *arguments):
+        return subprocess.run([sys.executable, ROOT / "bin" / verb, *arguments], cwd=tmp_path,
+                              capture_output=True, text=True, timeout=300)
+
+    for verb in PROGRAMS:
+        done = start(verb, "--help")
+        assert done.returncode == 0, done.stderr
+        assert f"bin/{verb} " in done.stdout
+    done = start("train", "--accelerator=tpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: accelerator: no tpu that JAX can use here")
+    assert not list(tmp_path.iterdir())

@@ -9,12 +9,13 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from deepmds_jax import Config, save_params
+from deepmds_jax import save_params
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.specs import load_spec
-from deepmds_jax.lifting import init_params
-from deepmds_jax.paper.experiments import Experiments, Setting
+from deepmds_jax.evaluation.setting import Setting
+from deepmds_jax.methods import deep_mds
+from deepmds_jax.paper.experiments import Experiments
 from deepmds_jax.paper.published import SCORES, Data
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
@@ -108,7 +109,7 @@ def test_landmarks_without_shipped_weights_stand_in_once_trained(setting, tmp_pa
     _, _, notes = Experiments(setting).choose(TABLE_1)
     assert "bin/train --dataset=synthetic --topology=bfm72" in notes[-1]
     run = setting.run("deep_mds", TABLE_1[2])
-    shapes = jax.eval_shape(lambda: init_params(Config("bfm72"), jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: deep_mds.init(deep_mds.Config("bfm72"), jax.random.key(0)))
     params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     save_params(run / "weights.safetensors", params, {})
     experiments = Experiments(setting)

@@ -1,0 +1,124 @@
+"""Faces by name: which weights and faces fit, where lifted ones lie, and frames of a video."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import deepmds_jax as dm
+from deepmds_jax import faces_by_name, topologies
+from deepmds_jax.data.sources import synthetic
+from deepmds_jax.geometry import project, rotation_from_angles, standardize
+from deepmds_jax.methods import anchored
+
+N = 51
+YAW = np.array([-20, 0, 10, 20], np.float32)  # degrees; four faces in every batch
+NAMES = list("abcd")
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Networks that were not trained, but for the mean face: they pose it, and little more."""
+    params = jax.jit(anchored.init, static_argnums=0)(
+        anchored.Config("flame51"), jax.random.key(0))
+    mean = standardize(synthetic.load("flame51").mean)
+    encoder = {"params": params.encoder["params"] | {"mean": mean}}
+    return dataclasses.replace(params, encoder=encoder, reference=mean)
+
+
+@pytest.fixture(scope="module")
+def x2d():
+    """(4, N, 2) mean faces of these yaws, in pixels far from the origin, float64."""
+    points = np.tile(synthetic.load("flame51").mean, (4, 1, 1))
+    zero = np.zeros(4, np.float32)
+    flat = jax.jit(lambda: project(points, rotation_from_angles(YAW, zero, zero), zero))()
+    return 2 * np.asarray(flat, np.float64) + 1e8
+
+
+def landmarks(x2d):
+    return dict(zip(NAMES, x2d, strict=True))
+
+
+@pytest.mark.parametrize(("sizes", "topology"), [
+    ((68,), "ibug68"), ((51, 68), "flame51"), ((7, 51, 68), "flame51"), ((), "ibug68"),
+])
+def test_weights_are_those_of_the_first_face_that_fits(sizes, topology):
+    faces = {str(i): np.zeros((size, 2)) for i, size in enumerate(sizes)}
+    loaded = faces_by_name.load_pretrained_for(faces)
+    if not sizes:  # any will do
+        assert loaded.config.topology in ("flame51", "ibug68")
+    else:
+        assert loaded.config.topology == topology
+        assert isinstance(loaded, anchored.Params)  # shipped without _published
+
+
+def test_no_weights_for_any_face(params):
+    with pytest.raises(ValueError, match=r"the first face has 7; give others by --weights"):
+        faces_by_name.load_pretrained_for({"a": np.zeros((7, 2)), "b": np.zeros((8, 2))})
+
+
+def test_faces_that_do_not_fit_are_named():
+    rng = np.random.default_rng(0)
+    faces = {"few": rng.normal(size=(7, 2)), "good": rng.normal(size=(N, 2)),
+             "one place": np.full((N, 2), 3.0), "a line": np.full((N, 2), 3.0)}
+    faces["a line"][:, 0] = np.arange(N)
+    fitting, left_out = faces_by_name.select_faces(faces, topologies.get("flame51"))
+    assert list(fitting) == ["good", "a line"]
+    assert left_out == ["few: 7 landmarks, topology flame51 has 51",
+                        "one place: all landmarks are equal"]
+
+
+def test_lifted_faces_lie_where_their_landmarks_are(params, x2d):
+    faces, left_out = faces_by_name.lift_faces(params, landmarks(x2d))
+    assert list(faces) == NAMES
+    assert left_out == faces_by_name.suspicious_names(faces) == []
+    for face, yaw, given in zip(faces.values(), YAW, x2d, strict=True):
+        np.testing.assert_array_equal(face["x2d"], given)  # float64, as far from the origin
+        size = np.ptp(given[:, 0])
+        assert np.abs(face["image_points"][:, :2] - given).mean() < 0.05 * size
+        np.testing.assert_allclose(face["translation"], given.mean(0), atol=0.05 * size)
+        assert face["yaw"] == pytest.approx(yaw, abs=6)
+        assert face["converged"]
+        assert face["points"].shape == face["std"].shape == (N, 3)
+        assert {"stress", "num_iters", "status", "rotation", "scale"} <= face.keys()
+
+
+def test_faces_that_cannot_be_lifted_are_named_and_odd_ones_told(params, x2d):
+    given = x2d - x2d.mean(1, keepdims=True)
+    given[1, 3] = 1e300  # finite, but not in float32
+    given[2, :, 0] *= -1
+    with np.errstate(over="ignore", invalid="ignore"):
+        faces, left_out = faces_by_name.lift_faces(params, landmarks(given))
+    assert list(faces) == ["a", "c", "d"]
+    assert left_out == ["b: the reconstruction is not finite"]
+    assert faces_by_name.suspicious_names(faces) == ["c"]
+
+
+def test_frames_are_lifted_in_time_and_lie_where_their_landmarks_are(params, x2d):
+    given = x2d.copy()
+    given[1] = 0
+    frames = faces_by_name.lift_frames(params, landmarks(given), 10.0, None)
+    assert list(frames) == NAMES
+    assert [bool(frame["converged"]) for frame in frames.values()] == [True, False, True, True]
+    for i, frame in enumerate(frames.values()):
+        assert frame["seconds"] == pytest.approx(i / 10)
+        if i != 1:
+            off = np.abs(frame["image_points"][:, :2] - given[i]).mean()
+            assert off < 0.05 * np.ptp(given[i, :, 0])
+            assert frame["yaw"] == pytest.approx(YAW[i], abs=6)
+    # Without smoothing the frame without a face has the shape of the one before.
+    np.testing.assert_array_equal(frames["b"]["points"], frames["a"]["points"])
+    smoothed = faces_by_name.lift_frames(params, landmarks(given), 10.0, dm.Smoothing())
+    assert np.abs(smoothed["d"]["yaw"] - frames["d"]["yaw"]) > 1e-3
+
+
+def test_videos_with_gaps_or_without_a_face_are_refused(params, x2d):
+    with pytest.raises(ValueError, match=r"^fps: no frame shows a face"):
+        faces_by_name.lift_frames(params, landmarks(np.zeros_like(x2d)), 10.0, None)
+    with pytest.raises(ValueError, match=r"^fps: every frame is needed: b: 7 landmarks, topology"):
+        faces_by_name.lift_frames(
+            params, landmarks(x2d) | {"b": np.zeros((7, 2))}, 10.0, None)
+    faces_by_name.refuse_gaps([])
+    with pytest.raises(ValueError, match=r"every frame is needed: a; b; c$"):
+        faces_by_name.refuse_gaps(["a", "b", "c", "d"])
