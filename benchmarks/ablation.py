@@ -15,6 +15,7 @@ import pathlib
 import jax
 import numpy as np
 from absl import app, flags
+from deepmds_jax.methods.method import Method
 
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
@@ -23,7 +24,6 @@ from deepmds_jax.evaluation.protocol import evaluate
 from deepmds_jax.lifting import Config, reconstruct_detailed
 from deepmds_jax.methods.baselines import mean_shape, posed_mean
 from deepmds_jax.methods.deep_mds import deep_mds
-from deepmds_jax.methods.method import Method
 from deepmds_jax.training import Run, train
 
 RESULTS = pathlib.Path(__file__).parent / "results"

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from deepmds_jax.cli.common import load_weights
 
 import deepmds_jax as dm
 from deepmds_jax import topologies
-from deepmds_jax.cli.common import load_weights
 from deepmds_jax.data import datasets, specs
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.evaluation import tables
