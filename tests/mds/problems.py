@@ -1,4 +1,4 @@
-"""Problems for the tests, made by NumPy alone."""
+"""Test problems, made with NumPy only."""
 
 from functools import partial
 
@@ -56,7 +56,7 @@ class Four:
 
     @classmethod
     def fit(cls, dissimilarities=None, weights=None, init=None, **options):
-        """`smacof` of four problems: these, where no others are given."""
+        """`smacof` of four problems, by default these."""
         given = (dissimilarities, weights, init)
         ours = (cls.dissimilarities, cls.weights, cls.random)
         d, w, x = (a if b is None else b for a, b in zip(ours, given, strict=True))
@@ -64,13 +64,13 @@ class Four:
 
     @classmethod
     def trace(cls, num_iters, **arguments):
-        """(num_iters, 4) stress after 0, 1, ... iterations, with rounding for a tolerance."""
+        """(num_iters, 4) stress after 0, 1, ... iterations, at tolerance 0."""
         fit = partial(cls.fit, tolerance=0.0, **arguments)
         return np.array([fit(max_iters=i).stress for i in range(num_iters)])
 
 
 def plain_smacof(dissimilarities, weights, points, num_iters):
-    """The textbook's loop for the ratio transform."""
+    """(n, k) points after the textbook iteration for the ratio transform."""
     n = len(points)
     v = np.diag(weights.sum(axis=1)) - weights
     v_inverse = np.linalg.pinv(v)

@@ -35,7 +35,7 @@ def test_agrees_with_r_cmdscale(load_oracle, name, dtype):
     np.testing.assert_allclose(found, oracle.additive_constant, rtol=rtol)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 7, 24, 100])
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 21, 100])
 def test_agrees_with_lapack(n, dtype):
     dissimilarities = random_dissimilarities(n, seed=n)
     expected = by_lapack(dissimilarities)
@@ -45,12 +45,12 @@ def test_agrees_with_lapack(n, dtype):
 
 
 def test_the_sum_is_euclidean_and_no_smaller_one_is(x64):
-    dissimilarities = random_dissimilarities(24)
+    dissimilarities = random_dissimilarities(21)
     constant = mds.additive_constant(dissimilarities)
 
     def least_eigenvalue(c):
-        centring = np.eye(24) - 1 / 24
-        shifted = dissimilarities + c * (1 - np.eye(24))
+        centring = np.eye(21) - 1 / 21
+        shifted = dissimilarities + c * (1 - np.eye(21))
         return np.linalg.eigvalsh(centring @ shifted**2 @ centring / -2)[0]
 
     assert least_eigenvalue(constant) > -1e-12
@@ -59,7 +59,7 @@ def test_the_sum_is_euclidean_and_no_smaller_one_is(x64):
 
 def test_euclidean_distances_need_nothing(dtype):
     tolerance = 1e-6 if dtype == np.float32 else 1e-14
-    for points in np.random.default_rng(0).standard_normal((3, 24, 2)):
+    for points in np.random.default_rng(0).standard_normal((3, 21, 2)):
         constant = mds.additive_constant(euclidean(points).astype(dtype))
         np.testing.assert_allclose(constant, 0, atol=tolerance)
 

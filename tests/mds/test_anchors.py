@@ -157,7 +157,7 @@ def test_the_result_goes_with_the_anchors():
     moved = solve(distances, anchors + shift, anchor_weights, weights, **EXACT).embedding
     np.testing.assert_allclose(moved, result + shift, atol=1e-8)
     turn = Rotation.from_euler("xyz", [50, 20, -70], degrees=True).as_matrix()
-    alike = anchor_weights[:, :1] * np.ones((1, K))  # no axis is told from another
+    alike = anchor_weights[:, :1] * np.ones((1, K))  # the same for all axes
     plain = solve(distances, anchors, alike, weights, **EXACT).embedding
     turned = solve(distances, anchors @ turn.T, alike, weights, **EXACT).embedding
     np.testing.assert_allclose(turned, plain @ turn.T, atol=1e-8)

@@ -116,7 +116,7 @@ def test_acceleration_reaches_the_same_minimum_sooner(name, x64):
 
 @pytest.mark.parametrize("acceleration", ["anderson", "none"])
 def test_negative_disparities(acceleration, x64):
-    """Close pairs of points, told apart too well: the best line is below zero at the smallest."""
+    """Close pairs with too large dissimilarities: the best line is negative at the smallest."""
     rng = np.random.default_rng(0)
     points = np.repeat(3 * rng.standard_normal((4, 5, 2)), 2, axis=1)
     points += 0.02 * rng.standard_normal(points.shape)
@@ -172,7 +172,7 @@ def test_equal_weights_are_none(name, x64):
 @EVERY_TRANSFORM
 def test_weight_zero_is_a_missing_dissimilarity(name, x64):
     missing = np.where(Four.weights == 0, np.nan, Four.dissimilarities)
-    weights = np.where(Four.weights == 0, 1, Four.weights)  # and a weight there counts for nothing
+    weights = np.where(Four.weights == 0, 1, Four.weights)  # the weight of a NaN does not matter
     by_weight, by_nan = (
         Four.fit(*arguments, **ALL_TRANSFORMS[name])
         for arguments in ((Four.dissimilarities, Four.weights), (missing, weights))

@@ -111,7 +111,7 @@ def test_disparity_zero_is_placed_on_the_point():
     weights[2, 5] = 0
     placed = np.asarray(place(points, disparities, weights))
     np.testing.assert_array_equal(placed[:2], points[[7, 4]])
-    assert np.linalg.norm(placed[2] - points[5]) > 0.1  # that zero counts for nothing
+    assert np.linalg.norm(placed[2] - points[5]) > 0.1  # that zero is not observed
 
 
 def test_missing_is_left_out(x64):
