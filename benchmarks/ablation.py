@@ -1,4 +1,4 @@
-"""What each part of the anchored variant is worth: trained, scored, and written as a table.
+"""What each part of the anchored system is worth: trained, scored, and written as a table.
 
   python benchmarks/ablation.py --data_dir=ICT-FaceKit
 
@@ -21,16 +21,19 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.protocol import evaluate
-from deepmds_jax.lifting import Config, reconstruct_detailed
+from deepmds_jax.lifting import reconstruct_detailed
+from deepmds_jax.methods import anchored, deep_mds
 from deepmds_jax.methods.baselines import mean_shape, posed_mean
-from deepmds_jax.methods.deep_mds import deep_mds
-from deepmds_jax.training import Run, train
+from deepmds_jax.methods.contract import Method
+from deepmds_jax.training.run import train
+from deepmds_jax.training.trainable import Run
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 TOPOLOGY, DATASET = "flame51", "ict_wide"
 SEEDS = (0, 1, 2)
-_PUBLISHED = {"num_train": 8000, "autoencoder_epochs": 19, "dissimilarity_epochs": 1}
-_ANCHORED = {"num_train": 8000, "autoencoder_epochs": 14, "dissimilarity_epochs": 6}
+NUM_TRAIN = 8000
+_PUBLISHED = deep_mds.Training(autoencoder_epochs=19, dissimilarity_epochs=1)
+_ANCHORED = anchored.Training(autoencoder_epochs=14, dissimilarity_epochs=6)
 # Of each row: its name, what is trained, and what of the configuration is another when it runs.
 ROWS = (
     ("published", "published", {}),
@@ -41,13 +44,13 @@ ROWS = (
     ("+ x, y observed", "parts", {}),
     ("+ end-to-end", "end_to_end", {}),
 )
+# Name -> what is trained: the method, its configuration and its training.
 RUNS = {
-    "published": lambda seed: Run(Config(TOPOLOGY), seed=seed, **_PUBLISHED),
-    "identity": lambda seed: Run(Config(TOPOLOGY, features="identity"), seed=seed, **_PUBLISHED),
-    "parts": lambda seed: Run(
-        Config(TOPOLOGY, "anchored"), seed=seed, end_to_end=False, **_ANCHORED
-    ),
-    "end_to_end": lambda seed: Run(Config(TOPOLOGY, "anchored"), seed=seed, **_ANCHORED),
+    "published": (deep_mds, deep_mds.Config(TOPOLOGY), _PUBLISHED),
+    "identity": (deep_mds, deep_mds.Config(TOPOLOGY, features="identity"), _PUBLISHED),
+    "parts": (
+        anchored, anchored.Config(TOPOLOGY), dataclasses.replace(_ANCHORED, end_to_end=False)),
+    "end_to_end": (anchored, anchored.Config(TOPOLOGY), _ANCHORED),
 }
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data/ict_wide", "ICT-FaceKit.")
@@ -69,19 +72,25 @@ def main(_):
     rows = {name: [] for name, *_ in ROWS}
     rows["(the encoder of the last row alone)"] = []
     for seed in SEEDS:
-        for trained, make in RUNS.items():
-            params = train(make(seed), dataset, pathlib.Path(_WORKDIR.value) / f"{trained}_{seed}")
+        for trained, (method, config, training) in RUNS.items():
+            run = Run(config, training, seed, NUM_TRAIN)
+            workdir = pathlib.Path(_WORKDIR.value) / f"{trained}_{seed}"
+            params = train(method, run, dataset, workdir)
             for name, of, other in ROWS:
                 if of == trained:
-                    config = dataclasses.replace(params.config, **other)
-                    rows[name].append(scores(deep_mds(params.replace(config=config))))
-        rows["(the encoder of the last row alone)"].append(scores(encoder_alone(params)))
+                    changed = dataclasses.replace(
+                        params, config=dataclasses.replace(params.config, **other))
+                    rows[name].append(scores(method.as_method(changed)))
+            if trained == ROWS[-1][1]:
+                rows["(the encoder of the last row alone)"].append(scores(encoder_alone(params)))
         write(rows, baselines, len(faces.x2d))
 
 
 def encoder_alone(params):
     def predict(faces):
-        return reconstruct_detailed(params, faces.x2d).proposal
+        proposal = reconstruct_detailed(params, faces.x2d).proposal
+        assert proposal is not None  # the anchored system has one
+        return proposal
 
     return Method("encoder alone", predict, None)
 

@@ -15,23 +15,27 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import app, flags
 
-from deepmds_jax import topologies, weights
+from deepmds_jax import topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import augmented_faces, deform, deformation_basis
 from deepmds_jax.data.datasets import open_dataset
-from deepmds_jax.data.morphable_model import sample_shapes
+from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
 from deepmds_jax.data.views import Faces, Uniform, ViewGroup, add_noise, view_shapes
 from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import place_in_image, procrustes, standardize
-from deepmds_jax.lifting import Config, reconstruct_detailed
+from deepmds_jax.lifting import reconstruct_detailed
+from deepmds_jax.methods import anchored
 from deepmds_jax.methods.aldrian import aldrian
 from deepmds_jax.methods.baselines import posed_mean
 from deepmds_jax.methods.observed import observed
-from deepmds_jax.training import Run, train
+from deepmds_jax.methods.saved import load_params, load_pretrained
+from deepmds_jax.training.run import train
+from deepmds_jax.training.trainable import Run
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 NOISES = (0, 0.5, 1, 1.5, 2, 2.5, 3)  # % of the outer eye distance
@@ -42,30 +46,32 @@ _FIT_NOISE = 0.03  # what the linear fit takes for its own error: the best of 0.
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data/ict", "ICT-FaceKit.")
 _TOPOLOGY = flags.DEFINE_enum("topology", "flame51", ["flame51", "ibug68"], "Landmarks.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "Of the anchored variant; default: shipped.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Of the anchored system; default: shipped.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/half", "Training on half of ICT's modes.")
 _NUM_TEST = flags.DEFINE_integer("num_test", 5000, "Test faces of each set.", 1)
 
 
 def main(_):
     topology, num = _TOPOLOGY.value, _NUM_TEST.value
-    params = (weights.load_params(_WEIGHTS.value) if _WEIGHTS.value
-              else weights.load_pretrained(topology))
+    params = load_params(_WEIGHTS.value) if _WEIGHTS.value else load_pretrained(topology)
     folder = pathlib.Path(_DATA_DIR.value)
     ict = open_dataset(specs.load_spec("ict_robust"), topology, folder)
     paper = specs.load_spec("ict").views
-    model, wide = ict.source, ict.spec.views
+    model, wide = _model(ict), ict.spec.views
     keys = jax.random.split(jax.random.key(2**21), 8)
     shapes = sample_shapes(model, keys[0], num, expression=True)
     built = open_dataset(specs.load_spec("synthetic"), topology, folder)
-    train_half, test_half = (dataclasses.replace(ict, source=_half(model, i)) for i in (0, 1))
+    halves = [_half(model, i) for i in (0, 1)]
+    train_half = dataclasses.replace(ict, source=halves[0])
     half = train(
-        Run(Config(topology, "anchored"), autoencoder_epochs=30, dissimilarity_epochs=8),
+        anchored,
+        Run(anchored.Config(topology),
+            anchored.Training(autoencoder_epochs=30, dissimilarity_epochs=8)),
         train_half, pathlib.Path(f"{_WORKDIR.value}_{topology}"),
     )
-    basis = deformation_basis(model.mean)
+    basis = deformation_basis(np.asarray(model.mean))
     mirror = topologies.get(topology).mirror
-    held_out = sample_shapes(test_half.source, keys[1], num, expression=True)
+    held_out = sample_shapes(halves[1], keys[1], num, expression=True)
     offsets = jnp.broadcast_to(model.mean, (_DEFINITIONS, *model.mean.shape))
     offsets = deform(keys[2], offsets, basis, mirror, 1.0) - offsets + offsets.mean(axis=1)[:, None]
     held_out = held_out + offsets[jnp.arange(num) % _DEFINITIONS]
@@ -73,7 +79,7 @@ def main(_):
     def seen(points, views=wide, noise=_NOISE):
         return _noisy(keys[4], view_shapes(keys[3], points, views), noise)
 
-    shipped, halved = _comparer(params, model), _comparer(half, train_half.source)
+    shipped, halved = _comparer(params, model), _comparer(half, halves[0])
     augmented = augmented_faces(keys[6], ict.draw_shapes(keys[6], num), wide, 0.0,
                                 ict.spec.augmentation, topology, basis)
     report = {"hardware": describe_hardware(), "topology": topology, "num_test": num, "sets": {
@@ -81,7 +87,7 @@ def main(_):
         "ICT, neutral, the paper's views, no noise": shipped(
             seen(sample_shapes(model, keys[5], num), paper, 0.0)),
         "ICT as in training (deformed, up to 55 % missing)": shipped(augmented),
-        "synthetic, wide views": shipped(seen(sample_shapes(built.source, keys[7], num))),
+        "synthetic, wide views": shipped(seen(sample_shapes(_model(built), keys[7], num))),
         "held-out half of ICT and offsets, by half": halved(seen(held_out)),
     }}
     report["noise"] = {n: shipped(seen(shapes, noise=n / 100)) for n in NOISES}
@@ -98,6 +104,11 @@ def main(_):
     stem.with_suffix(".md").write_text(_tables(report))
     _draw(report).savefig(stem.with_suffix(".png"), dpi=130)
     print(_tables(report))
+
+
+def _model(dataset):
+    assert isinstance(dataset.source, MorphableModel)
+    return dataset.source
 
 
 def _half(model, first):
@@ -133,7 +144,8 @@ def _comparer(params, model):
                  "linear 3DMM, x and y observed": observed(
                      aldrian(model, _FIT_NOISE, expression=True))}
     baselines = {
-        name: jax.jit(lambda x2d, predict=method.predict: predict(Faces(x2d, None)))
+        name: jax.jit(lambda x2d, predict=method.predict: predict(
+            Faces(x2d, points=jnp.full((*x2d.shape[:-1], 3), jnp.nan))))
         for name, method in baselines.items()
     }
     return functools.partial(_compare, params, baselines, model.topology)

@@ -34,6 +34,8 @@ from deepmds_jax.geometry import (
     rotation_from_angles,
     standardize,
 )
+from deepmds_jax.methods import anchored, table
+from deepmds_jax.methods.saved import load_weights
 from deepmds_jax.video import (
     BOTH_WAYS,
     LIVE,
@@ -45,7 +47,7 @@ from deepmds_jax.video import (
 )
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "ICT-FaceKit; default: the synthetic faces.")
-_WEIGHTS = flags.DEFINE_string("weights", "flame51", "Of the anchored variant, 51 landmarks.")
+_WEIGHTS = flags.DEFINE_string("weights", "flame51", "Of the anchored system, 51 landmarks.")
 _OUT = flags.DEFINE_string(
     "out", str(pathlib.Path(__file__).parent / "results" / "video.json"), "The figures."
 )
@@ -170,12 +172,12 @@ def yaw(rotation: jax.Array) -> jax.Array:
 
 def lag(found: jax.Array, truth: jax.Array) -> float:
     """By which time `found` (S, T) follows `truth`, ms: the peak of their cross-correlation."""
-    follower, leader = (np.asarray(x - jnp.mean(x, axis=1, keepdims=True)) for x in (found, truth))
+    late, exact = (np.asarray(x - jnp.mean(x, axis=1, keepdims=True)) for x in (found, truth))
     shifts = range(-_MAX_LAG, _MAX_LAG + 1)
-    num_frames = leader.shape[1]
+    num_frames = exact.shape[1]
     alike = np.array([
-        np.mean(follower[:, max(k, 0) : num_frames + min(k, 0)]
-                * leader[:, max(-k, 0) : num_frames - max(k, 0)])
+        np.mean(late[:, max(k, 0) : num_frames + min(k, 0)]
+                * exact[:, max(-k, 0) : num_frames - max(k, 0)])
         for k in shifts
     ])
     i = int(np.clip(np.argmax(alike), 1, len(alike) - 2))
@@ -312,9 +314,9 @@ def draw(sequences: Sequences, results: dict, grid: list[tables.Row]):
 def main(_) -> None:
     """Measures, prints, and writes the figures and a picture beside them."""
     params = load_weights(_WEIGHTS.value)[0]
-    if params.config.variant != "anchored" or params.config.topology != TOPOLOGY:
-        raise ValueError(f"weights: expected the anchored variant for {TOPOLOGY}, got the "
-                         f"{params.config.variant} one for {params.config.topology}")
+    if not isinstance(params, anchored.Params) or params.config.topology != TOPOLOGY:
+        raise ValueError(f"weights: expected those of {anchored.TITLE} for {TOPOLOGY}, got "
+                         f"{table.method_of(params).TITLE} for {params.config.topology}")
     name = "ict_wide" if _DATA_DIR.value else "synthetic"
     folder = pathlib.Path(_DATA_DIR.value or ".")
     model = datasets.open_dataset(specs.load_spec(name), TOPOLOGY, folder).source
@@ -323,6 +325,7 @@ def main(_) -> None:
                "missing": MISSING}
     print(content)
     size = _NUM_SEQUENCES.value, _NUM_FRAMES.value
+    out = pathlib.Path(_OUT.value)
     for errors, memory in (("independent", 0.0), ("slow", MEMORY)):
         sequences = simulate(jax.random.key(1), model, *size, memory)
         rows, results = measure(params, sequences)
@@ -331,17 +334,15 @@ def main(_) -> None:
         grid = search(sequences, results["none"])
         content[errors] = {"rows": rows, "search": grid}
         if not memory:
-            picture = draw(sequences, results, grid)
+            save_figure(draw(sequences, results, grid), out.with_suffix(".png"))
             content["iterations"] = warm_starts(params, sequences)
             print("\niterations of stress majorization a frame, by where it starts:")
             print(tables.to_text([{"start": k, "iterations": v}
                                   for k, v in content["iterations"].items()]))
     content["ms_per_frame"] = time_of(params, sequences)
     print(f"\n{content['ms_per_frame']} ms a frame, one face, compiled")
-    out = pathlib.Path(_OUT.value)
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
-    save_figure(picture, out.with_suffix(".png"))
 
 
 def typical(sequences: Sequences, points: jax.Array) -> int:
