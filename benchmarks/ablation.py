@@ -15,7 +15,6 @@ import pathlib
 import jax
 import numpy as np
 from absl import app, flags
-from deepmds_jax.methods.method import Method
 
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset

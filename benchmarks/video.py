@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from deepmds_jax.cli.common import load_weights
 
 import deepmds_jax as dm
 from deepmds_jax import topologies
