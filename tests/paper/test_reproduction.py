@@ -108,7 +108,7 @@ def test_a_dataset_may_lie_elsewhere_and_share_its_files(tmp_path):
 def test_landmarks_without_shipped_weights_stand_in_once_trained(setting, tmp_path):
     _, _, notes = Experiments(setting).choose(TABLE_1)
     assert "bin/train --dataset=synthetic --topology=bfm72" in notes[-1]
-    run = setting.run("deep_mds", TABLE_1[2])
+    run = setting.run("deep_mds", TABLE_1[2].train, TABLE_1[2].topology)
     shapes = jax.eval_shape(lambda: deep_mds.init(deep_mds.Config("bfm72"), jax.random.key(0)))
     params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     save_params(run / "weights.safetensors", params, {})
