@@ -11,7 +11,8 @@ from deepmds_jax.data.views import Faces, View
 from deepmds_jax.evaluation import protocol
 from deepmds_jax.evaluation.metrics import CRITERIA, Metrics
 from deepmds_jax.evaluation.protocol import evaluate
-from deepmds_jax.methods import Method, mean_shape, posed_mean
+from deepmds_jax.methods import Method
+from deepmds_jax.methods.baselines import mean_shape, posed_mean
 
 
 @pytest.fixture(scope="module")
