@@ -32,7 +32,17 @@ PICTURES = np.random.default_rng(1).random((4, 96, 96, 3), np.float32)
 
 @pytest.fixture(scope="module")
 def params():
-    return mobileface.init(mobileface.Config("flame51", num_coefficients=4), jax.random.key(0))
+    """As fresh ones are, but drawn by NumPy, which compiles nothing."""
+    config, rng = mobileface.Config("flame51", num_coefficients=4), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: mobileface.init(config, jax.random.key(0)))
+
+    def draw(path, leaf):
+        if path[-1].key == "kernel":
+            return rng.normal(size=leaf.shape, scale=np.prod(leaf.shape[:-1]) ** -0.5)
+        return np.full(leaf.shape, path[-1].key in ("scale", "var"))
+
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: draw(path, leaf).astype(np.float32), shapes)
 
 
 @pytest.fixture(scope="module")

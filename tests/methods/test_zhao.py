@@ -18,7 +18,8 @@ from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import Faces, View, ViewGroup, sample_faces
 from deepmds_jax.methods import deep_mds, table, zhao
 from deepmds_jax.methods.saved import load_checkpoint, load_params, load_weights, read_metadata
-from deepmds_jax.training.run import train
+from deepmds_jax.training.checkpoints import Checkpoints
+from deepmds_jax.training.run import describe, train
 from deepmds_jax.training.trainable import Run
 
 SPEC = specs.load_spec("synthetic")
@@ -168,7 +169,7 @@ def test_the_workdir_of_another_run_is_refused_and_left_alone(finished, dataset)
         train(zhao, run, dataset, finished[0])
     run = Run(deep_mds.Config("flame51"), deep_mds.Training(), num_train=RUN.num_train)
     with pytest.raises(ValueError, match="method=zhao, this one has method=deep_mds"):
-        train(deep_mds, run, dataset, finished[0])
+        Checkpoints(finished[0], describe(deep_mds, run, SPEC), {}).check()  # as `train` does
     assert sorted(finished[0].rglob("*")) == before
 
 

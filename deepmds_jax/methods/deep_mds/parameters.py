@@ -1,6 +1,7 @@
 """Options and parameters of Deep-MDS as published, and the files they come from."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Mapping
@@ -88,6 +89,7 @@ class Params:
     config: Config = dataclasses.field(metadata={"static": True})
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def init(config: Config, key: jax.Array) -> Params:
     """Fresh random networks for a configuration, and a zero reference shape."""
     num_landmarks = topologies.get(config.topology).num_landmarks

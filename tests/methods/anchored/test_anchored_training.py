@@ -22,6 +22,7 @@ from deepmds_jax.methods.saved import load_checkpoint, load_params, read_metadat
 from deepmds_jax.training.run import train
 from deepmds_jax.training.trainable import Run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SPEC = dataclasses.replace(
     specs.load_spec("synthetic"), variant="anchored", noise=0.005,
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),
@@ -31,8 +32,10 @@ RUN = Run(anchored.Config("flame51"), TRAINING, num_train=256)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fewer_faces_to_calibrate_on():
+def quicker_start_and_end():
+    """One program draws the networks, rather than one for each of their operations."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "init", jax.jit(stages.init, static_argnums=0))
         patch.setattr(stages, "CALIBRATION_FACES", 1024)
         yield
 

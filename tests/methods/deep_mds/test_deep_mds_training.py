@@ -12,10 +12,11 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.methods import deep_mds
-from deepmds_jax.methods.deep_mds.stages import PAIRS, dissimilarity_stage
+from deepmds_jax.methods.deep_mds import stages
 from deepmds_jax.training.run import train
 from deepmds_jax.training.trainable import Run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_FACES = 160
 TRAINING = deep_mds.Training(autoencoder_epochs=30, dissimilarity_epochs=2)
 RUN = Run(deep_mds.Config("flame51"), TRAINING, num_train=NUM_FACES)
@@ -61,7 +62,7 @@ def test_pairs_are_those_of_one_face_or_shuffled_over_all(finished, dataset):
     rows, key = np.array([3]), jax.random.key(2)
 
     def batch(pairs):
-        stage = dissimilarity_stage(faces, params, 1e-3, pairs)
+        stage = stages.dissimilarity_stage(faces, params, 1e-3, pairs)
         features, targets = jax.jit(stage.minibatch)(stage.data, rows, key)
         assert features.shape == (51 * 51, 6)
         assert targets.shape == (51 * 51,)
@@ -92,7 +93,7 @@ def test_pairs_are_of_two_kinds_and_the_identity_of_landmarks_needs_whole_faces(
 def test_dissimilarity_curves_fall_for_both_kinds_of_minibatch(finished, dataset):
     faces = dataset.draw(jax.random.key(1), NUM_FACES)
     curves = {pairs: deep_mds.dissimilarity_curve(finished[0], faces, pairs, key=jax.random.key(2))
-              for pairs in PAIRS}
+              for pairs in stages.PAIRS}
     for curve in curves.values():
         assert curve.shape == (NUM_FACES,)
         assert curve[-20:].mean() < 0.8 * curve[:20].mean()
