@@ -7,7 +7,6 @@ import pathlib
 _CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "deepmds_jax" / "tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would wait for those of JAX
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -67,7 +67,7 @@ def test_a_short_last_batch_scores_like_all_faces_at_once(model, faces):
     methods = [mean_shape(model.mean), Method("observed", observe, 0)]
     found = evaluate(methods, faces, "flame51")  # batches hold 250
     assert list(found) == ["mean shape", "observed"]
-    for title, predict, _ in methods:
+    for title, predict, *_ in methods:
         whole = score_all(faces, predict(faces))
         for field, batched, expected in zip(Metrics._fields, found[title], whole, strict=True):
             assert isinstance(batched, np.ndarray)
