@@ -21,11 +21,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if all(path.endswith(".py") for path in paths) else None
 
 
+# Files that train, draw, start programs, or compile much; all others are fast.
+SLOW = (
+    "additive", "aldrian", "anchored_training", "augmentation", "benchmarks", "casia3d",
+    "cores", "datasets", "deep_mds", "deep_mds_training", "docs", "estimator", "eval",
+    "faces_by_name", "figures", "gradients", "lifting", "lifting_anchored", "majorization",
+    "mobileface", "own_method", "packaging", "photographs", "placement", "programs",
+    "properties", "protocol", "reconstruct_video", "registration", "registry", "rendering",
+    "report_page", "reproduction", "similarity", "torgerson", "train", "video", "zhao",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are not marked slow are fast."""
+    """Marks each test as fast or slow, by its file."""
     for item in items:
-        if item.get_closest_marker("slow") is None:
-            item.add_marker(pytest.mark.fast)
+        slow = item.path.stem.removeprefix("test_") in SLOW
+        item.add_marker(pytest.mark.slow if slow else pytest.mark.fast)
 
 
 @pytest.fixture(scope="session")

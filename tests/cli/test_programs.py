@@ -16,7 +16,8 @@ from deepmds_jax.methods import deep_mds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-PROGRAMS = sorted(path.name for path in (ROOT / "bin").iterdir() if path.is_file() and not path.suffix)
+PROGRAMS = sorted(
+    path.name for path in (ROOT / "bin").iterdir() if path.is_file() and not path.suffix)
 
 
 def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path, succeed):
