@@ -7,7 +7,7 @@ The shape of a face::
     params = dm.load_pretrained("ibug68")
     x3d = dm.reconstruct(params, x2d)  # (..., 68, 2) -> (..., 68, 3)
 
-Names load on first use: `import deepmds_jax.mds` brings nothing but JAX and NumPy with it.
+Names load on first use: `import deepmds_jax.mds` brings neither Flax nor anything of training.
 """
 
 import importlib
