@@ -53,7 +53,7 @@ def test_svd_reaches_rounding_in_float64(num_columns, kind):
         u, s, v = map(np.asarray, linalg.svd(a))
         np.testing.assert_allclose(s, expected, atol=1e-14)
         np.testing.assert_allclose((u * s[:, None, :]) @ v.mT, a, atol=1e-14)
-        independent = u[..., : (k + 1) // 2] if kind == "deficient" else u
+        independent = u[..., : np.count_nonzero(expected[0])]  # the others are rounding errors
         eye = np.eye(independent.shape[-1])
         np.testing.assert_allclose(independent.mT @ independent, np.tile(eye, (20, 1, 1)),
                                    atol=3e-15)
