@@ -30,7 +30,8 @@ _METHODS = flags.DEFINE_list(
     "read. Under --reproduce the default is the methods of the paper's table.", flag_values=_FLAGS,
 )
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", None, "Landmarks; default: those of --weights.", flag_values=_FLAGS)
+    "topology", None, "Landmarks: a name, or a file NAME.toml; default: those of --weights.",
+    flag_values=_FLAGS)
 _METRIC = flags.DEFINE_enum(
     "metric", "all", [*scoring.FIELDS, "params"],
     "What to print; all adds tables by pose, of significance and of parameters.",

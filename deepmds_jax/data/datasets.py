@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepmds_jax import topologies
 from deepmds_jax.data import sources
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
@@ -18,6 +19,7 @@ from deepmds_jax.data.recorded import Recordings, ShapeSet
 from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.specs import DatasetSpec
 from deepmds_jax.data.views import Faces, add_noise, sample_faces, view_shapes
+from deepmds_jax.geometry.frames import FRAMES
 
 T = TypeVar("T")
 
@@ -140,7 +142,7 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
 
     Args:
       spec: which one.
-      topology: one of the spec's.
+      topology: name, or path of the file, of one of the spec's; any where it names none.
       folder: where its files lie; ignored by a dataset that needs none.
 
     Raises:
@@ -148,14 +150,29 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
         dataset has no such topology; the spec names an unknown source, or has no views of shapes
         that need them.
     """
-    if topology not in spec.topologies:
-        raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
     source = sources.get(spec.source)
-    dataset = Dataset(spec, _read(spec, lambda: source.load(topology, folder)), folder)
+    topology = topologies.get(topology).name
+    if spec.topologies and topology not in spec.topologies:
+        raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
+    dataset = Dataset(spec, _in_frame(spec, _read(spec, lambda: source.load(topology, folder))),
+                      folder)
     if not spec.views and not isinstance(dataset.source, Recordings):
         raise ValueError(f"dataset {spec.name}: its spec has no [[views]], which only photographs "
                          "can do without")
     return dataset
+
+
+def _in_frame(
+    spec: DatasetSpec, source: MorphableModel | ShapeSet | Recordings
+) -> MorphableModel | ShapeSet | Recordings:
+    """The source with its shapes turned from the frame that the spec states to the head frame."""
+    if spec.frame == "camera":
+        return source
+    if not isinstance(source, ShapeSet):
+        raise ValueError(f"dataset {spec.name}: frame: the source {spec.source!r} knows that of "
+                         f"its files, got {spec.frame!r}")
+    signs = jnp.asarray(FRAMES[spec.frame], source.points.dtype)
+    return dataclasses.replace(source, points=source.points * signs)
 
 
 def _read(spec: DatasetSpec, load: Callable[[], T]) -> T:

@@ -9,8 +9,10 @@ import pathlib
 import tomllib
 from typing import Any
 
+from deepmds_jax import topologies
 from deepmds_jax.data.augmentation import NO_AUGMENTATION, Augmentation
 from deepmds_jax.data.views import Choice, Uniform, ViewGroup
+from deepmds_jax.geometry.frames import FRAMES
 
 # Beside the package in a clone, inside it once installed (see setup.cfg).
 _PACKAGE = pathlib.Path(__file__).parents[1]
@@ -27,7 +29,8 @@ class DatasetSpec:
       source: name of the source that reads its files, see `sources`.
       licence: of the data, and whom to credit.
       obtain: where the files come from and where they go; empty if none are needed.
-      topologies: landmark topologies it has, the default first.
+      topologies: names of the landmark topologies it has, the default first; empty for any, where
+        the files alone say how many landmarks there are.
       expression: whether faces have random expressions.
       num_train: number of faces to train on.
       num_test: number of faces to test on, none of them seen in training.
@@ -36,6 +39,8 @@ class DatasetSpec:
       occlusion: whether to work out which landmarks the face hides.
       variant: of the method, which training takes by default; None for the method's first.
       augmentation: of faces to train on, for methods that draw views anew.
+      frame: of recorded shapes in files of a user's own, see `geometry.frames`; all other files
+        have a frame of their own, which their source knows.
     """
 
     name: str
@@ -52,6 +57,7 @@ class DatasetSpec:
     occlusion: bool = False
     variant: str | None = None
     augmentation: Augmentation = NO_AUGMENTATION
+    frame: str = "camera"
 
 
 def names() -> list[str]:
@@ -81,7 +87,7 @@ def load_spec(name: str | os.PathLike[str]) -> DatasetSpec:
         spec = DatasetSpec(
             name=path.stem,
             views=views,
-            topologies=tuple(content.pop("topologies")),
+            topologies=tuple(_topology(name, path.parent) for name in content.pop("topologies")),
             augmentation=Augmentation(**content.pop("augmentation", {})),
             **content,
         )
@@ -90,7 +96,16 @@ def load_spec(name: str | os.PathLike[str]) -> DatasetSpec:
     if spec.views and abs(sum(view.share for view in spec.views) - 1) > 1e-6:
         raise ValueError(f"{path}: the shares of the views sum to "
                          f"{sum(view.share for view in spec.views)}, expected 1")
+    if spec.frame not in FRAMES:
+        raise ValueError(f"{path}: frame: expected one of {list(FRAMES)}, got {spec.frame!r}")
     return spec
+
+
+def _topology(name: str, folder: pathlib.Path) -> str:
+    """The name of a topology that a spec states by name, or by a path from the spec's folder."""
+    if pathlib.PurePath(name).suffix != ".toml":
+        return name  # perhaps registered after this
+    return topologies.get(folder / name).name
 
 
 def _view_group(view: dict[str, Any]) -> ViewGroup:

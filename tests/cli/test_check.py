@@ -59,3 +59,14 @@ def test_a_dataset_without_files_says_so(call):
 ])
 def test_wrong_flags_are_one_line(arguments, message, refuse):
     assert message in refuse("check", *arguments)
+
+
+def test_shapes_are_checked_by_the_topology_that_is_asked_for(tmp_path, call):
+    np.save(tmp_path / "faces.npy", np.random.default_rng(0).normal(size=(6, 51, 3)))
+    asked = ("check", "--dataset=shapes", f"--data_dir={tmp_path}")
+    assert call(*asked).status == 0
+    assert call(*asked, "--topology=flame51").status == 0
+    done = call(*asked, "--topology=ibug68")
+    assert done.status == 1
+    assert "problem: " in done.stdout
+    assert "51 landmarks, expected 68 of topology ibug68" in done.stdout
