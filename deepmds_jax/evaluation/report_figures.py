@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -82,7 +83,7 @@ def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.
       the centroid at 0 and a root-mean-square distance to it of about 1.
     """
     if topology.mirror is None:  # without sides, what is frontal is the source's to know
-        aligned = np.asarray(standardize(points))
+        aligned = np.asarray(standardize(jnp.asarray(points)))
         return aligned, aligned.mean(axis=0)
     to_left = _to_left(points, topology)
     straightness = to_left[:, 0] / np.linalg.norm(to_left, axis=-1)
