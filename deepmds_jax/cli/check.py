@@ -27,30 +27,42 @@ _TOPOLOGY = flags.DEFINE_string(
     "spec of your own.",
     flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Its files; default: data/DATASET.", flag_values=_FLAGS)
+    "data_dir", None,
+    "Its files; default: data/DATASET. Of a mix: a folder of data sets; default: data.",
+    flag_values=_FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     """Checks the folder that the flags name."""
     del arguments
     spec = specs.load_spec(program.require(_DATASET, "NAME"))
-    folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
-    print(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
-    if not spec.obtain:
-        print("needs no files")
-        return
-    print(f"wanted: {spec.obtain}")
-    if not folder.is_dir():
-        raise ValueError(f"data_dir: no folder {folder}")
-    problems = sources.get(spec.source).check(folder)
-    if not problems:
-        problems = _check_topologies(spec, folder)
-    for problem in problems:
-        print(f"problem: {problem}")
+    folder = pathlib.Path(_DATA_DIR.value or ("data" if spec.mix else f"data/{spec.name}"))
+    if spec.mix:
+        print(f"{spec.name}: {spec.title}")
+        found = [_check(part.spec, specs.find_folder(part.spec, folder)) for part in spec.mix]
+        problems = [problem for part in found for problem in part]
+    else:
+        problems = _check(spec, folder)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise ValueError(f"{folder}: {count}, see above")
-    print(f"{folder}: nothing is missing or damaged")
+
+
+def _check(spec: specs.DatasetSpec, folder: pathlib.Path) -> list[str]:
+    """Prints what a data set needs and a line for each problem with its folder; returns these."""
+    print(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
+    if not spec.obtain:
+        print("needs no files")
+        return []
+    print(f"wanted: {spec.obtain}")
+    if not folder.is_dir():
+        raise ValueError(f"data_dir: no folder {folder}")
+    found = sources.get(spec.source).check(folder) or _check_topologies(spec, folder)
+    for problem in found:
+        print(f"problem: {problem}")
+    if not found:
+        print(f"{folder}: nothing is missing or damaged")
+    return found
 
 
 def _check_topologies(spec: specs.DatasetSpec, folder: pathlib.Path) -> list[str]:

@@ -46,7 +46,9 @@ _DATASET = flags.DEFINE_string(
     "dataset", "synthetic",
     f"Test faces: one of {specs.names()}, or a spec of your own, NAME.toml.", flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Its files; default: DATA_ROOT/DATASET.", flag_values=_FLAGS)
+    "data_dir", None,
+    "Its files; default: DATA_ROOT/DATASET. Of a mix: a folder of data sets; default: DATA_ROOT.",
+    flag_values=_FLAGS)
 _DATA_ROOT = flags.DEFINE_string(
     "data_root", "data", "Holds a folder of files per dataset.", flag_values=_FLAGS)
 _REFERENCE = flags.DEFINE_string(

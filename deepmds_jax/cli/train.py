@@ -33,7 +33,9 @@ _DATASET = flags.DEFINE_string(
     "dataset", "synthetic", f"One of {specs.names()}, or a spec of your own, NAME.toml.",
     flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Its files; default: data/DATASET.", flag_values=_FLAGS)
+    "data_dir", None,
+    "Its files; default: data/DATASET. Of a mix: a folder of data sets; default: data.",
+    flag_values=_FLAGS)
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Landmarks: a name, or a file NAME.toml; default: the dataset's first.",
     flag_values=_FLAGS)
@@ -102,7 +104,7 @@ def main(arguments: list[str]) -> None:
     if not (_TOPOLOGY.value or spec.topologies):
         raise ValueError(f"topology: {spec.name} has shapes of any; name the one of yours")
     topology = topologies.get(_TOPOLOGY.value or spec.topologies[0]).name
-    folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
+    folder = pathlib.Path(_DATA_DIR.value or ("data" if spec.mix else f"data/{spec.name}"))
     workdir = pathlib.Path(
         _WORKDIR.value or f"runs/{table.run_name(method, spec.name, topology)}")
     program.check_writable("workdir", workdir)

@@ -8,16 +8,16 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data import sources
 from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.mixture import Mixture, mix
 from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
 from deepmds_jax.data.occlusion import visible_landmarks
 from deepmds_jax.data.recorded import Recordings, ShapeSet
 from deepmds_jax.data.rendering import render, sample_appearance
-from deepmds_jax.data.specs import DatasetSpec
+from deepmds_jax.data.specs import DatasetSpec, find_folder
 from deepmds_jax.data.views import Faces, add_noise, sample_faces, view_shapes
 from deepmds_jax.geometry.frames import FRAMES
 
@@ -31,11 +31,11 @@ class Dataset:
     Attributes:
       spec: of the dataset.
       source: what its source has read.
-      folder: where its files lie.
+      folder: where its files lie; of a mix, see `specs.find_folder`.
     """
 
     spec: DatasetSpec
-    source: MorphableModel | ShapeSet | Recordings
+    source: MorphableModel | ShapeSet | Recordings | Mixture
     folder: pathlib.Path
 
     @property
@@ -45,7 +45,9 @@ class Dataset:
 
     @property
     def mean(self) -> jax.Array:
-        """(N, 3) mean face of a model or of the training scans; frame and unit of the source.
+        """(N, 3) mean face of a model, of the training scans, or of all parts of a mix.
+
+        Frame and unit are those of the source, or of the first one of a mix.
 
         Raises:
           ValueError: a set of test photographs has none.
@@ -62,14 +64,14 @@ class Dataset:
         Raises:
           ValueError: the source has none, or a file is missing or damaged.
         """
-        source = sources.get(self.spec.source)
+        source = None if self.spec.mix else sources.get(self.spec.source)
         if not isinstance(source, sources.DenseSource):
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion need a model of "
                              f"the whole face, which the source {self.spec.source!r} does not have")
         return _read(self.spec, lambda: source.load_dense(self.topology, self.folder))
 
     def draw_shapes(self, key: jax.Array, num_faces: int) -> jax.Array:
-        """Training faces (num_faces, N, 3) of a model or of scans, head frame, without views.
+        """Training faces (num_faces, N, 3) of models or of scans, head frame, without views.
 
         Where the spec draws expressions, the faces of a model keep only a part of theirs, as far as
         `calm` of its augmentation says.
@@ -77,21 +79,15 @@ class Dataset:
         Raises:
           ValueError: photographs have no faces for training.
         """
-        source = self.source
+        source, calm = self.source, self.spec.augmentation.calm
         if isinstance(source, Recordings):
             raise ValueError(f"dataset {self.spec.name}: photographs are for testing")
-        if isinstance(source, MorphableModel):
-            shape_key, kept_key = jax.random.split(key)
-            neutral = sample_shapes(source, shape_key, num_faces)
-            if not self.spec.expression:
-                return neutral
-            expressive = sample_shapes(source, shape_key, num_faces, expression=True)
-            kept = jax.random.uniform(kept_key, (num_faces, 1, 1)) ** 2
-            kept = 1 - self.spec.augmentation.calm * (1 - kept)
-            return neutral + kept * (expressive - neutral)
-        part = np.flatnonzero(~source.is_test).astype(np.int32)
-        rows = jax.random.choice(key, jnp.asarray(part), (num_faces,))
-        return source.points[rows]
+        if not isinstance(source, Mixture):
+            return _training_shapes(source, key, num_faces, self.spec.expression, calm)
+        pick_key, *keys = jax.random.split(key, 1 + len(source.parts))
+        parts = zip(source.parts, keys, source.expressions, strict=True)
+        return source.pick(pick_key, [_training_shapes(part, part_key, num_faces, expression, calm)
+                                      for part, part_key, expression in parts])
 
     def draw(
         self, key: jax.Array, num_faces: int, *, test: bool = False, images: bool = False
@@ -99,7 +95,8 @@ class Dataset:
         """Faces and a view of each: the same ones for the same key, with or without images.
 
         Models give new faces for every key; scans of the training or the test subjects are drawn
-        with replacement; photographs without, and at most as many as there are.
+        with replacement; photographs without, and at most as many as there are. Faces of a mix know
+        neither coefficients nor rows, which mean another thing in each part.
 
         Args:
           key: PRNG key.
@@ -113,7 +110,7 @@ class Dataset:
         source = self.source
         if not isinstance(source, MorphableModel) and (images or self.spec.occlusion):
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion are of faces of a "
-                             "dense model, and these are recorded")
+                             "dense model, and these are recorded, or of several sources")
         dense = self.dense if images or self.spec.occlusion else None
         row_key, view_key, noise_key, look_key = jax.random.split(key, 4)
         if isinstance(source, Recordings):
@@ -121,9 +118,11 @@ class Dataset:
             return Faces(source.x2d[rows], source.points[rows], row=rows.astype(jnp.int32))
         if isinstance(source, MorphableModel):
             faces = sample_faces(key, source, self.spec.views, num_faces, self.spec.expression)
+        elif isinstance(source, Mixture):
+            points = source.draw(row_key, num_faces, test=test)
+            faces = view_shapes(view_key, points, self.spec.views)
         else:
-            part = np.flatnonzero(source.is_test == test).astype(np.int32)
-            rows = jax.random.choice(row_key, jnp.asarray(part), (num_faces,))
+            rows = source.draw_rows(row_key, num_faces, test=test)
             faces = view_shapes(view_key, source.points[rows], self.spec.views)._replace(row=rows)
         if self.spec.noise:
             faces = add_noise(noise_key, faces, self.spec.noise)
@@ -143,23 +142,58 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
     Args:
       spec: which one.
       topology: name, or path of the file, of one of the spec's; any where it names none.
-      folder: where its files lie; ignored by a dataset that needs none.
+      folder: where its files lie, see `specs.find_folder` for those of a mix; ignored by a dataset
+        that needs none.
 
     Raises:
       ValueError: a file is missing (says which, from where, and where to put it) or damaged; the
-        dataset has no such topology; the spec names an unknown source, or has no views of shapes
-        that need them.
+        dataset has no such topology; the spec names an unknown source, mixes photographs, or has no
+        views of shapes that need them.
     """
-    source = sources.get(spec.source)
+    load = None if spec.mix else sources.get(spec.source).load
     topology = topologies.get(topology).name
     if spec.topologies and topology not in spec.topologies:
         raise ValueError(f"topology: {spec.name} has {list(spec.topologies)}, got {topology!r}")
-    dataset = Dataset(spec, _in_frame(spec, _read(spec, lambda: source.load(topology, folder))),
-                      folder)
+    if load is None:
+        source = _open_mixture(spec, topology, folder)
+    else:
+        source = _in_frame(spec, _read(spec, lambda: load(topology, folder)))
+    dataset = Dataset(spec, source, folder)
     if not spec.views and not isinstance(dataset.source, Recordings):
         raise ValueError(f"dataset {spec.name}: its spec has no [[views]], which only photographs "
                          "can do without")
     return dataset
+
+
+def _training_shapes(
+    source: MorphableModel | ShapeSet,
+    key: jax.Array,
+    num_faces: int,
+    expression: bool,
+    calm: float,
+) -> jax.Array:
+    if isinstance(source, ShapeSet):
+        return source.points[source.draw_rows(key, num_faces, test=False)]
+    shape_key, kept_key = jax.random.split(key)
+    neutral = sample_shapes(source, shape_key, num_faces)
+    if not expression:
+        return neutral
+    expressive = sample_shapes(source, shape_key, num_faces, expression=True)
+    kept = jax.random.uniform(kept_key, (num_faces, 1, 1)) ** 2
+    kept = 1 - calm * (1 - kept)
+    return neutral + kept * (expressive - neutral)
+
+
+def _open_mixture(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Mixture:
+    parts = []
+    for part in spec.mix:
+        source = open_dataset(part.spec, topology, find_folder(part.spec, folder)).source
+        if not isinstance(source, MorphableModel | ShapeSet):
+            raise ValueError(f"dataset {spec.name}: mix: expected models and scans, got "
+                             f"{part.spec.name}, which are photographs")
+        parts.append(source)
+    return mix(parts, [part.share for part in spec.mix],
+               [part.spec.expression for part in spec.mix])
 
 
 def _in_frame(

@@ -70,3 +70,16 @@ def test_shapes_are_checked_by_the_topology_that_is_asked_for(tmp_path, call):
     assert done.status == 1
     assert "problem: " in done.stdout
     assert "51 landmarks, expected 68 of topology ibug68" in done.stdout
+
+
+def test_a_mix_is_checked_part_by_part(tmp_path, call):
+    done = call("check", "--dataset=ict_makehuman", f"--data_dir={tmp_path}")
+    assert done.status == 1
+    assert f"data_dir: no folder {tmp_path / 'ict'}" in done.stderr
+    for name in ("ict", "makehuman"):
+        (tmp_path / name).mkdir()
+    done = call("check", "--dataset=ict_makehuman", f"--data_dir={tmp_path}")
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
+    assert "vertex_indices.json" in problems[0]
+    assert any("base.obj" in line for line in problems)
+    assert done.stderr.strip().endswith(f"{len(problems)} problems, see above")
