@@ -122,7 +122,8 @@ def _read_model(
         raise ValueError(f"{path}: expected an .npz with {_TEMPLATE} and {' and '.join(_BASES)}: "
                          f"{error}") from error
     template, *bases = arrays
-    if template.ndim != 2 or template.shape[1] != 3 or any(basis.shape[1:] != template.shape for basis in bases):
+    of_template = all(basis.shape[1:] == template.shape for basis in bases)
+    if template.ndim != 2 or template.shape[1] != 3 or not of_template:
         raise ValueError(f"{path}: expected {_TEMPLATE} (V, 3) and bases (K, V, 3), got "
                          f"{', '.join(str(array.shape) for array in arrays)}")
     if vertices.min() < 0 or vertices.max() >= len(template):
