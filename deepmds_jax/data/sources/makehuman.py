@@ -58,6 +58,9 @@ _OPPOSITES = (
     ("compress", "uncompress"),
 )  # fmt: skip
 _EXPRESSIONS = "expression/units"
+# Of a unit's full value: several of them part the lips, and faces draw them all, at a quarter of
+# what stands here on average.
+_STRENGTH = 0.5
 
 
 def load(topology: str, folder: pathlib.Path) -> MorphableModel:
@@ -71,8 +74,8 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
     deviation of a fifth of its full value; sliders of the two sides move together, and those called
     asym make faces asymmetric. Identity modes move no head as a whole, neither along nor around.
 
-    Expressions are MakeHuman's units at full strength, averaged over the three origins. The origin
-    is MakeHuman's own, above the hips.
+    Expressions are MakeHuman's units at half of their full value, averaged over the three origins.
+    The origin of the coordinates is MakeHuman's own, at the hips.
 
     Args:
       topology: "ibug68", or "flame51", its points 17-67.
@@ -222,11 +225,11 @@ def _sliders(read: _Targets) -> Iterator[np.ndarray]:
 
 
 def _expressions(read: _Targets) -> Iterator[np.ndarray]:
-    """Offsets (68, 3) of each unit of expression at full strength."""
+    """Offsets (68, 3) of each unit of expression."""
     for name in read.names(f"{_EXPRESSIONS}/{_ORIGINS[0]}"):
         unit = name.rpartition("/")[-1]
         offsets = [read(f"{_EXPRESSIONS}/{origin}/{unit}") for origin in _ORIGINS]
-        yield np.mean(offsets, axis=0)
+        yield _STRENGTH * np.mean(offsets, axis=0)
 
 
 def _principal(offsets: np.ndarray) -> np.ndarray:

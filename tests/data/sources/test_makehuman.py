@@ -127,10 +127,10 @@ def test_mean_and_covariance_are_those_of_the_heads_and_sliders(made):
     assert (model.topology, model.unit, model.mean.dtype) == ("ibug68", "cm", np.float32)
 
 
-def test_expressions_are_averaged_over_the_origins(made):
+def test_expressions_are_halved_and_averaged_over_the_origins(made):
     folder, _, offsets = made
     model = makehuman.load("ibug68", folder)
-    expected = [np.mean([offsets[f"expression/units/{o}/{unit}"] for o in ORIGINS], axis=0)
+    expected = [0.5 * np.mean([offsets[f"expression/units/{o}/{unit}"] for o in ORIGINS], axis=0)
                 for unit in sorted(UNITS)]
     np.testing.assert_allclose(in_file_frame(model.expression), expected, atol=1e-6)
 
