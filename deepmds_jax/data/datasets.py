@@ -12,8 +12,9 @@ import numpy as np
 
 from deepmds_jax.data import sources
 from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
+from deepmds_jax.data.morphable_model import MorphableModel, sample_coefficients
 from deepmds_jax.data.occlusion import visible_landmarks
+from deepmds_jax.data.outline import jaw_landmarks, slide
 from deepmds_jax.data.recorded import Recordings, ShapeSet
 from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.specs import DatasetSpec
@@ -66,11 +67,20 @@ class Dataset:
                              f"the whole face, which the source {self.spec.source!r} does not have")
         return _read(self.spec, lambda: source.load_dense(self.topology, self.folder))
 
-    def draw_shapes(self, key: jax.Array, num_faces: int) -> jax.Array:
+    def draw_shapes(
+        self, key: jax.Array, num_faces: int, *, jaw_lines: bool = False
+    ) -> jax.Array:
         """Training faces (num_faces, N, 3) of a model or of scans, head frame, without views.
 
         Where the spec draws expressions, the faces of a model keep only a part of theirs, as far as
         `calm` of its augmentation says.
+
+        Args:
+          key: PRNG key; the same key gives the same faces.
+          num_faces: how many.
+          jaw_lines: whether to add, behind the landmarks, the points of the model's `JawLines` line
+            by line, (num_faces, N + J * C, 3), if it has them and `outline` of the augmentation is
+            not 0.
 
         Raises:
           ValueError: photographs have no faces for training.
@@ -80,10 +90,11 @@ class Dataset:
             raise ValueError(f"dataset {self.spec.name}: photographs are for testing")
         if isinstance(source, MorphableModel):
             shape_key, kept_key = jax.random.split(key)
-            neutral = sample_shapes(source, shape_key, num_faces)
+            with_lines = jaw_lines and bool(self.spec.augmentation.outline)
+            neutral = _sample_points(source, shape_key, num_faces, False, with_lines)
             if not self.spec.expression:
                 return neutral
-            expressive = sample_shapes(source, shape_key, num_faces, expression=True)
+            expressive = _sample_points(source, shape_key, num_faces, True, with_lines)
             kept = jax.random.uniform(kept_key, (num_faces, 1, 1)) ** 2
             kept = 1 - self.spec.augmentation.calm * (1 - kept)
             return neutral + kept * (expressive - neutral)
@@ -123,6 +134,9 @@ class Dataset:
             part = np.flatnonzero(source.is_test == test).astype(np.int32)
             rows = jax.random.choice(row_key, jnp.asarray(part), (num_faces,))
             faces = view_shapes(view_key, source.points[rows], self.spec.views)._replace(row=rows)
+        if self.spec.outline and isinstance(source, MorphableModel) and source.jaw_lines:
+            lines = source.jaw_lines.points(faces.identity, faces.expression)
+            faces = slide(faces, lines, self.spec.outline, self.topology)
         if self.spec.noise:
             faces = add_noise(noise_key, faces, self.spec.noise)
         if self.spec.occlusion:
@@ -155,7 +169,22 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
     if not spec.views and not isinstance(dataset.source, Recordings):
         raise ValueError(f"dataset {spec.name}: its spec has no [[views]], which only photographs "
                          "can do without")
+    outline = bool(spec.outline or spec.augmentation.outline) and bool(jaw_landmarks(topology))
+    if outline and getattr(dataset.source, "jaw_lines", None) is None:
+        raise ValueError(f"dataset {spec.name}: its spec has an outline, and the source "
+                         f"{spec.source!r} does not know where the contour of the jaw runs")
     return dataset
+
+
+def _sample_points(
+    model: MorphableModel, key: jax.Array, num_faces: int, expression: bool, with_lines: bool
+) -> jax.Array:
+    """Landmarks of faces, and behind them the points of the jaw lines, if asked for and there."""
+    drawn = sample_coefficients(model, key, num_faces, expression=expression)
+    points = model.shapes(*drawn)
+    if model.jaw_lines is None or not with_lines:
+        return points
+    return jnp.concatenate([points, model.jaw_lines.points(*drawn).reshape(num_faces, -1, 3)], 1)
 
 
 def _read(spec: DatasetSpec, load: Callable[[], T]) -> T:
