@@ -80,7 +80,7 @@ def main(_):
         return _noisy(keys[4], view_shapes(keys[3], points, views), noise)
 
     shipped, halved = _comparer(params, model), _comparer(half, halves[0])
-    augmented = augmented_faces(keys[6], ict.draw_shapes(keys[6], num), wide, 0.0,
+    augmented = augmented_faces(keys[6], ict.draw_shapes(keys[6], num, jaw_lines=True), wide, 0.0,
                                 ict.spec.augmentation, topology, basis)
     report = {"hardware": describe_hardware(), "topology": topology, "num_test": num, "sets": {
         "ICT, wide views": shipped(seen(shapes)),
@@ -112,9 +112,12 @@ def _model(dataset):
 
 
 def _half(model, first):
-    return dataclasses.replace(
-        model, identity=model.identity[first::2], expression=model.expression[first::2]
-    )
+    def half(part):
+        return dataclasses.replace(
+            part, identity=part.identity[first::2], expression=part.expression[first::2]
+        )
+
+    return dataclasses.replace(half(model), jaw_lines=model.jaw_lines and half(model.jaw_lines))
 
 
 def _turned(views, low):

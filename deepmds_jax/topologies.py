@@ -152,7 +152,8 @@ def register(topology: Topology) -> None:
 
     A few names have a meaning elsewhere: the distance between `exocanthion_right` and
     `exocanthion_left`, where there are both, is the unit of some errors, and the landmarks called
-    `jaw_*` or `menton` are those that `Augmentation.contour` slides.
+    `jaw_*` or `menton` are those that `Augmentation.contour` slides and that a spec's `outline`
+    moves, in their order along the jaw from the subject's right to the left.
 
     Raises:
       ValueError: the name is taken, two landmarks have the same name, `mirror` is not a permutation

@@ -26,7 +26,7 @@ SLOW = (
     "additive", "aldrian", "anchored_training", "augmentation", "benchmarks", "casia3d",
     "cores", "datasets", "deep_mds", "deep_mds_training", "docs", "estimator", "eval",
     "faces_by_name", "figures", "gradients", "lifting", "lifting_anchored", "majorization",
-    "mobileface", "own_method", "packaging", "photographs", "placement", "programs",
+    "mobileface", "outline", "own_method", "packaging", "photographs", "placement", "programs",
     "properties", "protocol", "reconstruct_video", "registration", "registry", "rendering",
     "report_page", "reproduction", "similarity", "torgerson", "train", "video", "zhao",
 )

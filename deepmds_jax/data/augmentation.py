@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.outline import jaw_landmarks, slide
 from deepmds_jax.data.views import Faces, ViewGroup, add_noise, view_shapes
 from deepmds_jax.geometry import centre, size, standardize
 
@@ -35,7 +36,10 @@ class Augmentation(NamedTuple):
         own. A face gets this times the square of a U[0, 1] number.
       missing: share of the landmarks that are missing, uniform up to this, in half of the faces.
       contour: how far jaw landmarks slide in the image where the head is in profile, as a share of
-        the face's size: detectors and annotators follow the visible contour there.
+        the face's size, at random: for sources that do not know where the visible contour runs.
+      outline: how far jaw landmarks move to the visible contour, at most 1, which is all of the
+        way; see `outline.slide`. A quarter of the faces stay, a quarter go as far as this, the
+        others uniformly between. For sources with `JawLines`.
       calm: how much of its expression a face may lose, from 0 (it keeps all of it) to 1. A face
         keeps 1 - calm * (1 - u^2) of it, u ~ U[0, 1]. Without it the mean of the drawn expressions
         is a grimace; faces in photographs are closer to neutral.
@@ -46,6 +50,7 @@ class Augmentation(NamedTuple):
     missing: float = 0.0
     contour: float = 0.0
     calm: float = 0.0
+    outline: float = 0.0
 
 
 NO_AUGMENTATION = Augmentation()
@@ -119,7 +124,8 @@ def augmented_faces(
 
     Args:
       key: PRNG key.
-      points: (F, N, 3) shapes, head frame, any unit.
+      points: (F, N, 3) shapes, head frame, any unit; or (F, N + J * C, 3), with the points of J jaw
+        lines behind them, as `Dataset.draw_shapes` gives them.
       views: groups that the views are drawn from.
       noise: of every face, besides the augmentation's own; see `views.add_noise`.
       augmentation: how much of what is added.
@@ -131,16 +137,22 @@ def augmented_faces(
     """
     keys = jax.random.split(key, 9)
     landmarks, mirror = topologies.get(topology).landmarks, topologies.get(topology).mirror
-    num_faces, num_landmarks, _ = points.shape
+    num_faces, num_landmarks = len(points), len(landmarks)
+    points, behind = points[:, :num_landmarks], points[:, num_landmarks:]
+    drawn = points
     points = deform(keys[0], points, basis, mirror, augmentation.deformation)
     faces = view_shapes(keys[1], points, views)
+    if behind.shape[1]:
+        faces = _seen_outline(jax.random.fold_in(keys[6], 1), faces, drawn, behind,
+                              augmentation.outline, topology)
     exact, view = faces.x2d, faces.view
+    assert view is not None
     amount = noise + augmentation.noise * jax.random.uniform(keys[2], (num_faces,)) ** 2
     outlier = jax.random.uniform(keys[3], (num_faces, num_landmarks)) < _OUTLIER_SHARE
     noisy = add_noise(keys[4], faces, 1.0)
     factor = jnp.where(outlier & (augmentation.noise > 0), _OUTLIER_FACTOR, 1.0) * amount[:, None]
     x2d = exact + factor[..., None] * (noisy.x2d - exact)
-    jaw = jnp.array([name.startswith("jaw_") or name == "menton" for name in landmarks])
+    jaw = jnp.array([i in jaw_landmarks(topology) for i in range(num_landmarks)])
     along = jnp.einsum("ij,fjd->fid", basis[0], jax.random.normal(keys[5], x2d.shape))
     along = along / _PROCESSES[0][1] * (size(points) * view.scale)[:, None, None]
     profile = jnp.abs(jnp.sin(jnp.deg2rad(view.yaw)))
@@ -150,3 +162,22 @@ def augmented_faces(
     share = jnp.where(share[0] < augmentation.missing / 2, share[1], 0)
     visible = jax.random.uniform(keys[8], (num_faces, num_landmarks)) >= share
     return faces._replace(x2d=x2d, visible=visible)
+
+
+def _seen_outline(key, faces, drawn, behind, outline, topology):
+    """The faces with their jaws somewhere between the mandible and the visible contour.
+
+    Args:
+      key: PRNG key.
+      faces: with a view; their shapes may be deformed.
+      drawn: (F, N, 3) the shapes before that.
+      behind: (F, J * C, 3) the points of the jaw lines of `drawn`.
+      outline: of the augmentation.
+      topology: its name.
+    """
+    jaw = jnp.array(jaw_landmarks(topology))
+    lines = behind.reshape(len(behind), len(jaw), -1, 3)
+    # Every line goes with its landmark: the displacements are smooth, and the lines short.
+    lines = lines + (faces.points - drawn)[:, jaw, None]
+    share = jnp.clip(jax.random.uniform(key, (len(drawn),), minval=-0.5, maxval=1.5), 0, 1)
+    return slide(faces, lines, outline * share, topology)

@@ -13,8 +13,9 @@ from deepmds_jax import topologies
 from deepmds_jax.data import sources
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.mixture import Mixture, mix
-from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
+from deepmds_jax.data.morphable_model import MorphableModel, sample_points
 from deepmds_jax.data.occlusion import visible_landmarks
+from deepmds_jax.data.outline import jaw_landmarks, slide
 from deepmds_jax.data.recorded import Recordings, ShapeSet
 from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.specs import DatasetSpec, find_folder
@@ -70,11 +71,20 @@ class Dataset:
                              f"the whole face, which the source {self.spec.source!r} does not have")
         return _read(self.spec, lambda: source.load_dense(self.topology, self.folder))
 
-    def draw_shapes(self, key: jax.Array, num_faces: int) -> jax.Array:
+    def draw_shapes(
+        self, key: jax.Array, num_faces: int, *, jaw_lines: bool = False
+    ) -> jax.Array:
         """Training faces (num_faces, N, 3) of models or of scans, head frame, without views.
 
         Where the spec draws expressions, the faces of a model keep only a part of theirs, as far as
         `calm` of its augmentation says.
+
+        Args:
+          key: PRNG key; the same key gives the same faces.
+          num_faces: how many.
+          jaw_lines: whether to add, behind the landmarks, the points of the model's `JawLines` line
+            by line, (num_faces, N + J * C, 3), if it has them and `outline` of the augmentation is
+            not 0.
 
         Raises:
           ValueError: photographs have no faces for training.
@@ -82,12 +92,15 @@ class Dataset:
         source, calm = self.source, self.spec.augmentation.calm
         if isinstance(source, Recordings):
             raise ValueError(f"dataset {self.spec.name}: photographs are for testing")
+        with_lines = jaw_lines and bool(self.spec.augmentation.outline)
         if not isinstance(source, Mixture):
-            return _training_shapes(source, key, num_faces, self.spec.expression, calm)
+            expression = self.spec.expression
+            return _training_shapes(source, key, num_faces, expression, calm, with_lines)
         pick_key, *keys = jax.random.split(key, 1 + len(source.parts))
         parts = zip(source.parts, keys, source.expressions, strict=True)
-        return source.pick(pick_key, [_training_shapes(part, part_key, num_faces, expression, calm)
-                                      for part, part_key, expression in parts])
+        return source.pick(pick_key, [
+            _training_shapes(part, part_key, num_faces, expression, calm, with_lines)
+            for part, part_key, expression in parts])
 
     def draw(
         self, key: jax.Array, num_faces: int, *, test: bool = False, images: bool = False
@@ -119,11 +132,20 @@ class Dataset:
         if isinstance(source, MorphableModel):
             faces = sample_faces(key, source, self.spec.views, num_faces, self.spec.expression)
         elif isinstance(source, Mixture):
-            points = source.draw(row_key, num_faces, test=test)
+            points = source.draw(
+                row_key, num_faces, test=test, jaw_lines=bool(self.spec.outline))
+            points, behind = jnp.split(points, [len(source.mean)], axis=1)
             faces = view_shapes(view_key, points, self.spec.views)
+            if behind.shape[1]:
+                lines = behind.reshape(num_faces, len(jaw_landmarks(self.topology)), -1, 3)
+                faces = slide(faces, lines, self.spec.outline, self.topology)
         else:
             rows = source.draw_rows(row_key, num_faces, test=test)
             faces = view_shapes(view_key, source.points[rows], self.spec.views)._replace(row=rows)
+        if self.spec.outline and isinstance(source, MorphableModel) and source.jaw_lines:
+            assert faces.identity is not None and faces.expression is not None
+            lines = source.jaw_lines.points(faces.identity, faces.expression)
+            faces = slide(faces, lines, self.spec.outline, self.topology)
         if self.spec.noise:
             faces = add_noise(noise_key, faces, self.spec.noise)
         if self.spec.occlusion:
@@ -162,6 +184,10 @@ def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Data
     if not spec.views and not isinstance(dataset.source, Recordings):
         raise ValueError(f"dataset {spec.name}: its spec has no [[views]], which only photographs "
                          "can do without")
+    outline = bool(spec.outline or spec.augmentation.outline) and bool(jaw_landmarks(topology))
+    if outline and getattr(dataset.source, "jaw_lines", None) is None:
+        raise ValueError(f"dataset {spec.name}: its spec has an outline, and the source "
+                         f"{spec.source!r} does not know where the contour of the jaw runs")
     return dataset
 
 
@@ -171,14 +197,15 @@ def _training_shapes(
     num_faces: int,
     expression: bool,
     calm: float,
+    with_lines: bool,
 ) -> jax.Array:
     if isinstance(source, ShapeSet):
         return source.points[source.draw_rows(key, num_faces, test=False)]
     shape_key, kept_key = jax.random.split(key)
-    neutral = sample_shapes(source, shape_key, num_faces)
+    neutral = sample_points(source, shape_key, num_faces, jaw_lines=with_lines)
     if not expression:
         return neutral
-    expressive = sample_shapes(source, shape_key, num_faces, expression=True)
+    expressive = sample_points(source, shape_key, num_faces, expression=True, jaw_lines=with_lines)
     kept = jax.random.uniform(kept_key, (num_faces, 1, 1)) ** 2
     kept = 1 - calm * (1 - kept)
     return neutral + kept * (expressive - neutral)

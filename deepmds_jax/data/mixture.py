@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
+from deepmds_jax.data.morphable_model import JawLines, MorphableModel, sample_points
+from deepmds_jax.data.outline import jaw_landmarks
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.geometry import Similarity, procrustes
 
@@ -42,19 +43,29 @@ class Mixture:
         means = jnp.stack([part.mean for part in self.parts])
         return jnp.tensordot(jnp.asarray(self.shares, means.dtype), means, axes=1)
 
-    def draw(self, key: jax.Array, num_faces: int, *, test: bool = False) -> jax.Array:
-        """Shapes (num_faces, N, 3) with all of their expressions; see `pick` for the parts'.
+    @property
+    def jaw_lines(self) -> JawLines | None:
+        """Those of the first part that has some, see `pick`."""
+        models = (part for part in self.parts if isinstance(part, MorphableModel))
+        return next((model.jaw_lines for model in models if model.jaw_lines is not None), None)
+
+    def draw(
+        self, key: jax.Array, num_faces: int, *, test: bool = False, jaw_lines: bool = False
+    ) -> jax.Array:
+        """Shapes (num_faces, N, 3) with all of their expressions.
 
         Args:
           key: PRNG key; the same key gives the same shapes.
           num_faces: how many.
           test: whether scans are of the test subjects.
+          jaw_lines: whether to add the points of the jaw lines, see `pick`.
         """
         pick_key, *keys = jax.random.split(key, 1 + len(self.parts))
         drawn = []
         for part, part_key, expression in zip(self.parts, keys, self.expressions, strict=True):
             if isinstance(part, MorphableModel):
-                drawn.append(sample_shapes(part, part_key, num_faces, expression=expression))
+                drawn.append(sample_points(
+                    part, part_key, num_faces, expression=expression, jaw_lines=jaw_lines))
             else:
                 drawn.append(part.points[part.draw_rows(part_key, num_faces, test=test)])
         return self.pick(pick_key, drawn)
@@ -64,12 +75,22 @@ class Mixture:
 
         Args:
           key: PRNG key.
-          drawn: (F, N, 3) shapes of each part.
+          drawn: shapes of each part, (F, N, 3), or (F, N + J * C, 3) with the points of jaw lines
+            behind them. Where some parts have lines, those of the others stay at their landmarks:
+            what is not known does not move.
         """
-        shapes = jnp.stack(drawn)
+        num_points = max(shapes.shape[1] for shapes in drawn)
+        shapes = jnp.stack([self._with_lines(shapes, num_points) for shapes in drawn])
         logits = jnp.log(jnp.asarray(self.shares))
         part = jax.random.categorical(key, logits, shape=shapes.shape[1:2])
         return jnp.take_along_axis(shapes, part[None, :, None, None], axis=0)[0]
+
+    def _with_lines(self, shapes: jax.Array, num_points: int) -> jax.Array:
+        if shapes.shape[1] == num_points:
+            return shapes
+        jaw = jnp.array(jaw_landmarks(self.topology))
+        per_line = (num_points - shapes.shape[1]) // len(jaw)
+        return jnp.concatenate([shapes, jnp.repeat(shapes[:, jaw], per_line, axis=1)], axis=1)
 
 
 def mix(
@@ -99,6 +120,11 @@ def _moved(
     if isinstance(part, ShapeSet):
         return dataclasses.replace(part, points=similarity(part.points), unit=unit)
     linear = similarity.scale * similarity.rotation
-    return dataclasses.replace(
-        part, mean=similarity(part.mean), identity=part.identity @ linear,
-        expression=part.expression @ linear, unit=unit)
+
+    def move(linear_model):
+        return dataclasses.replace(
+            linear_model, mean=similarity(linear_model.mean),
+            identity=linear_model.identity @ linear, expression=linear_model.expression @ linear)
+
+    lines = part.jaw_lines and move(part.jaw_lines)
+    return dataclasses.replace(move(part), jaw_lines=lines, unit=unit)

@@ -37,6 +37,8 @@ class DatasetSpec:
       views: groups of views; their shares sum to 1. Empty for photographs, which bring their own.
       noise: of the landmark detector, see `views.add_noise`.
       occlusion: whether to work out which landmarks the face hides.
+      outline: how far the jaw landmarks of the image are from the mandible, 0, to the visible
+        contour, 1, where the source has `JawLines`; see `outline.slide`.
       variant: of the method, which training takes by default; None for the method's first.
       augmentation: of faces to train on, for methods that draw views anew.
       frame: of recorded shapes in files of a user's own, see `geometry.frames`; all other files
@@ -58,6 +60,7 @@ class DatasetSpec:
     views: tuple[ViewGroup, ...] = ()
     noise: float = 0.0
     occlusion: bool = False
+    outline: float = 0.0
     variant: str | None = None
     augmentation: Augmentation = NO_AUGMENTATION
     frame: str = "camera"

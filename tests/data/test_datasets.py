@@ -7,15 +7,18 @@ import pytest
 import trimesh
 
 from deepmds_jax.data import specs
+from deepmds_jax.data.augmentation import Augmentation
 from deepmds_jax.data.datasets import Dataset, open_dataset
 from deepmds_jax.data.recorded import Recordings, ShapeSet
-from deepmds_jax.data.views import ViewGroup
+from deepmds_jax.data.sources import ict_jaw
+from deepmds_jax.data.views import ViewGroup, seen_with_depth
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """ICT's arrays with a coarse egg in place of the face: 2 identity modes, 1 expression."""
     folder = tmp_path_factory.mktemp("ict")
+    patch = pytest.MonkeyPatch()
     mesh = trimesh.creation.uv_sphere(count=[16, 16])
     points = mesh.vertices * (7, 10, 8)
     vertices = np.random.default_rng(0).permutation(len(points))[:68]
@@ -26,14 +29,16 @@ def folder(tmp_path_factory):
     quads = mesh.faces[:, [0, 1, 2, 2]]
     np.savez(folder / "ict_face_dense.npz", quads=quads, landmark_vertices=vertices, **arrays)
     np.savez(folder / "ict68.npz", **{k: x[..., vertices, :] for k, x in arrays.items()})
-    return folder
+    patch.setattr(ict_jaw, "LINES", np.stack([vertices[:17], vertices[17:34], vertices[34:51]], 1))
+    yield folder
+    patch.undo()
 
 
-def ict(folder, **changes):
+def ict(folder, topology="ibug68", **changes):
     spec = specs.load_spec("ict_expression")
     perspective = spec.views[0]._replace(share=1.0)
     spec = dataclasses.replace(spec, views=(perspective,), **changes)
-    return open_dataset(spec, "ibug68", folder)
+    return open_dataset(spec, topology, folder)
 
 
 def in_numpy(faces):
@@ -82,10 +87,49 @@ def test_source_without_a_surface_says_so():
 
 def test_missing_surface_says_what_and_from_where(folder, tmp_path):
     (tmp_path / "ict68.npz").write_bytes((folder / "ict68.npz").read_bytes())
-    dataset = ict(tmp_path)
+    dataset = ict(tmp_path, "flame51")
     assert dataset.draw(jax.random.key(0), 12).images is None  # the landmarks suffice for this
     with pytest.raises(ValueError, match=r"vertex_indices\.json.*ICT-FaceKit"):
         dataset.draw(jax.random.key(0), 12, images=True)
+    with pytest.raises(ValueError, match=r"ict_face_dense\.npz.*ICT-FaceKit"):
+        ict(tmp_path)
+
+
+def test_outline_moves_the_jaw_of_the_image_alone(folder):
+    key = jax.random.key(2)
+    plain, half, whole = (in_numpy(ict(folder, outline=x).draw(key, 12)) for x in (0.0, 0.5, 1.0))
+    for faces in (half, whole):
+        np.testing.assert_array_equal(faces.points, plain.points)
+        np.testing.assert_array_equal(faces.x2d[:, 17:], plain.x2d[:, 17:])
+    np.testing.assert_allclose(2 * (half.x2d - plain.x2d), whole.x2d - plain.x2d, atol=1e-4)
+    moved = np.linalg.norm(whole.x2d - plain.x2d, axis=2)[:, :17] > 0.1
+    assert 0.2 < moved.mean() < 0.9  # of lines laid at random
+    # Each goes to one of the points of its line, with the same coefficients.
+    lines = ict(folder).source.jaw_lines.points(plain.identity, plain.expression)
+    seen = np.asarray(seen_with_depth(lines.reshape(12, -1, 3), plain.points, plain.view))
+    apart = np.linalg.norm(seen[..., :2].reshape(12, 17, 2, 2) - whole.x2d[:, :17, None], axis=-1)
+    assert apart.min(-1)[moved].max() < 1e-3
+
+
+def test_training_shapes_bring_their_jaw_lines(folder):
+    key = jax.random.key(3)
+    dataset = ict(folder, augmentation=Augmentation(outline=1.0, calm=1.0))
+    points = np.asarray(dataset.draw_shapes(key, 5, jaw_lines=True))
+    assert points.shape == (5, 68 + 17 * 2, 3)
+    np.testing.assert_allclose(points[:, :68], dataset.draw_shapes(key, 5), atol=1e-5)
+    # Line by line they are the landmarks 17-33 and 34-50 again, of the same faces.
+    lines = points[:, 68:].reshape(5, 17, 2, 3)
+    np.testing.assert_allclose(lines, np.stack([points[:, 17:34], points[:, 34:51]], 2), atol=1e-5)
+    assert ict(folder).draw_shapes(key, 5, jaw_lines=True).shape == (5, 68, 3)
+
+
+@pytest.mark.parametrize("changes", [{"outline": 1.0},
+                                     {"augmentation": Augmentation(outline=1.0)}])
+def test_outline_needs_to_know_where_the_contour_runs(changes, folder):
+    spec = dataclasses.replace(specs.load_spec("synthetic"), **changes)
+    with pytest.raises(ValueError, match=r"synthetic: its spec has an outline.*'synthetic'"):
+        open_dataset(spec, "ibug68", None)
+    open_dataset(spec, "flame51", None)  # no jaw
 
 
 @pytest.fixture

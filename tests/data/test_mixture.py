@@ -1,13 +1,16 @@
 """Mixes of data sets: their specs, their one frame, and how often each is drawn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from deepmds_jax.data import specs
-from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.datasets import Dataset, open_dataset
 from deepmds_jax.data.mixture import mix
+from deepmds_jax.data.morphable_model import JawLines
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.methods import registry
 
@@ -156,6 +159,37 @@ def test_scans_to_test_on_are_drawn_for_tests_alone(both):
     distance = np.abs(points[:, None, :4] - recorded[:, :4]).max(axis=(2, 3))
     scanned = distance.min(axis=1) < 1e-5
     assert set(distance[scanned].argmin(axis=1).tolist()) == {8, 9}
+
+
+def test_the_jaw_of_a_part_that_knows_no_contour_stays(model):
+    """Of a part with jaw lines the jaw slides as it does alone, whatever the other part is."""
+    lines = np.asarray(model.mean)[:17, None] * [0.9, 1, 1] - [0, 0, 4.0]
+    lines = np.concatenate([lines, lines - [0, 0, 8.0]], axis=1).astype(np.float32)
+    still = [np.zeros((len(x), *lines.shape), np.float32)
+             for x in (model.identity, model.expression)]
+    knows = dataclasses.replace(model, jaw_lines=JawLines(lines, *still))
+    turned = jax.tree.map(lambda x: 0.1 * x @ TURN.astype(np.float32), knows)
+    moved = mix([model, turned], [0.5, 0.5], [False, False])
+    assert moved.parts[0].jaw_lines is None
+    np.testing.assert_allclose(moved.parts[1].jaw_lines.mean, lines, atol=5e-3)
+    assert moved.jaw_lines is moved.parts[1].jaw_lines
+    shapes = np.asarray(moved.draw(jax.random.key(3), 200, jaw_lines=True))
+    assert shapes.shape == (200, 68 + 2 * 17, 3)
+    behind = shapes[:, 68:].reshape(200, 17, 2, 3)
+    stays = np.abs(behind - shapes[:, :17, None]).max((1, 2, 3)) == 0
+    assert 0.3 < stays.mean() < 0.7
+    np.testing.assert_allclose(behind[~stays], np.broadcast_to(lines, behind[~stays].shape),
+                               atol=5e-3)
+    spec = dataclasses.replace(specs.load_spec("ict_makehuman"), outline=1.0)
+    dataset = Dataset(spec, moved, None)
+    plain = dataclasses.replace(dataset, spec=dataclasses.replace(spec, outline=0.0))
+    key = jax.random.key(4)
+    slid, straight = (np.asarray(d.draw(key, 200).x2d) for d in (dataset, plain))
+    np.testing.assert_array_equal(slid[:, 17:], straight[:, 17:])
+    went = np.abs(slid - straight).max((1, 2)) > 0.5
+    assert 0.2 < went.mean() < 0.8
+    assert dataset.draw_shapes(key, 8, jaw_lines=True).shape == (8, 68 + 2 * 17, 3)
+    assert dataset.draw_shapes(key, 8).shape == (8, 68, 3)
 
 
 def test_what_a_mix_has_not_is_said(both, root):

@@ -72,8 +72,11 @@ def write_bfm(folder, num_vertices=53490):
 def write_ict(folder):
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    np.savez(folder / "ict68.npz", mean=rng.normal(size=(68, 3)) * 5,
-             identity=rng.normal(size=(3, 68, 3)) * 0.1, expression=rng.normal(size=(2, 68, 3)))
+    num_vertices = 9409  # the jaw is at vertices of the whole mesh
+    np.savez(folder / "ict_face_dense.npz", mean=rng.normal(size=(num_vertices, 3)) * 5,
+             identity=rng.normal(size=(3, num_vertices, 3)) * 0.1,
+             expression=rng.normal(size=(2, num_vertices, 3)),
+             quads=np.zeros((1, 4), np.int32), landmark_vertices=np.arange(68))
 
 
 def read_csv(path):

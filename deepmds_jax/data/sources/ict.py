@@ -4,16 +4,19 @@ Li et al. (2020), "Learning formation of physically-based face attributes", CVPR
 (c) 2020 USC Institute for Creative Technologies.
 """
 
+import dataclasses
 import json
 import pathlib
 import zipfile
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.morphable_model import JawLines, MorphableModel
+from deepmds_jax.data.sources import ict_jaw
 from deepmds_jax.data.sources.checks import problems
 
 TOPOLOGIES = ("ibug68", "flame51")
@@ -28,26 +31,46 @@ _SKIN, _EYE, _MOUTH = (0.78, 0.58, 0.48), (0.85, 0.83, 0.8), (0.25, 0.1, 0.1)
 def load(topology: str, folder: pathlib.Path) -> MorphableModel:
     """Loads the model at the landmarks of a topology, in centimetres.
 
-    The origin is ICT's own, inside the head.
+    The origin is ICT's own, inside the head. The jaw of "ibug68" runs along the mandible, where
+    other models and annotators have it, not over the cheek as ICT's own landmarks 0-7 and 9-16 do;
+    the model knows its `JawLines`.
 
     Args:
       topology: "ibug68", or "flame51", its points 17-67.
       folder: holds either `FaceXModel/` as ICT-FaceKit distributes it (generic_neutral_mesh.obj,
         identity000.obj ... identity099.obj, an .obj per expression, vertex_indices.json), or
-        `ict68.npz`, the same at the 68 landmarks only: `mean` (68, 3), `identity` (K, 68, 3) and
-        `expression` (E, 68, 3) offsets, in ICT's frame (y up, z towards the viewer).
+        `ict_face_dense.npz`, see `load_dense`. For "flame51" there may be `ict68.npz` instead, the
+        same at ICT's own 68 landmarks only: `mean` (68, 3), `identity` (K, 68, 3) and `expression`
+        (E, 68, 3) offsets, in ICT's frame (y up, z towards the viewer).
 
     Raises:
       ValueError: another topology, or damaged files.
-      FileNotFoundError: neither is there, or a mesh is missing; names it.
+      FileNotFoundError: none of them is there, or a mesh is missing; names it.
     """
     start = _start(topology)
-    arrays = folder / "ict68.npz"
-    if arrays.exists():
-        mean, identity, expression = _read_arrays(arrays)
+    small, dense, tree = (folder / n for n in ("ict68.npz", "ict_face_dense.npz", "FaceXModel"))
+    if start and small.exists():
+        mean, identity, expression = (x[..., start:, :] for x in _read_arrays(small))
+        return _model(mean, identity, expression, topology)
+    if small.exists() and not dense.exists() and not tree.exists():
+        raise FileNotFoundError(f"no {dense} and no {tree}: {small.name} has ICT's own landmarks "
+                                "only, and the jaw of ibug68 runs along others")
+    if dense.exists():
+        *arrays, _, landmarks = _read_dense(dense)
+        vertices = _vertices(landmarks, start)
+        _check_vertices(dense, "landmarks", vertices, len(arrays[0]))
+        arrays = (x[..., vertices, :] for x in arrays)
     else:
-        mean, identity, expression = read_tree(folder / "FaceXModel")
-    return _model(mean[start:], identity[:, start:], expression[:, start:], topology)
+        vertices = _vertices(_read_table(tree)[0], start)
+        arrays = read_tree(tree, vertices=vertices)
+    mean, identity, expression = arrays
+    if start:
+        return _model(mean, identity, expression, topology)
+    num, num_jaw = topologies.IBUG68.num_landmarks, len(ict_jaw.LINES)
+    behind = (x[..., num:, :] for x in (mean, identity, expression))
+    lines = (_in_frame(x.reshape(*x.shape[:-2], num_jaw, -1, 3)) for x in behind)
+    model = _model(mean[:num], identity[:, :num], expression[:, :num], topology)
+    return dataclasses.replace(model, jaw_lines=JawLines(*lines))
 
 
 def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
@@ -57,7 +80,7 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     vertices are copies of those along the edges and come last.
 
     Args:
-      topology: see `load`.
+      topology: see `load`; the landmarks are the same.
       folder: holds either `ict_face_dense.npz`: `mean` (V, 3), `identity` (K, V, 3), `expression`
         (E, V, 3), `quads` (Q, 4) and `landmark_vertices` (68,), in ICT's frame; or `FaceXModel/`,
         all of it.
@@ -75,10 +98,9 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
         landmarks, _ = _read_table(path)
         quads = read_obj_quads(path / "generic_neutral_mesh.obj", _SKIN_MATERIAL)
         mean, identity, expression = read_tree(path, vertices=np.arange(quads.max() + 1))
+    landmarks = _vertices(landmarks, start)[: len(landmarks) - start]
     for name, vertices in (("faces", quads), ("landmarks", landmarks)):
-        if vertices.min() < 0 or vertices.max() >= len(mean):
-            raise ValueError(f"{path}: the {name} have vertices {vertices.min()} to "
-                             f"{vertices.max()}, but the skin has 0 to {len(mean) - 1}")
+        _check_vertices(path, name, vertices, len(mean))
     # The longest loop is the edge at the neck and the back of the head; the lowest of the others
     # is the mouth.
     openings = sorted(boundary_loops(quads), key=len)[:-1]
@@ -96,7 +118,7 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     return DenseModel(
         shape,
         jnp.asarray(np.concatenate(triangles).astype(np.int32)),
-        jnp.asarray(landmarks[start:].astype(np.int32)),
+        jnp.asarray(landmarks.astype(np.int32)),
         jnp.asarray(np.concatenate(colour).astype(np.float32)),
         jnp.asarray(np.zeros((0, *shape.mean.shape), np.float32)),
         topology=topology,
@@ -215,8 +237,26 @@ def _start(topology: str) -> int:
 def _model(
     mean: np.ndarray, identity: np.ndarray, expression: np.ndarray, topology: str
 ) -> MorphableModel:
-    arrays = (jnp.asarray((x * _TO_FRAME).astype(np.float32)) for x in (mean, identity, expression))
+    arrays = map(_in_frame, (mean, identity, expression))
     return MorphableModel(*arrays, topology=topology, unit="cm")
+
+
+def _in_frame(points: np.ndarray) -> jax.Array:
+    return jnp.asarray((points * _TO_FRAME).astype(np.float32))
+
+
+def _vertices(official: np.ndarray, start: int) -> np.ndarray:
+    """Vertices of the landmarks from `start` on; of all 68, those of the jaw lines come behind."""
+    if start:
+        return official[start:]
+    lines = ict_jaw.LINES
+    return np.concatenate([lines[:, 0], official[len(lines):], lines[:, 1:].ravel()])
+
+
+def _check_vertices(path: pathlib.Path, name: str, vertices: np.ndarray, num: int) -> None:
+    if vertices.min() < 0 or vertices.max() >= num:
+        raise ValueError(f"{path}: the {name} have vertices {vertices.min()} to {vertices.max()}, "
+                         f"but the skin has 0 to {num - 1}")
 
 
 def _read_table(folder: pathlib.Path) -> tuple[np.ndarray, list[str]]:

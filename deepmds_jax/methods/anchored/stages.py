@@ -84,7 +84,7 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     params = dataclasses.replace(init(config, init_key), reference=standardize(dataset.mean))
     beside = {"reference": params.reference}
     faces = dataset.spec, dataset.topology, dataset.mean
-    points = dataset.draw_shapes(faces_key, run.num_train)
+    points = dataset.draw_shapes(faces_key, run.num_train, jaw_lines=True)
 
     mean = {**params.encoder["params"], "mean": params.reference}
     stage = encoder_stage(*faces, points, 3 * training.learning_rate, training.autoencoder_epochs)
@@ -96,7 +96,7 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     both = fit_stage(stage, {"params": both}, key=keys[1],
                      num_epochs=training.dissimilarity_epochs, beside=beside)
     shapes_key, views_key = jax.random.split(keys[2])
-    points = dataset.draw_shapes(shapes_key, CALIBRATION_FACES)
+    points = dataset.draw_shapes(shapes_key, CALIBRATION_FACES, jaw_lines=True)
     both = jax.device_get(calibrated(both, *faces, points, views_key))
     return assemble(config, {"joint": both}, beside)
 
@@ -125,11 +125,12 @@ def encoder_stage(
       spec: the views, noise and augmentation.
       topology: name.
       mean: (N, 3) the mean face.
-      points: (F, N, 3) the training faces, head frame.
+      points: (F, N, 3) the training faces, head frame, or with jaw lines behind them, see
+        `augmented_faces`.
       learning_rate: Adam's at first; it falls to 0 along a cosine.
       num_epochs: passes over the faces.
     """
-    network = ShapeEncoder(points.shape[1])
+    network = ShapeEncoder(len(mean))
 
     def apply(variables, inputs, mutable):
         del mutable
@@ -162,7 +163,7 @@ def joint_stage(
       end_to_end: see above.
       spec, topology, mean, points, learning_rate, num_epochs: see `encoder_stage`.
     """
-    i, j = pairs(points.shape[1])
+    i, j = pairs(len(mean))
 
     def apply(variables, inputs, mutable):
         del mutable
@@ -205,7 +206,7 @@ def calibrated(
     Args:
       variables: trained by `joint_stage`.
       spec, topology, mean: see `encoder_stage`.
-      points: (F, N, 3) faces outside the training set, head frame.
+      points: like the training faces, outside the training set.
       key: of their views.
     """
     data = points, standardize(mean), deformation_basis(np.asarray(mean))

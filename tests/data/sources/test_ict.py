@@ -1,10 +1,9 @@
 import json
 
-import jax
 import numpy as np
 import pytest
 
-from deepmds_jax.data.sources import ict
+from deepmds_jax.data.sources import ict, ict_jaw
 
 
 @pytest.fixture
@@ -93,15 +92,38 @@ def test_damaged_arrays_are_named(tmp_path):
     np.savez(tmp_path / "ict68.npz", mean=np.zeros((67, 3)), identity=np.zeros((1, 67, 3)),
              expression=np.zeros((1, 67, 3)))
     with pytest.raises(ValueError, match=r"ict68\.npz: expected \(\.\.\., 68, 3\)"):
-        ict.load("ibug68", tmp_path)
+        ict.load("flame51", tmp_path)
     (tmp_path / "ict68.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ValueError, match=r"ict68\.npz: expected an \.npz"):
+        ict.load("flame51", tmp_path)
+
+
+def test_landmarks_alone_lack_the_mandible(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"mean": rng.normal(size=(68, 3)), "identity": rng.normal(size=(2, 68, 3)),
+              "expression": rng.normal(size=(1, 68, 3))}
+    np.savez(tmp_path / "ict68.npz", **arrays)
+    inner = ict.load("flame51", tmp_path)
+    np.testing.assert_allclose(inner.mean, arrays["mean"][17:] * [1, -1, -1], rtol=1e-6)
+    assert inner.jaw_lines is None
+    with pytest.raises(FileNotFoundError,
+                       match=r"no .*ict_face_dense\.npz and no .*FaceXModel: ict68\.npz has"):
+        ict.load("ibug68", tmp_path)
+    assert len(ict.check(tmp_path)) == 1
+    np.savez(tmp_path / "ict_face_dense.npz", quads=np.zeros((1, 4), int),
+             landmark_vertices=np.arange(68), **arrays)
+    with pytest.raises(ValueError, match=r"dense\.npz: the landmarks have vertices 7 to 9183, but "
+                                         "the skin has 0 to 67"):
         ict.load("ibug68", tmp_path)
 
 
 @pytest.fixture
-def plate():
-    """An 11 x 9 grid of quads with three holes, each of 2 x 2 quads: mouth below, eyes above."""
+def plate(monkeypatch):
+    """An 11 x 9 grid of quads with three holes, each of 2 x 2 quads: mouth below, eyes above.
+
+    Its jaw are vertices 0-16, from each of which a line of two more leads on.
+    """
+    monkeypatch.setattr(ict_jaw, "LINES", np.arange(17)[:, None] + [0, 68, 85])
     y, x = np.mgrid[:10, :12]
     mean = np.stack([x, y, 0.1 * x * y], axis=-1).reshape(-1, 3).astype(float)
     corner = (12 * y + x)[:-1, :-1]
@@ -156,7 +178,7 @@ def test_inner_landmarks_of_the_surface(tmp_path, plate):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"quads": np.full((4, 4), 120)}, "the faces have vertices 120 to 120.*0 to 119"),
-    ({"landmark_vertices": np.arange(68) - 1}, "the landmarks have vertices -1 to 66"),
+    ({"landmark_vertices": np.arange(68) + 60}, "the landmarks have vertices 0 to 127"),
     ({"landmark_vertices": np.arange(51)}, r"landmark_vertices \(68,\), got .*\(51,\)"),
     ({"identity": np.zeros((2, 119, 3))}, r"identity \(K, V, 3\).*\(2, 119, 3\)"),
     ({"quads": np.zeros((9, 3), int)}, r"quads \(Q, 4\).*\(9, 3\)"),
@@ -197,6 +219,29 @@ def test_surface_of_a_tree_is_that_of_the_arrays(tmp_path, plate):
     np.testing.assert_allclose(expression[0], np.tile([0, 0, -101], (144, 1)), atol=1e-4)
 
 
+def test_jaw_lines_of_a_tree_are_those_of_the_arrays(tmp_path, plate):
+    names = ["generic_neutral_mesh", *(f"identity{i:03d}" for i in range(100)), "smile"]
+    write_tree(tmp_path / "FaceXModel", plate, names)
+    model = ict.load("ibug68", tmp_path)
+    points = plate[0] * [1, -1, -1]
+    np.testing.assert_allclose(model.mean, points[:68], atol=1e-5)
+    lines = np.stack([points[68:85], points[85:102]], axis=1)
+    np.testing.assert_allclose(model.jaw_lines.mean, lines, atol=1e-5)
+    coefficients = np.zeros((2, 100), np.float32), np.zeros((2, 1), np.float32)
+    coefficients[0][1, 41] = 0.5
+    coefficients[1][1, 0] = 1
+    found = np.asarray(model.jaw_lines.points(*coefficients))
+    np.testing.assert_allclose(found[1], lines - [0, 0, 0.5 * 42 + 101], atol=1e-4)
+    np.testing.assert_allclose(found[0], lines, atol=1e-5)
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    save_dense(arrays, plate)
+    other = ict.load("ibug68", arrays)
+    np.testing.assert_allclose(other.mean, model.mean, atol=1e-5)
+    np.testing.assert_allclose(other.jaw_lines.mean, model.jaw_lines.mean, atol=1e-5)
+    assert other.jaw_lines.identity.shape == (2, 17, 2, 3)
+
+
 def test_mesh_without_skin_is_named(tmp_path, plate):
     write_tree(tmp_path / "FaceXModel", plate, ["generic_neutral_mesh"])
     path = tmp_path / "FaceXModel" / "generic_neutral_mesh.obj"
@@ -219,8 +264,29 @@ def test_original_mesh_has_the_faces_of_the_arrays(shared):
     np.testing.assert_array_equal(quads, arrays["quads"])
     assert quads.max() + 1 == len(arrays["mean"])
     dense, model = ict.load_dense("ibug68", folder), ict.load("ibug68", folder)
-    for found, expected in zip(jax.tree.leaves(dense.shape), jax.tree.leaves(model), strict=True):
-        np.testing.assert_allclose(np.asarray(found)[..., dense.landmarks, :], expected, atol=1e-5)
+    for name in ("mean", "identity", "expression"):
+        found = np.asarray(getattr(dense.shape, name))
+        np.testing.assert_allclose(found[..., dense.landmarks, :], getattr(model, name), atol=1e-5)
+        lines = found[..., ict_jaw.LINES[:, 1:], :]
+        np.testing.assert_allclose(lines, getattr(model.jaw_lines, name), atol=1e-5)
+
+
+def test_jaw_runs_along_the_mandible(shared):
+    folder = shared / "data" / "ict_facekit"
+    jaw = np.asarray(ict.load("ibug68", folder).mean)[:17] * 10  # mm
+    official = np.load(folder / "ict68.npz")["mean"][:17] * [10, -10, -10]
+    apart = np.linalg.norm(jaw - official, axis=1)
+    np.testing.assert_array_equal(apart[8] < 1e-4, True)
+    assert (apart[[2, 3, 4, 12, 13, 14]] > 19).all() and apart.max() < 27
+    assert (jaw[[*range(8), *range(9, 17)], 2] > official[[*range(8), *range(9, 17)], 2]).all()
+    np.testing.assert_allclose(jaw[::-1] * [-1, 1, 1], jaw, atol=0.1)
+    steps = np.linalg.norm(np.diff(jaw, axis=0), axis=1)
+    assert steps.min() > 20 and steps.max() < 26.5
+    # Seen from the side the line turns once, at the gonion, between landmarks 2 and 5.
+    step = np.diff(jaw[:8, 1:], axis=0)
+    heading = np.rad2deg(np.arctan2(-step[:, 1], step[:, 0]))  # forward from down
+    turn = np.diff(heading)  # at landmarks 1 to 6
+    assert turn[2:4].sum() > 50 and np.abs(turn[[0, 1, 4, 5]]).max() < 20
 
 
 def test_other_topology_raises(tmp_path):

@@ -195,3 +195,27 @@ def test_calibration_changes_the_deviations_alone(finished, dataset, lift):
     np.testing.assert_allclose(after.embedded.embedding, before.embedded.embedding, atol=2e-4)
     np.testing.assert_array_equal(after.estimate.distances, before.estimate.distances)
     np.testing.assert_array_equal(after.estimate.observed_std, before.estimate.observed_std)
+
+
+def test_networks_see_the_landmarks_alone_where_jaw_lines_come_behind_them():
+    mean = synthetic.load("ibug68").mean
+    lines = np.asarray(mean)[:17, None] + np.array([[0, 0, -10], [0, 0, -20]])
+    points = jnp.concatenate([mean, jnp.asarray(lines.reshape(-1, 3), jnp.float32)])
+    points = jnp.broadcast_to(points, (256, *points.shape))
+    spec = dataclasses.replace(SPEC, augmentation=Augmentation(outline=1.0))
+    stage = stages.encoder_stage(spec, "ibug68", mean, points, 1e-3, 1)
+    joint = stages.joint_stage(spec, "ibug68", mean, points, 1e-3, 1)
+    variables = stages.init(anchored.Config("ibug68"), jax.random.key(0))
+
+    @jax.jit
+    def losses(encoder, both):
+        inputs, truth = stage.minibatch(stage.data, jnp.arange(16), jax.random.key(1))
+        first = stage.loss(stage.apply(encoder, inputs, [])[0], truth)
+        second = joint.loss(joint.apply(both, inputs, [])[0], truth)
+        return inputs, truth.points, first, second
+
+    encoder = {**variables.encoder["params"], "mean": standardize(mean)}
+    both = {"params": {"encoder": encoder, "pairs": variables.pairs["params"]}}
+    (x2d, visible), true, first, second = losses({"params": encoder}, both)
+    assert (x2d.shape, visible.shape, true.shape) == ((16, 68, 2), (16, 68), (16, 68, 3))
+    assert np.isfinite([first, second]).all()
