@@ -2,11 +2,17 @@
 
 A landmark's name is its anatomical term (Farkas, "Anthropometry of the Head and Face", 1994); a
 paired one ends in `_right` or `_left`, the subject's side. The same name in two topologies is the
-same anatomical point. `register` adds a set of landmarks of your own.
+same anatomical point. `register` adds landmarks of your own; so does `get`, from a TOML file.
 """
 
 import dataclasses
 import itertools
+import json
+import os
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
 
 SIDES = ("right", "left")
 
@@ -19,13 +25,14 @@ class Topology:
       name: its key in `TOPOLOGIES`.
       landmarks: (N,) anatomical name of each landmark.
       mirror: (N,) index of each landmark's partner on the other side of the face, itself on the
-        midline. `points[..., mirror, :]` with x negated is the mirrored face.
+        midline. `points[..., mirror, :]` with x negated is the mirrored face. None for things
+        without symmetry, such as hands.
       edges: pairs of indices to connect when drawing.
     """
 
     name: str
     landmarks: tuple[str, ...]
-    mirror: tuple[int, ...]
+    mirror: tuple[int, ...] | None
     edges: tuple[tuple[int, int], ...]
 
     @property
@@ -34,20 +41,119 @@ class Topology:
         return len(self.landmarks)
 
 
-def get(name: str) -> Topology:
-    """The topology called `name`; ValueError if there is none."""
-    if name not in TOPOLOGIES:
-        raise ValueError(f"topology: got {name!r}, expected one of {', '.join(TOPOLOGIES)}")
-    return TOPOLOGIES[name]
+def get(name: str | os.PathLike[str]) -> Topology:
+    """A topology by its name, or by the path of its file, which ends in .toml.
+
+    That of a file is known by its name from then on. The file has the entries `name`; `landmarks`,
+    a list of names; `mirror`, pairs of landmarks that change places (the others stay where they
+    are; without the entry the thing has no symmetry); and `edges`, pairs of landmarks to connect
+    (none without the entry). Landmarks in pairs are names, or indices from 0.
+
+    Raises:
+      ValueError: there is none; the file is missing or wrong, or its name is that of another.
+    """
+    text = os.fspath(name)
+    if text.endswith(".toml"):
+        return _read(pathlib.Path(text))
+    if text not in TOPOLOGIES:
+        raise ValueError(f"topology: got {name!r}, expected one of {', '.join(TOPOLOGIES)}, or a "
+                         "file of your own, NAME.toml")
+    return TOPOLOGIES[text]
+
+
+def to_json(name: str) -> str | None:
+    """All that a topology is, for a file that has to be understood without it; see `from_json`.
+
+    Returns:
+      None for the topologies of this package, which are known everywhere.
+    """
+    topology = get(name)
+    return None if topology in _BUILT_IN else json.dumps(dataclasses.asdict(topology))
+
+
+def from_json(text: str) -> Topology:
+    """The topology that `to_json` described; known by its name from then on.
+
+    Raises:
+      ValueError: the text is damaged, or the name is that of another topology.
+    """
+    try:
+        content = json.loads(text)
+        landmarks, mirror, edges = (content[key] for key in ("landmarks", "mirror", "edges"))
+        topology = Topology(content["name"], tuple(landmarks), mirror and tuple(mirror),
+                            tuple(map(tuple, edges)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"topology: expected the JSON of one, got {text[:60]!r}") from error
+    return _adopt(topology)
+
+
+def _adopt(topology: Topology) -> Topology:
+    """Registers a topology that may be known already."""
+    known = TOPOLOGIES.get(topology.name)
+    if known is None:
+        register(topology)
+    elif known != topology:
+        fields = [f.name for f in dataclasses.fields(Topology)
+                  if getattr(known, f.name) != getattr(topology, f.name)]
+        raise ValueError(f"topology: another one called {topology.name!r} is known, with other "
+                         f"{' and '.join(fields)}; expected the same, or another name")
+    return TOPOLOGIES[topology.name]
+
+
+def _read(path: pathlib.Path) -> Topology:
+    if not path.is_file():
+        raise ValueError(f"topology: no file {path}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        unknown = content.keys() - {field.name for field in dataclasses.fields(Topology)}
+        missing = {"name", "landmarks"} - content.keys()
+        if unknown or missing:
+            raise ValueError("expected name, landmarks and, if wanted, mirror and edges, got "
+                             f"{', '.join(content) or 'nothing'}")
+        names = content["landmarks"]
+        if not isinstance(content["name"], str) or not isinstance(names, list) or not all(
+            isinstance(name, str) for name in names
+        ):
+            raise ValueError("expected a text as name and a list of texts as landmarks")
+        mirror = _permutation(content, names) if "mirror" in content else None
+        edges = tuple(_pairs(content, "edges", names))
+        return _adopt(Topology(content["name"], tuple(names), mirror, edges))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _permutation(content: Mapping[str, Any], names: list[str]) -> tuple[int, ...]:
+    """The partner of each landmark, where `mirror` lists pairs of them."""
+    partners = list(range(len(names)))
+    for a, b in _pairs(content, "mirror", names):
+        if partners[a] != a or partners[b] != b or a == b:
+            raise ValueError(f"mirror: expected each landmark in one pair at most, got "
+                             f"[{names[a]}, {names[b]}] besides")
+        partners[a], partners[b] = b, a
+    return tuple(partners)
+
+
+def _pairs(content: Mapping[str, Any], entry: str, names: list[str]) -> list[tuple[int, int]]:
+    pairs = []
+    for pair in content.get(entry, []):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"{entry}: expected pairs of landmarks, got {pair!r}")
+        for end in pair:
+            if end not in (names if isinstance(end, str) else range(len(names))):
+                raise ValueError(f"{entry}: expected names of landmarks, or indices from 0 to "
+                                 f"{len(names) - 1}, got {end!r}")
+        a, b = (names.index(end) if isinstance(end, str) else int(end) for end in pair)
+        pairs.append((a, b))
+    return pairs
 
 
 def register(topology: Topology) -> None:
     """Adds a topology, which `get` and everything that takes a topology's name then find.
 
     A few names have a meaning elsewhere: the distance between `exocanthion_right` and
-    `exocanthion_left` is the unit of some errors, and the landmarks called `jaw_*` or `menton` are
-    those that `Augmentation.contour` slides and that a spec's `outline` moves, in their order along
-    the jaw from the subject's right to the left.
+    `exocanthion_left`, where there are both, is the unit of some errors, and the landmarks called
+    `jaw_*` or `menton` are those that `Augmentation.contour` slides and that a spec's `outline`
+    moves, in their order along the jaw from the subject's right to the left.
 
     Raises:
       ValueError: the name is taken, two landmarks have the same name, `mirror` is not a permutation
@@ -61,11 +167,12 @@ def register(topology: Topology) -> None:
         twice = sorted({n for n in topology.landmarks if topology.landmarks.count(n) > 1})
         raise ValueError(f"landmarks: expected a name of its own for each in {name!r}, got "
                          f"{', '.join(twice)} more than once")
-    if len(topology.mirror) != num:
+    mirror = range(num) if topology.mirror is None else topology.mirror
+    if len(mirror) != num:
         raise ValueError(f"mirror: expected a partner for each of the {num} landmarks of {name!r}, "
-                         f"got {len(topology.mirror)}")
-    for i, partner in enumerate(topology.mirror):
-        if not 0 <= partner < num or topology.mirror[partner] != i:
+                         f"got {len(mirror)}")
+    for i, partner in enumerate(mirror):
+        if not 0 <= partner < num or mirror[partner] != i:
             raise ValueError(f"mirror: expected partners from 0 to {num - 1} that have each other "
                              f"in {name!r}, got {partner} for landmark {i}")
     for edge in topology.edges:
@@ -91,8 +198,11 @@ def _build(name: str, landmarks: str, chains: tuple[str, ...]) -> Topology:
     names = tuple(landmarks.split())
     paths = [path.split() for chain in chains for path in expand_sides(chain)]
     edges = ((names.index(a), names.index(b)) for p in paths for a, b in itertools.pairwise(p))
-    mirror = (names.index(mirror_name(landmark)) for landmark in names)
-    return Topology(name, names, tuple(mirror), tuple(edges))
+    return Topology(name, names, _mirror(names), tuple(edges))
+
+
+def _mirror(names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(names.index(mirror_name(landmark)) for landmark in names)
 
 
 def _sided(landmarks: str, side: str) -> str:
@@ -147,7 +257,7 @@ IBUG68 = _build(
 FLAME51 = Topology(
     "flame51",
     IBUG68.landmarks[17:],
-    tuple(i - 17 for i in IBUG68.mirror[17:]),
+    tuple(i - 17 for i in _mirror(IBUG68.landmarks)[17:]),
     tuple((a - 17, b - 17) for a, b in IBUG68.edges if min(a, b) >= 17),
 )
 
@@ -190,5 +300,7 @@ BFM72 = _build(
     ),
 )  # fmt: skip
 
+_BUILT_IN = (IBUG68, FLAME51, BFM72)
+
 # Topologies by name, in the order of registration.
-TOPOLOGIES = {topology.name: topology for topology in (IBUG68, FLAME51, BFM72)}
+TOPOLOGIES = {topology.name: topology for topology in _BUILT_IN}

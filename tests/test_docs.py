@@ -51,6 +51,10 @@ def test_landmarks(run):
     names = run("docs/landmarks.md")
     assert names["ibug68"].landmarks[30] == "pronasale"
     assert names["faces"]["collins"].shape == (68, 2)
+    assert names["hands"].points.shape == (16, 6, 3)
+    np.testing.assert_allclose(
+        names["turned"].mean, names["dataset"].mean * np.array([1, -1, -1]), atol=1e-6)
+    assert names["turned"].spec.augmentation.noise == 0.05
 
 
 def test_embed_fills_in_what_is_hidden_and_is_less_sure_of_it(run):

@@ -127,3 +127,72 @@ def test_bfm72_against_the_authors_mean_frontal_face(shared):
         mean = file["batch_normalization_6/batch_normalization_6/beta:0"][:].reshape(72, 2)
     x = mean[:, 0] - mean[topologies.BFM72.landmarks.index("menton"), 0]
     _assert_sides_and_mirror(topologies.BFM72, x, mean[:, 1], tolerance=0.02)
+
+
+HAND = """
+name = "hand"
+landmarks = ["wrist", "thumb", "index", "middle"]
+edges = [["wrist", "thumb"], ["wrist", 2], [0, "middle"]]
+"""
+HAND_TOPOLOGY = topologies.Topology(
+    "hand", ("wrist", "thumb", "index", "middle"), None, ((0, 1), (0, 2), (0, 3)))
+
+
+def test_a_file_is_found_by_its_path_and_then_by_its_name(built_in, tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text(HAND)
+    assert topologies.get(path) == topologies.get(str(path)) == HAND_TOPOLOGY
+    assert topologies.get("hand") == HAND_TOPOLOGY
+    path.write_text(HAND + 'mirror = [["thumb", "index"]]\n')
+    with pytest.raises(ValueError, match=r"my\.toml: .*'hand' is known, with other mirror"):
+        topologies.get(path)
+    assert topologies.get("hand") == HAND_TOPOLOGY
+
+
+@pytest.mark.parametrize(("mirror", "partners"), [
+    ('[["thumb", "middle"]]', (0, 3, 2, 1)), ("[[1, 3], [0, 2]]", (2, 3, 0, 1)),
+    ("[]", (0, 1, 2, 3)),  # all on the midline, which is not the same as no symmetry
+])
+def test_a_file_lists_the_pairs_that_change_places(built_in, tmp_path, mirror, partners):
+    (tmp_path / "my.toml").write_text(f"{HAND}mirror = {mirror}\n")
+    assert topologies.get(tmp_path / "my.toml").mirror == partners
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('name = "hand"', "", "expected name, landmarks and, .* got landmarks, edges"),
+    ('name = "hand"', "name = 3", "expected a text as name"),
+    ("landmarks = [", "landmark = [", "got name, landmark, edges"),
+    ('"index",', '"thumb",', "got thumb more than once"),
+    ('["wrist", 2]', '["wrist", 4]', "edges: .* indices from 0 to 3, got 4"),
+    ('["wrist", 2]', '["wrist", "ring"]', "edges: .* got 'ring'"),
+    ('["wrist", 2]', "2", "edges: expected pairs of landmarks, got 2"),
+    ('["wrist", 2]', "[2, 2]", r"edges: .* got \(2, 2\)"),
+    ("edges", "mirror = [[0, 1], [1, 2]]\nedges", r"mirror: .* got \[thumb, index\] besides"),
+    ("edges", "mirror = [[0, 0]]\nedges", r"mirror: .* got \[wrist, wrist\]"),
+    ("[[", "[", "TOML|Unclosed|Expected|Invalid"),
+    ('name = "hand"', 'name = "ibug68"', "another one called 'ibug68' is known"),
+])
+def test_wrong_files_are_named_and_change_nothing(built_in, tmp_path, old, new, message):
+    (tmp_path / "my.toml").write_text(HAND.replace(old, new))
+    with pytest.raises(ValueError, match=rf"my\.toml: .*({message})"):
+        topologies.get(tmp_path / "my.toml")
+    assert list(topologies.TOPOLOGIES) == ["ibug68", "flame51", "bfm72"]
+    with pytest.raises(ValueError, match=r"topology: no file .*none\.toml"):
+        topologies.get(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("topology", [TRIANGLE, HAND_TOPOLOGY], ids=lambda t: t.name)
+def test_a_topology_travels_as_text(built_in, topology):
+    topologies.register(topology)
+    text = topologies.to_json(topology.name)
+    assert topologies.from_json(text) is topology  # known already
+    del topologies.TOPOLOGIES[topology.name]
+    assert topologies.from_json(text) == topology
+    assert topologies.get(topology.name) == topology
+    changed = text.replace("[0, 1]", "[1, 2]").replace("[0, 2]", "[1, 2]", 1)
+    with pytest.raises(ValueError, match=f"'{topology.name}' is known, with other edges"):
+        topologies.from_json(changed)
+    for damaged in (text[:-9], "[]", '{"name": "hand"}'):
+        with pytest.raises(ValueError, match="topology: expected the JSON of one"):
+            topologies.from_json(damaged)
+    assert topologies.to_json("ibug68") is None  # known everywhere

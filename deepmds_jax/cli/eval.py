@@ -30,7 +30,8 @@ _METHODS = flags.DEFINE_list(
     "read. Under --reproduce the default is the methods of the paper's table.", flag_values=_FLAGS,
 )
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", None, "Landmarks; default: those of --weights.", flag_values=_FLAGS)
+    "topology", None, "Landmarks: a name, or a file NAME.toml; default: those of --weights.",
+    flag_values=_FLAGS)
 _METRIC = flags.DEFINE_enum(
     "metric", "all", [*scoring.FIELDS, "params"],
     "What to print; all adds tables by pose, of significance and of parameters.",
@@ -45,7 +46,9 @@ _DATASET = flags.DEFINE_string(
     "dataset", "synthetic",
     f"Test faces: one of {specs.names()}, or a spec of your own, NAME.toml.", flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Its files; default: DATA_ROOT/DATASET.", flag_values=_FLAGS)
+    "data_dir", None,
+    "Its files; default: DATA_ROOT/DATASET. Of a mix: a folder of data sets; default: DATA_ROOT.",
+    flag_values=_FLAGS)
 _DATA_ROOT = flags.DEFINE_string(
     "data_root", "data", "Holds a folder of files per dataset.", flag_values=_FLAGS)
 _REFERENCE = flags.DEFINE_string(

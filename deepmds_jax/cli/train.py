@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import flags
 
+from deepmds_jax import topologies
 from deepmds_jax.cli import program
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
@@ -32,9 +33,12 @@ _DATASET = flags.DEFINE_string(
     "dataset", "synthetic", f"One of {specs.names()}, or a spec of your own, NAME.toml.",
     flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Its files; default: data/DATASET.", flag_values=_FLAGS)
+    "data_dir", None,
+    "Its files; default: data/DATASET. Of a mix: a folder of data sets; default: data.",
+    flag_values=_FLAGS)
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", None, "Landmarks; default: the dataset's first.", flag_values=_FLAGS)
+    "topology", None, "Landmarks: a name, or a file NAME.toml; default: the dataset's first.",
+    flag_values=_FLAGS)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None,
     "Checkpoints, curves and weights; default: runs/DATASET_TOPOLOGY for Deep-MDS as published, "
@@ -97,8 +101,10 @@ def main(arguments: list[str]) -> None:
             which = f"variant={method.VARIANT}" if method.VARIANT else f"method={method.NAME}"
             raise ValueError(f"{name}: no flag of --{which}")
 
-    topology = _TOPOLOGY.value or spec.topologies[0]
-    folder = pathlib.Path(_DATA_DIR.value or f"data/{spec.name}")
+    if not (_TOPOLOGY.value or spec.topologies):
+        raise ValueError(f"topology: {spec.name} has shapes of any; name the one of yours")
+    topology = topologies.get(_TOPOLOGY.value or spec.topologies[0]).name
+    folder = pathlib.Path(_DATA_DIR.value or ("data" if spec.mix else f"data/{spec.name}"))
     workdir = pathlib.Path(
         _WORKDIR.value or f"runs/{table.run_name(method, spec.name, topology)}")
     program.check_writable("workdir", workdir)

@@ -77,7 +77,11 @@ def deformation_basis(mean: np.ndarray) -> jax.Array:
 
 
 def deform(
-    key: jax.Array, points: jax.Array, basis: jax.Array, mirror: tuple[int, ...], max_amount: float
+    key: jax.Array,
+    points: jax.Array,
+    basis: jax.Array,
+    mirror: tuple[int, ...] | None,
+    max_amount: float,
 ) -> jax.Array:
     """Deforms head-frame shapes at random, on both sides of the face alike or partly so. Pure.
 
@@ -85,7 +89,7 @@ def deform(
       key: PRNG key.
       points: (F, N, 3) shapes, head frame, any unit.
       basis: (G, N, N) from `deformation_basis`.
-      mirror: (N,) partners of the landmarks, of the topology.
+      mirror: (N,) partners of the landmarks, of the topology; None where it has no symmetry.
       max_amount: largest factor of the standard deviations, see `Augmentation.deformation`.
 
     Returns:
@@ -96,12 +100,13 @@ def deform(
     amount = max_amount * jax.random.uniform(amount_key, (num_faces, 1, 1)) ** 2
     normal = jax.random.normal(normal_key, (len(basis), num_faces, num_landmarks, 3))
     shift = jnp.einsum("gij,gfjd->fid", basis, normal)
-    mirrored = shift[:, jnp.array(mirror)] * jnp.array([-1, 1, 1])
-    even, odd = (shift + mirrored) / 2**0.5, (shift - mirrored) / 2**0.5
-    # The symmetric share of the variance: from a half, where the two sides move independently, to
-    # all of it.
-    share = jax.random.uniform(side_key, (num_faces, 1, 1), minval=0.5, maxval=1)
-    shift = jnp.sqrt(share) * even + jnp.sqrt(1 - share) * odd
+    if mirror is not None:
+        mirrored = shift[:, jnp.array(mirror)] * jnp.array([-1, 1, 1])
+        even, odd = (shift + mirrored) / 2**0.5, (shift - mirrored) / 2**0.5
+        # The symmetric share of the variance: from a half, where the two sides move independently,
+        # to all of it.
+        share = jax.random.uniform(side_key, (num_faces, 1, 1), minval=0.5, maxval=1)
+        shift = jnp.sqrt(share) * even + jnp.sqrt(1 - share) * odd
     stretch = 1 + _STRETCH_DEVIATION * amount * jax.random.normal(stretch_key, (num_faces, 1, 3))
     return centre(points) * stretch + amount * shift * size(points)[:, None, None]
 

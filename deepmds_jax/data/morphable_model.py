@@ -93,3 +93,23 @@ def sample_shapes(
 ) -> jax.Array:
     """Draws shapes (num_shapes, N, 3) in the model's unit and frame; see `sample_coefficients`."""
     return model.shapes(*sample_coefficients(model, key, num_shapes, expression=expression))
+
+
+def sample_points(
+    model: MorphableModel,
+    key: jax.Array,
+    num_shapes: int,
+    *,
+    expression: bool = False,
+    jaw_lines: bool = False,
+) -> jax.Array:
+    """Shapes as `sample_shapes` draws them, (num_shapes, N, 3), or with their jaw lines behind.
+
+    Returns:
+      With `jaw_lines`, (num_shapes, N + J * C, 3) where the model has these, line by line.
+    """
+    drawn = sample_coefficients(model, key, num_shapes, expression=expression)
+    points = model.shapes(*drawn)
+    if model.jaw_lines is None or not jaw_lines:
+        return points
+    return jnp.concatenate([points, model.jaw_lines.points(*drawn).reshape(num_shapes, -1, 3)], 1)

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -31,6 +32,11 @@ class ShapeSet:
     def mean(self) -> jax.Array:
         """(N, 3) mean of the training faces."""
         return self.points[~self.is_test].mean(axis=0)
+
+    def draw_rows(self, key: jax.Array, num_faces: int, *, test: bool) -> jax.Array:
+        """Rows (num_faces,) of faces to test or to train on, with replacement."""
+        part = np.flatnonzero(self.is_test == test).astype(np.int32)
+        return jax.random.choice(key, jnp.asarray(part), (num_faces,))
 
 
 @jax.tree_util.register_dataclass

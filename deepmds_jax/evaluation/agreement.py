@@ -43,7 +43,7 @@ def compare_shapes(
       "same handedness", False where one shape resembles the mirror image of the other.
 
     Raises:
-      ValueError: shapes that do not match, or a topology without outer eye corners.
+      ValueError: shapes that do not match, or a topology without outer eye corners or symmetry.
     """
     ours, placed, x2d = (
         np.stack([face[key] for face in faces.values()]).astype(np.float32)
@@ -96,6 +96,8 @@ def add_aligned(
 
 def _asymmetry(shapes: np.ndarray, topology: Topology) -> np.ndarray:
     """(F,) % mean distance of each landmark from where the shape's mirror image has it."""
+    if topology.mirror is None:
+        raise ValueError(f"topology: {topology.name} has no symmetry, expected one with mirror")
     mirrored = shapes[:, list(topology.mirror)] * np.array([-1, 1, 1], np.float32)
     return _relative(np.asarray(_align(mirrored, shapes)) - shapes, shapes, topology)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
-from deepmds_jax.geometry import min_max, procrustes, standardize
+from deepmds_jax.geometry import min_max, procrustes, size, standardize
 from deepmds_jax.topologies import Topology
 
 _EYE_CORNERS = ("exocanthion_right", "exocanthion_left")
@@ -27,7 +27,7 @@ class Metrics(NamedTuple):
       nme: normalised mean error, the mean of `landmark_errors`.
       right_handed: bool, False where the prediction is a mirror image, flat, or not finite.
       landmark_errors: (..., N) distance of each landmark from the true one, divided by the true
-        distance between the outer eye corners.
+        distance between the outer eye corners, or by what else `error_unit` says.
     """
 
     mse: jax.Array | np.ndarray
@@ -84,12 +84,13 @@ def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> 
       truth: (..., N, 3) head frame, in the unit and with the origin of its source.
       prediction: (..., N, 3) in any pose and unit.
       topology: the topology of the N landmarks, or its name; says where the outer eye corners are.
+        Where there are none, errors are relative to the size of the true shape, see `error_unit`.
 
     Returns:
       `Metrics`, NaN (and not right-handed) for a face whose prediction or truth is not finite.
 
     Raises:
-      ValueError: the shapes do not match, or the topology has no outer eye corners.
+      ValueError: the shapes do not match, or there is no such topology.
 
     Source: mse, depthcorr: Kamyab & Azimifar (2022), section 4.2, and the authors' release. nme:
     Sagonas et al. (2013), "300 Faces in-the-Wild challenge" (outer eye corners), and Jeni et al.
@@ -97,7 +98,6 @@ def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> 
     (1991). right_handed: Kabsch (1976), the sign of the determinant.
     """
     topology = topologies.get(topology) if isinstance(topology, str) else topology
-    right, left = _eye_corners(topology)
     expected = (topology.num_landmarks, 3)
     for name, points in (("truth", truth), ("prediction", prediction)):
         if jnp.shape(points)[-2:] != expected:
@@ -112,8 +112,12 @@ def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> 
     depth_correlation = _pearson(truth[..., 2], aligned[..., 2])
 
     rotated = procrustes(prediction, truth, reflection=False)(prediction)
-    interocular = _length(truth[..., right, :] - truth[..., left, :])
-    landmark_errors = _length(truth - rotated) / interocular[..., None]
+    if has_eye_corners(topology):
+        right, left = (truth[..., topology.landmarks.index(name), :] for name in _EYE_CORNERS)
+        unit = _length(right - left)
+    else:
+        unit = size(truth)
+    landmark_errors = _length(truth - rotated) / unit[..., None]
     return Metrics(
         mse=mse,
         depthcorr=depthcorr,
@@ -125,12 +129,19 @@ def score(truth: jax.Array, prediction: jax.Array, topology: str | Topology) -> 
     )
 
 
-def _eye_corners(topology: Topology) -> list[int]:
-    missing = [name for name in _EYE_CORNERS if name not in topology.landmarks]
-    if missing:
-        raise ValueError(f"topology: {topology.name} has no landmark {' and no '.join(missing)}, "
-                         "and errors are divided by the distance between the outer eye corners")
-    return [topology.landmarks.index(name) for name in _EYE_CORNERS]
+def has_eye_corners(topology: Topology) -> bool:
+    """Whether errors are relative to the distance of the outer eye corners, as on faces."""
+    return all(name in topology.landmarks for name in _EYE_CORNERS)
+
+
+def error_unit(topology: Topology) -> str:
+    """What landmark errors, and so NME, are relative to, in words.
+
+    The size of a shape is the root mean square distance of its landmarks to their centroid.
+    """
+    if has_eye_corners(topology):
+        return "the outer interocular distance"
+    return "the size of the shape"
 
 
 def _same_handedness(truth: jax.Array, prediction: jax.Array) -> jax.Array:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmds_jax.data.views import Faces
-from deepmds_jax.evaluation.metrics import Metrics
+from deepmds_jax.evaluation.metrics import Metrics, error_unit
 from deepmds_jax.extras import require
 from deepmds_jax.geometry import place_in_image, procrustes, standardize
 from deepmds_jax.topologies import Topology
@@ -70,7 +71,8 @@ def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.
     """Turns true shapes to one frontal pose.
 
     Sources without known poses give shapes as they lie in the image. So all shapes are aligned to
-    the most frontal one; shapes that are already in the head frame hardly move.
+    the most frontal one; shapes that are already in the head frame hardly move. Those of a topology
+    without symmetry stay turned as they are.
 
     Args:
       points: (F, N, 3) true shapes, in any pose and unit.
@@ -80,6 +82,9 @@ def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.
       (F, N, 3) aligned shapes and their (N, 3) mean: x right, y down, z away from the viewer, with
       the centroid at 0 and a root-mean-square distance to it of about 1.
     """
+    if topology.mirror is None:  # without sides, what is frontal is the source's to know
+        aligned = np.asarray(standardize(jnp.asarray(points)))
+        return aligned, aligned.mean(axis=0)
     to_left = _to_left(points, topology)
     straightness = to_left[:, 0] / np.linalg.norm(to_left, axis=-1)
     reference = standardize(points[np.argmax(straightness)])
@@ -87,12 +92,15 @@ def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.
     return aligned, aligned.mean(axis=0)
 
 
-def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figure":
+def draw_error_by_yaw(
+    metrics: Mapping[str, Metrics], yaw: np.ndarray, topology: Topology
+) -> "Figure":
     """Draws mean and standard deviation of the NME over the faces in each bin of yaw.
 
     Args:
       metrics: method title -> (F,) metrics; faces whose NME is not finite are left out.
       yaw: (F,) degrees.
+      topology: of the landmarks, which says what errors are relative to.
     """
     go = require("plotly.graph_objects", extra="report")
     number = np.round(yaw / _BIN).astype(int)
@@ -126,7 +134,7 @@ def draw_error_by_yaw(metrics: Mapping[str, Metrics], yaw: np.ndarray) -> "Figur
         fixedrange=True,
     )
     figure.update_yaxes(
-        title={"text": "NME, % of the outer interocular distance", "font": _FONT},
+        title={"text": f"NME, % of {error_unit(topology)}", "font": _FONT},
         gridcolor=_GRID, zerolinecolor=_GRID, rangemode="tozero", fixedrange=True,
     )
     return figure
@@ -138,7 +146,7 @@ def draw_error_on_face(
     """Draws the mean face from the front, each landmark in the colour of its error.
 
     Args:
-      errors: (N,) in % of the outer interocular distance; an error that is not finite is not drawn.
+      errors: (N,) in % of what `metrics.error_unit` says; an error that is not finite is not drawn.
       largest: the error that has the last of `ERROR_COLORS`.
       mean_face: (N, 3) as `align_faces` returns it.
       topology: the topology of the landmarks.
@@ -296,6 +304,8 @@ def _layout(**changes) -> dict:
 
 def _to_left(points: np.ndarray, topology: Topology) -> np.ndarray:
     """(F, 3) mean step from the right to the left landmark of each pair."""
+    if topology.mirror is None:
+        raise ValueError(f"topology: {topology.name} has no symmetry, and poses are not known")
     left = [i for i, name in enumerate(topology.landmarks) if name.endswith("_left")]
     right = [topology.mirror[i] for i in left]
     return np.mean(points[:, left] - points[:, right], axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation import report_figures
-from deepmds_jax.evaluation.metrics import Metrics
+from deepmds_jax.evaluation.metrics import Metrics, error_unit
 from deepmds_jax.evaluation.tables import Row, format_cells
 from deepmds_jax.extras import require
 from deepmds_jax.files import replacing
@@ -118,7 +118,7 @@ def write_report(
               for name, m in metrics.items()}
     known = [error.max() for error in errors.values() if np.isfinite(error).all()]
     largest = float(max(known, default=0)) or 1.0
-    figures = {"yaw": report_figures.draw_error_by_yaw(metrics, yaw)}
+    figures = {"yaw": report_figures.draw_error_by_yaw(metrics, yaw, topology)}
     for i, error in enumerate(errors.values()):
         figures[f"face{i}"] = report_figures.draw_error_on_face(
             error, largest, mean_face, topology
@@ -129,7 +129,8 @@ def write_report(
     chips = {name: style.color for name, style in styles.items()}
     body = "\n".join([
         _about(about), *(_table(name, rows, chips) for name, rows in tables.items()),
-        _SECTIONS.format(faces=_faces(errors, chips), scale=_scale(largest)),
+        _SECTIONS.format(faces=_faces(errors, chips), scale=_scale(largest),
+                         unit=error_unit(topology)),
     ])
     path = pathlib.Path(folder) / "index.html"
     with replacing(path) as temporary:
@@ -143,7 +144,7 @@ truth by a similarity without reflection. Points are means over the faces in eac
 are one standard deviation. Positive yaw turns the face to the image's right.</p>
 <div id="yaw"></div>
 <h2>Error on the face</h2>
-<p>Mean error of each landmark, in % of the outer interocular distance, on the mean face as a viewer
+<p>Mean error of each landmark, in % of {unit}, on the mean face as a viewer
 sees it.</p>
 {scale}
 <div class="faces">

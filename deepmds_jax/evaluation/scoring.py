@@ -11,7 +11,7 @@ import numpy as np
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
-from deepmds_jax.evaluation.metrics import CRITERIA, Metrics
+from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, error_unit, has_eye_corners
 from deepmds_jax.evaluation.protocol import (
     by_pose,
     describe_samples,
@@ -104,6 +104,7 @@ def score_methods(
     Raises:
       ValueError: the weights or the data cannot be read, or no method can be run.
     """
+    topology = topology and topologies.get(topology).name
     source = weights or topology or "ibug68"
     if topology is None or table.DEFAULT in texts:
         params, description = _load_weights(source, topology)
@@ -136,6 +137,9 @@ def score_methods(
     }
     heading = (f"{about['samples']}, {dataset.spec.title}, topology {topology} "
                f"(N = {faces.x2d.shape[-2]}), weights {used or 'as given'}")
+    if not has_eye_corners(topologies.get(topology)):
+        heading += f"\nNME here is relative to {error_unit(topologies.get(topology))}"
+        about["NME relative to"] = error_unit(topologies.get(topology))
     found: dict[str, Sequence[Row]] = {"": summary}
     if metric == "all":
         found["by_pose"] = by_pose(results, faces.view)

@@ -46,8 +46,7 @@ class Setting:
         for other, folder in self.folders.items():
             if other == name or specs.load_spec(other).source == spec.source:
                 return folder
-        own = self.data_root / spec.name
-        return own if own.is_dir() else self.data_root / spec.source
+        return specs.find_folder(spec, self.data_root)
 
     def open(self, name: str, topology: str) -> Dataset:
         """Reads a dataset; ValueError if it is missing."""

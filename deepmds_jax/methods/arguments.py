@@ -2,6 +2,7 @@
 
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.recorded import Recordings, ShapeSet
 
 
 def require_model(method: str, reference: Dataset) -> MorphableModel:
@@ -14,7 +15,7 @@ def require_model(method: str, reference: Dataset) -> MorphableModel:
 
 def require_names(method: str, dataset: Dataset) -> list[str]:
     """The names of the dataset's recorded faces; ValueError if they are drawn from a model."""
-    if isinstance(dataset.source, MorphableModel):
+    if not isinstance(dataset.source, ShapeSet | Recordings):
         raise ValueError(f"{method}: predictions from elsewhere are for recorded faces, and those "
                          f"of {dataset.spec.name} are drawn from a model")
     return list(dataset.source.names)

@@ -16,11 +16,9 @@ from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
 from deepmds_jax.extras import require
+from deepmds_jax.geometry.frames import FRAMES
 from deepmds_jax.methods.arguments import require_argument, require_names
 from deepmds_jax.methods.contract import Method
-
-# Directions of a file's y and z, relative to ours; x is right in all of them.
-FRAMES = {"camera": (1, 1, 1), "mesh": (1, -1, -1), "image": (1, 1, -1)}
 
 _POINTS = ("points", "landmarks")
 

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
@@ -27,7 +26,13 @@ from deepmds_jax.methods.arguments import require_model
 from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.counts import count_parameters
 from deepmds_jax.methods.layers import apply_network, batch_norm
-from deepmds_jax.methods.options import check_positive, config_from_json, implied, option
+from deepmds_jax.methods.options import (
+    check_positive,
+    config_from_json,
+    implied,
+    name_topology,
+    option,
+)
 from deepmds_jax.training.stage import FitStage, Stage, take_rows
 from deepmds_jax.training.trainable import Run
 from deepmds_jax.weights.keras import KerasLayers, read_keras_network
@@ -50,7 +55,7 @@ class Config:
     """The static part of `Params`.
 
     Attributes:
-      topology: name of the landmark topology.
+      topology: name of the landmark topology, or the path of its file.
       num_coefficients: of the morphable model; training sets it to the model's.
       source: the data source whose model the coefficients are of; "" where it is not recorded.
 
@@ -63,7 +68,7 @@ class Config:
     source: str = implied("")
 
     def __post_init__(self):
-        topologies.get(self.topology)
+        name_topology(self)
         check_positive(self, "num_coefficients")
 
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from deepmds_jax import topologies
+
 
 def option(
     default: Any,
@@ -40,6 +42,17 @@ def check_positive(options: Any, *names: str) -> None:
         value = getattr(options, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
             raise ValueError(f"{name}: expected a number above 0, got {value!r}")
+
+
+def name_topology(config: Any) -> None:
+    """Puts the name of a topology in place of its file's path in a configuration.
+
+    So that the configuration means the same where the file is not.
+
+    Raises:
+      ValueError: there is no such topology.
+    """
+    object.__setattr__(config, "topology", topologies.get(config.topology).name)
 
 
 def implied(default: Any) -> Any:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.geometry.frames import FRAMES
 from deepmds_jax.methods import table
 from deepmds_jax.methods.arguments import require_argument
 from deepmds_jax.methods.contract import Method
-from deepmds_jax.methods.external import FRAMES
 from deepmds_jax.methods.saved import load_weights
 from deepmds_jax.weights.locate import locate
 

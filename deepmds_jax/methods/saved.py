@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from deepmds_jax import topologies
 from deepmds_jax.methods import table
 from deepmds_jax.methods.contract import Params, TrainedMethod
 from deepmds_jax.methods.options import read_entries
-from deepmds_jax.training.weights_file import write_params
+from deepmds_jax.training.weights_file import DEFINITION, write_params
 from deepmds_jax.weights.locate import locate, shipped_names
 from deepmds_jax.weights.tensors import as_tree, read_tensors
 
@@ -66,7 +67,7 @@ def load_weights(
         _check_name(path, table.method_of(params), method)
     else:
         params, description = load_params(path, method), read_metadata(path)
-    if topology is not None and params.config.topology != topology:
+    if topology is not None and params.config.topology != topologies.get(topology).name:
         raise ValueError(f"{source}: for topology {params.config.topology}, expected {topology}")
     return params, description
 
@@ -76,7 +77,8 @@ def save_params(path: str | os.PathLike, params: Any, metadata: Mapping[str, str
 
     Args:
       path: the file.
-      params: the weights; their method and configuration are stored with them.
+      params: the weights; their method and configuration are stored with them, and a topology of
+        one's own, which `load_params` then makes known.
       metadata: what else a reader should know: data, licence, command, figures.
 
     Raises:
@@ -94,12 +96,14 @@ def load_params(path: str | os.PathLike, method: str = table.DEFAULT) -> Any:
 
     Raises:
       ValueError: no such file, not a whole safetensors file, not of this package or of that method,
-        or tensors that do not fit the configuration in its metadata.
+        tensors that do not fit the configuration in its metadata, or a topology of its own whose
+        name is that of another.
     """
     path = pathlib.Path(path)
     metadata, tensors = read_tensors(path)
     found = _method_of_file(path, metadata)
     _check_name(path, found, method)
+    _learn_topology(path, metadata)
     try:
         config = found.read_config(metadata, tensors)
     except (TypeError, ValueError) as error:
@@ -131,6 +135,7 @@ def load_checkpoint(workdir: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
     run = read_run(workdir)
     method = table.find(run.get("method", table.DEFAULT), run.get("variant"))
     trained, beside = read_stages(workdir, method.STAGES)
+    _learn_topology(workdir, run)
     fields = dataclasses.fields(method.Config)
     lacking = [f.name for f in fields if f.name not in run and not f.metadata.get("implied")]
     if lacking:
@@ -150,6 +155,15 @@ def _method_of_file(path: pathlib.Path, metadata: Mapping[str, str]) -> TrainedM
             name = table.DEFAULT
         # They had no variants at first, either: what they wrote is the first variant's.
         return table.find(name or "", config.get("variant"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _learn_topology(path: str | os.PathLike, description: Mapping[str, Any]) -> None:
+    """Makes the topology known that comes with weights, where they are of one's own."""
+    try:
+        if DEFINITION in description:
+            topologies.from_json(description[DEFINITION])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -23,7 +23,7 @@ from deepmds_jax.geometry import centre, rotation_from_angles
 from deepmds_jax.methods.contract import Method
 from deepmds_jax.methods.counts import count_parameters
 from deepmds_jax.methods.layers import apply_network
-from deepmds_jax.methods.options import config_from_json, implied, option
+from deepmds_jax.methods.options import config_from_json, implied, name_topology, option
 from deepmds_jax.training.stage import FitStage, Stage, take_rows
 from deepmds_jax.training.trainable import Run
 from deepmds_jax.weights.keras import number_layers, read_keras_network
@@ -39,7 +39,7 @@ class Config:
     """The static part of `Params`.
 
     Attributes:
-      topology: name of the landmark topology.
+      topology: name of the landmark topology, or the path of its file.
       y_up: whether the network was trained with y up and depth toward the viewer, as the authors'
         was; else y points down and depth away from the viewer.
 
@@ -51,7 +51,7 @@ class Config:
     y_up: bool = implied(False)
 
     def __post_init__(self):
-        topologies.get(self.topology)
+        name_topology(self)
 
 
 @dataclasses.dataclass(frozen=True)

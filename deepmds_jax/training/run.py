@@ -16,7 +16,7 @@ from deepmds_jax.training.checkpoints import Checkpoints
 from deepmds_jax.training.interrupt import deferred_interrupt
 from deepmds_jax.training.loop import fit
 from deepmds_jax.training.trainable import Run, TrainableMethod
-from deepmds_jax.training.weights_file import write_params
+from deepmds_jax.training.weights_file import define_topology, write_params
 from deepmds_jax.weights.locate import FILE_NAME
 
 
@@ -80,7 +80,8 @@ def describe(method: TrainableMethod, run: Run, spec: DatasetSpec) -> dict[str, 
     config = {name: value for name, value in dataclasses.asdict(run.config).items()
               if name not in implied or value != implied[name]}
     return {
-        "method": method.NAME, **variant, **config, **dataclasses.asdict(run.training),
+        "method": method.NAME, **variant, **config, **define_topology(run.config.topology),
+        **dataclasses.asdict(run.training),
         "seed": run.seed, "num_train": run.num_train,
         "dataset": spec.name, "data": spec.title, "data_licence": spec.licence,
     }

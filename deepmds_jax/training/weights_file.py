@@ -6,8 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from deepmds_jax import topologies
 from deepmds_jax.training.trainable import TrainableMethod
 from deepmds_jax.weights.tensors import write_tensors
+
+# Entry of a description: the topology, as `topologies.to_json` puts it.
+DEFINITION = "topology_definition"
 
 
 def write_params(
@@ -17,7 +21,8 @@ def write_params(
 
     Args:
       path: the file.
-      method: whose parameters they are; its name and the configuration are stored with them.
+      method: whose parameters they are; its name and the configuration are stored with them, and
+        a topology that is not one of this package, so that the file is enough to use them.
       params: the parameters.
       metadata: what else a reader should know: data, licence, command, figures.
     """
@@ -25,4 +30,11 @@ def write_params(
     if method.VARIANT:
         config = {"variant": method.VARIANT, **config}
     own = {"method": method.NAME, "topology": params.config.topology, "config": json.dumps(config)}
+    own |= define_topology(params.config.topology)
     write_tensors(path, method.to_tree(params), {**metadata, **own})
+
+
+def define_topology(name: str) -> dict[str, str]:
+    """The entry that describes a topology to others; none for those of the package."""
+    text = topologies.to_json(name)
+    return {} if text is None else {DEFINITION: text}

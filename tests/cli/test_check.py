@@ -59,3 +59,27 @@ def test_a_dataset_without_files_says_so(call):
 ])
 def test_wrong_flags_are_one_line(arguments, message, refuse):
     assert message in refuse("check", *arguments)
+
+
+def test_shapes_are_checked_by_the_topology_that_is_asked_for(tmp_path, call):
+    np.save(tmp_path / "faces.npy", np.random.default_rng(0).normal(size=(6, 51, 3)))
+    asked = ("check", "--dataset=shapes", f"--data_dir={tmp_path}")
+    assert call(*asked).status == 0
+    assert call(*asked, "--topology=flame51").status == 0
+    done = call(*asked, "--topology=ibug68")
+    assert done.status == 1
+    assert "problem: " in done.stdout
+    assert "51 landmarks, expected 68 of topology ibug68" in done.stdout
+
+
+def test_a_mix_is_checked_part_by_part(tmp_path, call):
+    done = call("check", "--dataset=ict_makehuman", f"--data_dir={tmp_path}")
+    assert done.status == 1
+    assert f"data_dir: no folder {tmp_path / 'ict'}" in done.stderr
+    for name in ("ict", "makehuman"):
+        (tmp_path / name).mkdir()
+    done = call("check", "--dataset=ict_makehuman", f"--data_dir={tmp_path}")
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
+    assert "vertex_indices.json" in problems[0]
+    assert any("base.obj" in line for line in problems)
+    assert done.stderr.strip().endswith(f"{len(problems)} problems, see above")

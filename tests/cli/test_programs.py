@@ -101,6 +101,31 @@ def test_train_then_eval_then_reconstruct(tmp_path, succeed):
     assert (tmp_path / "f.obj").stat().st_size > 2 * 68 * 6
 
 
+def test_things_of_ones_own_go_through_all_programs(tmp_path, monkeypatch, succeed):
+    """The topology's file is only needed until the weights know it."""
+    monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
+    (tmp_path / "kite.toml").write_text(
+        'name = "kite"\nlandmarks = ["top", "right", "left", "tail", "nose"]\n'
+        'edges = [["top", "right"], ["top", "left"]]\n')
+    kite = np.array([[0, -2, 0], [-1, -1, 0.5], [1, -1, 0.5], [0, 3, 0], [0, -1, -1]])
+    kites = kite * np.random.default_rng(0).uniform(0.5, 1.5, (40, 1, 3))
+    (tmp_path / "kites").mkdir()
+    np.savez(tmp_path / "kites" / "kites.npz", points=kites)
+    data = ("--dataset=shapes", "--data_dir=kites")
+    succeed("check", *data, "--topology=kite.toml")
+    succeed("train", *data, "--topology=kite.toml", "--variant=published", "--num_train=16",
+            "--autoencoder_epochs=1", "--dissimilarity_epochs=1", "--workdir=run")
+    (tmp_path / "kite.toml").unlink()
+    del topologies.TOPOLOGIES["kite"]
+    text = succeed("eval", *data, "--weights=run", "--methods=deep_mds,posed_mean", "--num_faces=8",
+                   "--metric=nme")
+    assert "topology kite (N = 5)" in text
+    assert "NME here is relative to the size of the shape" in text
+    np.save(tmp_path / "seen.npy", kites[:3, :, :2])
+    succeed("reconstruct", "seen.npy", "--weights=run", "--out=o.npz,o.ply")
+    assert np.load(tmp_path / "o.npz")["points"].shape == (3, 5, 3)
+
+
 def test_eval_prints_the_parameters_of_table_2(succeed):
     text = succeed("eval", "--metric=params")
     for count in ("24,880", "2,423", "2,625", "27,505", "114,840"):

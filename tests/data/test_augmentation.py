@@ -243,3 +243,20 @@ def test_deform_by_nothing_centres_alone(mean, basis):
     points = np.broadcast_to(mean + 5, (NUM_DEFORMED, 68, 3))
     still = _deform(jax.random.key(0), points, basis, TOPOLOGY.mirror, 0.0)
     np.testing.assert_allclose(still, np.broadcast_to(mean - mean.mean(0), points.shape), atol=1e-4)
+
+
+def test_what_has_no_symmetry_is_deformed_on_both_sides_apart(mean, basis):
+    """The deviation of each landmark is the same, and partners move independently."""
+    points = np.broadcast_to(mean, (NUM, *mean.shape))
+    moved = np.asarray(_deform(jax.random.key(3), points, basis, None, 1.0)) - mean
+    with_sides = np.asarray(_deform(jax.random.key(3), points, basis, TOPOLOGY.mirror, 1.0)) - mean
+    assert moved.std() == pytest.approx(with_sides.std(), rel=0.05)
+    jaw = list(TOPOLOGY.mirror[:5])  # far from their partners: 2 to 3 length scales
+
+    def correlation(shifts):
+        shifts = shifts - shifts.mean(0)
+        pairs = shifts[:, :5, 1] * shifts[:, jaw, 1]
+        return pairs.mean() / (shifts[:, :5, 1].std() * shifts[:, jaw, 1].std())
+
+    assert correlation(with_sides) > 0.3
+    assert abs(correlation(moved)) < 0.15

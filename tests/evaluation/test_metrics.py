@@ -8,7 +8,7 @@ from lapack import lapack_scores
 from scipy.spatial.transform import Rotation
 
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, score
+from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, error_unit, score
 from deepmds_jax.topologies import Topology
 
 # A multiple of 5, 6 and 8: shapes with so few landmarks are repeated to N, which changes no mean.
@@ -216,6 +216,17 @@ def test_refuses_what_it_cannot_score():
         score(face, face[:, :2], "ibug68")
     with pytest.raises(ValueError, match="topology: got 'hands'"):
         score(face, face, "hands")
-    hands = Topology("hands", ("wrist", "exocanthion_left"), (0, 1), ())
-    with pytest.raises(ValueError, match="hands has no landmark exocanthion_right, and errors are"):
-        score(face[:2], face[:2], hands)
+
+
+def test_without_eye_corners_errors_are_relative_to_the_size_of_the_shape():
+    truth = np.random.default_rng(5).normal(size=SHAPE[-2:]).astype(np.float32)
+    prediction = truth + 0.1 * np.random.default_rng(6).normal(size=truth.shape).astype(np.float32)
+    thing = Topology("thing", (*(f"point_{i}" for i in range(N - 1)), "exocanthion_left"), None, ())
+    found = score(truth, prediction, thing)
+    size = np.sqrt(np.mean(np.sum((truth - truth.mean(0)) ** 2, axis=1)))
+    on_face = lapack_scores(truth, prediction, (0, 1)).nme
+    expected = on_face * np.linalg.norm(truth[0] - truth[1]) / size
+    assert found.nme == pytest.approx(expected, rel=1e-4)
+    assert found.landmark_errors.mean() == pytest.approx(expected, rel=1e-4)
+    assert (error_unit(thing), error_unit(TOPOLOGY)) == (
+        "the size of the shape", "the outer interocular distance")

@@ -20,6 +20,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data.views import Faces, View
 from deepmds_jax.evaluation.metrics import Metrics
 from deepmds_jax.evaluation.report_page import write_report
+from deepmds_jax.topologies import Topology
 
 pytest.importorskip("plotly", reason="the report extra is not installed")
 TOPOLOGY = topologies.get("ibug68")
@@ -155,6 +156,25 @@ def test_yaw_of_photographs_is_measured(inputs, tmp_path, posed):
     assert [b["label"] for b in buttons] == [
         "Face 1, yaw -45°", "Face 2, yaw -45°", "Face 3, yaw 0°"
     ]
+
+
+def test_things_without_symmetry_stay_turned_as_they_are(inputs, tmp_path):
+    names = tuple(f"point_{i}" for i in range(N))
+    inputs["topology"] = Topology("thing", names, None, TOPOLOGY.edges)
+    page = write(tmp_path, inputs)
+    assert "in % of the size of the shape, on the mean face" in page
+    content = figures(page)
+    assert content["yaw"]["layout"]["yaxis"]["title"]["text"] == "NME, % of the size of the shape"
+    points = inputs["faces"].points
+    centred = points - points.mean(1, keepdims=True)
+    size = np.sqrt(np.mean(np.sum(centred**2, axis=2), axis=1))[:, None, None]
+    _, dots = content["face0"]["data"]
+    x = dict(zip(dots["text"], dots["x"], strict=True))
+    expected = (centred / size).mean(0)[:, 0]
+    np.testing.assert_allclose([x[f"point {i}"] for i in range(N)], expected, atol=1e-3)
+    inputs["faces"] = inputs["faces"]._replace(view=None)
+    with pytest.raises(ValueError, match="thing has no symmetry, and poses are not known"):
+        write_report(tmp_path, **inputs)
 
 
 def test_error_on_face(inputs, tmp_path):

@@ -1,5 +1,6 @@
 """Weights files and checkpoints of every method with networks, today's and older ones."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from deepmds_jax import load_params, load_weights, save_params
+from deepmds_jax import load_params, load_weights, save_params, topologies
+from deepmds_jax.data.specs import load_spec
 from deepmds_jax.methods import anchored, deep_mds, mobileface, zhao
 from deepmds_jax.methods.saved import load_checkpoint, read_metadata
 from deepmds_jax.training.checkpoints import Checkpoints
+from deepmds_jax.training.run import describe
+from deepmds_jax.training.trainable import Run
 from deepmds_jax.weights.tensors import write_tensors
 
 CONFIGS = {
@@ -248,3 +252,44 @@ def test_checkpoints_of_older_runs_load(tmp_path, random_params, method, config,
     assert loaded.config == config
     chex.assert_trees_all_equal(loaded, params)
     assert found == {**description, **RUN}
+
+
+HAND = 'name = "hand"\nlandmarks = ["wrist", "thumb", "index", "middle", "ring"]\n'
+
+
+@pytest.mark.parametrize("method", [deep_mds, anchored, zhao, mobileface], ids=lambda m: m.TITLE)
+def test_weights_bring_their_topology_to_where_its_file_is_not(
+    tmp_path, monkeypatch, random_params, method
+):
+    monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
+    (tmp_path / "hand.toml").write_text(HAND)
+    params = random_params(method, method.Config(str(tmp_path / "hand.toml")))
+    assert params.config.topology == "hand"
+    path = tmp_path / "w.safetensors"
+    save_params(path, params, {})
+    (tmp_path / "hand.toml").unlink()
+    hand = topologies.TOPOLOGIES.pop("hand")
+    chex.assert_trees_all_equal(load_params(path, method.NAME), params)
+    assert topologies.get("hand") == hand
+    topologies.TOPOLOGIES["hand"] = dataclasses.replace(hand, edges=((0, 1),))
+    with pytest.raises(ValueError, match=r"w\.safetensors: .*'hand' is known, with other edges"):
+        load_params(path, method.NAME)
+
+
+def test_checkpoints_bring_their_topology_too(tmp_path, monkeypatch, random_params):
+    monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
+    hand = topologies.Topology("hand", tuple("abcde"), None, ())
+    topologies.register(hand)
+    params = random_params(zhao, zhao.Config("hand"))
+    spec = load_spec("shapes")
+    run = describe(zhao, Run(params.config, zhao.Training(), 0, 8), spec)
+    with contextlib.closing(Checkpoints(tmp_path, run, {})) as checkpoints:
+        checkpoints.save("zhao", 1, {"variables": params.network})
+    del topologies.TOPOLOGIES["hand"]
+    loaded, description = load_checkpoint(tmp_path)
+    assert (loaded.config, topologies.get("hand")) == (params.config, hand)
+    assert description["dataset"] == "shapes"
+
+
+def test_topologies_of_the_package_are_not_written(saved):
+    assert "topology_definition" not in read_metadata(saved[0])

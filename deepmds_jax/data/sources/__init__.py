@@ -65,7 +65,8 @@ class DenseSource(Source, Protocol):
 
 
 _BUILT_IN = (
-    "aflw2000", "bfm", "bfm2017", "casia3d", "celeba", "coma", "flame", "ict", "synthetic",
+    "aflw2000", "bfm", "bfm2017", "casia3d", "celeba", "coma", "flame", "gnm", "ict",
+    "makehuman", "shapes", "synthetic",
 )  # fmt: skip
 _registered: dict[str, Source] = {}
 

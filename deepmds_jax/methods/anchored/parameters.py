@@ -13,7 +13,7 @@ from deepmds_jax import topologies
 from deepmds_jax.methods.anchored.encoder import ShapeEncoder
 from deepmds_jax.methods.anchored.pairs import PairNetwork
 from deepmds_jax.methods.counts import count_parameters
-from deepmds_jax.methods.options import check_positive, config_from_json
+from deepmds_jax.methods.options import check_positive, config_from_json, name_topology
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Config:
     """The static part of `Params`.
 
     Attributes:
-      topology: name of the landmark topology, see `deepmds_jax.topologies`.
+      topology: name of the landmark topology, or the path of its file, see `topologies.get`.
       weighted: whether distances count by their precision, or all the same; for the ablation of
         docs/anchored.md.
       observed: whether the proposal and the visible landmarks are anchors; for the ablation too.
@@ -39,7 +39,7 @@ class Config:
     tolerance: float = 3e-4
 
     def __post_init__(self):
-        topologies.get(self.topology)
+        name_topology(self)
         check_positive(self, "max_iters", "tolerance")
 
 

@@ -21,6 +21,7 @@ from deepmds_jax.methods.options import (
     check_choices,
     check_positive,
     config_from_json,
+    name_topology,
     option,
 )
 from deepmds_jax.weights.keras import number_layers, read_keras_network
@@ -37,7 +38,7 @@ class Config:
     """The static part of `Params`.
 
     Attributes:
-      topology: name of the landmark topology, see `deepmds_jax.topologies`.
+      topology: name of the landmark topology, or the path of its file, see `topologies.get`.
       features: of a pair of landmarks: "paper" (eq. 6), "release", or "identity", the paper's with
         those of a learnt embedding of each landmark.
       transform: of the dissimilarities in MDS, "ordinal", "interval" or "ratio".
@@ -62,7 +63,7 @@ class Config:
     y_up: bool = False
 
     def __post_init__(self):
-        topologies.get(self.topology)
+        name_topology(self)
         check_choices(self)
         if self.transform not in TRANSFORMS:
             raise ValueError(f"transform: expected one of {list(TRANSFORMS)}, "
