@@ -85,22 +85,6 @@ def test_reconstruct_tells_bad_input_in_a_line(tmp_path, fail, arguments, messag
     assert not list(tmp_path.iterdir())
 
 
-def test_train_then_eval_then_reconstruct(tmp_path, succeed):
-    succeed("train", "--dataset=synthetic", "--topology=ibug68", "--num_train=160",
-            "--autoencoder_epochs=2", "--dissimilarity_epochs=1", "--workdir=run")
-    text = succeed("eval", "--metric=all", "--weights=run", "--num_faces=30")
-    rows = {row.split("  ")[0]: row for row in text.splitlines()}
-    assert {"Deep-MDS", "mean shape", "posed mean"} <= rows.keys()
-    content = json.loads((tmp_path / "results/synthetic_ibug68_all.json").read_text())
-    assert [row["method"] for row in content["rows"]] == ["Deep-MDS", "mean shape", "posed mean"]
-    assert content["num_faces"] == 30
-    assert 0 < content["rows"][1]["MSE"] < 1e-2
-    assert 60 < content["rows"][1]["DepthCorr (trace)"] <= 68
-    assert (tmp_path / "results/synthetic_ibug68_all.csv").exists()
-    succeed("reconstruct", EXAMPLES, "--weights=run/weights.safetensors", "--out=f.obj")
-    assert (tmp_path / "f.obj").stat().st_size > 2 * 68 * 6
-
-
 def test_eval_prints_the_parameters_of_table_2(succeed):
     text = succeed("eval", "--metric=params")
     for count in ("24,880", "2,423", "2,625", "27,505", "114,840"):
@@ -147,7 +131,9 @@ def test_convert_writes_weights_that_reconstruct_takes(shared, tmp_path, succeed
 
 
 def test_weights_of_another_topology_are_told_apart(tmp_path, fail):
-    params = jax.jit(deep_mds.init, static_argnums=0)(deep_mds.Config("bfm72"), jax.random.key(0))
+    config = deep_mds.Config("bfm72")
+    shapes = jax.eval_shape(lambda: deep_mds.init(config, jax.random.key(0)))
+    params = jax.tree.map(lambda s: np.ones(s.shape, s.dtype), shapes)
     save_params(tmp_path / "w.safetensors", params, {})
     errors = fail("reconstruct", EXAMPLES, "--weights=w.safetensors", "--out=o.npz")
     assert f"68 landmarks, topology bfm72 has {topologies.get('bfm72').num_landmarks}" in errors
