@@ -364,12 +364,13 @@ def test_relabelling_relabels_the_answer(transform, x64):
 
 @TRANSFORMS
 def test_rigid_motion_of_the_start_moves_the_answer(transform, x64):
-    dissimilarities = noisy_distances(0)
-    init = np.random.default_rng(1).standard_normal((12, 2))
+    dissimilarities = np.stack([noisy_distances(seed, 10) for seed in range(4)])
     mirror = np.array([[0.6, 0.8], [0.8, -0.6]])
-    solve = partial(mds.smacof, dissimilarities, 2, transform=transform)
-    result, moved = solve(init=init), solve(init=3 * init @ mirror + [5, -7])
-    assert moved.num_iters == result.num_iters
+    result, moved = (
+        Four.fit(dissimilarities, np.ones((10, 10)), init, transform=transform)
+        for init in (Four.random, 3 * Four.random @ mirror + [5, -7])
+    )
+    np.testing.assert_array_equal(moved.num_iters, result.num_iters)
     expected = np.asarray(result.embedding) @ mirror
     np.testing.assert_allclose(moved.embedding, expected, atol=1e-9)
 
@@ -380,9 +381,7 @@ def test_unit_of_the_dissimilarities(x64):
     scaled = mds.smacof(1000 * dissimilarities, 2, transform="ratio")
     np.testing.assert_allclose(scaled.embedding, 1000 * np.asarray(ratio.embedding), rtol=1e-9)
     # Any increasing function of the dissimilarities has the same ordinal solution.
-    init = np.random.default_rng(1).standard_normal((12, 2))
-    ordinal = mds.smacof(dissimilarities, 2, init=init)
-    curved = mds.smacof(np.exp(dissimilarities), 2, init=init)
+    ordinal, curved = Four.fit(), Four.fit(np.exp(Four.dissimilarities))
     np.testing.assert_array_equal(curved.embedding, ordinal.embedding)
 
 
