@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "deepmds_jax" / 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -26,9 +27,9 @@ SLOW = (
     "additive", "aldrian", "anchored_training", "augmentation", "benchmarks", "casia3d",
     "cores", "datasets", "deep_mds", "deep_mds_training", "docs", "estimator", "eval",
     "faces_by_name", "figures", "gradients", "lifting", "lifting_anchored", "majorization",
-    "mobileface", "outline", "own_method", "packaging", "photographs", "placement", "programs",
-    "properties", "protocol", "reconstruct_video", "registration", "registry", "rendering",
-    "report_page", "reproduction", "similarity", "torgerson", "train", "video", "zhao",
+    "mobileface", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
+    "programs", "properties", "protocol", "reconstruct_video", "registration", "registry",
+    "rendering", "report_page", "reproduction", "similarity", "torgerson", "train", "video", "zhao",
 )
 
 
@@ -53,3 +54,46 @@ def forget_compiled_programs():
     """Each keeps some memory mappings, of which a process may have about 65,000."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Programs with few optimizations, here and in other processes.
+
+    For tests that train or differentiate, where compiling takes longer than running.
+    """
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name.upper(), "1")
+        jax.config.update(name, True)
+        yield
+    jax.config.update(name, before)
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """Anchored networks that were not trained, but for the mean face: they pose it, little more.
+
+    Drawn by NumPy as `anchored.init` draws them, which would compile for seconds.
+    """
+    from deepmds_jax.data.sources import synthetic
+    from deepmds_jax.geometry import standardize
+    from deepmds_jax.methods import anchored
+
+    rng = np.random.default_rng(0)
+    mean = np.asarray(standardize(synthetic.load("flame51").mean))
+    others = {"mean": mean, "landmarks": np.full(4, 3), "trust": np.full(4, -1), "bias": 0}
+    small = {"step": 0.015, "dense3": 0.03, "head": 0.03}  # else one by the root of the fan-in
+
+    def draw(path, leaf):
+        *_, layer, name = (getattr(key, "key", None) for key in path)
+        if name in others:
+            return np.broadcast_to(others[name], leaf.shape).astype(leaf.dtype)
+        scale = small.get(layer, leaf.shape[0] ** -0.5)
+        return rng.normal(size=leaf.shape, scale=scale).astype(leaf.dtype)
+
+    config = anchored.Config("flame51", tolerance=1e-5)
+    shapes = jax.eval_shape(lambda: anchored.init(config, jax.random.key(0)))
+    networks = (jax.tree_util.tree_map_with_path(draw, x) for x in (shapes.encoder, shapes.pairs))
+    return anchored.Params(*networks, mean, config)

@@ -5,7 +5,6 @@ import pathlib
 import re
 import shutil
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,15 +19,6 @@ def scaling(monkeypatch):
     import mds
 
     return mds
-
-
-@pytest.fixture
-def quick_compilation():
-    """Without XLA's optimizations: what is timed here runs for milliseconds."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.mark.usefixtures("quick_compilation")

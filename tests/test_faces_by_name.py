@@ -1,6 +1,5 @@
 """Faces by name: which weights and faces fit, where lifted ones lie, and frames of a video."""
 
-import dataclasses
 
 import jax
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import deepmds_jax as dm
 from deepmds_jax import faces_by_name, topologies
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.geometry import project, rotation_from_angles, standardize
+from deepmds_jax.geometry import project, rotation_from_angles
 from deepmds_jax.methods import anchored
 
 N = 51
@@ -17,14 +16,9 @@ YAW = np.array([-20, 0, 10, 20], np.float32)  # degrees; four faces in every bat
 NAMES = list("abcd")
 
 
-@pytest.fixture(scope="module")
-def params():
-    """Networks that were not trained, but for the mean face: they pose it, and little more."""
-    params = jax.jit(anchored.init, static_argnums=0)(
-        anchored.Config("flame51"), jax.random.key(0))
-    mean = standardize(synthetic.load("flame51").mean)
-    encoder = {"params": params.encoder["params"] | {"mean": mean}}
-    return dataclasses.replace(params, encoder=encoder, reference=mean)
+@pytest.fixture
+def params(untrained):
+    return untrained
 
 
 @pytest.fixture(scope="module")

@@ -198,6 +198,7 @@ def test_real_photographs_are_lifted_the_right_way_round(shared):
         assert (points[:, 13, 2] < points[:, [0, 9], 2].mean(1)).all()  # nose tip before brows
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_gradient_by_the_landmarks(params, faces):
     """Through both networks, MDS and the alignment; in float64, so that differences tell."""
     with jax.enable_x64(True):

@@ -271,6 +271,30 @@ def test_a_start_far_off_ends_at_the_same_points(params, faces, plain):
     assert np.mean(warm(plain.points).num_iters) < 0.8 * np.mean(plain.num_iters)
 
 
+def test_exports_for_every_platform_and_batch_size(params, faces, plain):
+    """And without LAPACK, which other runtimes have not."""
+    batch, = jax.export.symbolic_shape("batch")
+    exported = jax.export.export(
+        jax.jit(lambda x2d: dm.reconstruct(params, x2d)), platforms=("cpu", "cuda", "tpu"),
+    )(jax.ShapeDtypeStruct((batch, N, 2), np.float32))
+    called = set(re.findall(r"custom_call @(\w+)", exported.mlir_module()))
+    assert called <= {"shape_assertion"}  # that the batch has at least one face
+    np.testing.assert_allclose(exported.call(faces.x2d), plain.points, atol=1e-4)
+
+
+@pytest.mark.parametrize(("weighted", "observed"), [(False, True), (True, False)])
+def test_variants_of_the_ablation_lift_too(params, faces, plain, weighted, observed):
+    config = dataclasses.replace(params.config, weighted=weighted, observed=observed)
+    other = dataclasses.replace(params, config=config)
+    detail = jax.device_get(jax.jit(dm.reconstruct_detailed)(other, faces.x2d))
+    assert detail.converged.all()
+    fit = _fit(detail.points, faces.points)
+    assert (np.linalg.det(fit.rotation) > 0).all()
+    difference = np.sqrt(np.mean(np.sum((detail.points - plain.points) ** 2, -1), -1))
+    assert 1e-4 < difference.max() < 0.2
+
+
+@pytest.mark.usefixtures("quick_compilation")
 def test_gradients_by_landmarks_and_parameters(params, faces):
     """In float64, so that differences tell; and nothing comes from missing landmarks."""
     with jax.enable_x64(True):
@@ -308,26 +332,3 @@ def test_gradients_by_landmarks_and_parameters(params, faces):
                 ends.append(value_and_grad(moved, x2d)[0])
             np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-4)
             assert abs(slope) > 1e-4
-
-
-def test_exports_for_every_platform_and_batch_size(params, faces, plain):
-    """And without LAPACK, which other runtimes have not."""
-    batch, = jax.export.symbolic_shape("batch")
-    exported = jax.export.export(
-        jax.jit(lambda x2d: dm.reconstruct(params, x2d)), platforms=("cpu", "cuda", "tpu"),
-    )(jax.ShapeDtypeStruct((batch, N, 2), np.float32))
-    called = set(re.findall(r"custom_call @(\w+)", exported.mlir_module()))
-    assert called <= {"shape_assertion"}  # that the batch has at least one face
-    np.testing.assert_allclose(exported.call(faces.x2d), plain.points, atol=1e-4)
-
-
-@pytest.mark.parametrize(("weighted", "observed"), [(False, True), (True, False)])
-def test_variants_of_the_ablation_lift_too(params, faces, plain, weighted, observed):
-    config = dataclasses.replace(params.config, weighted=weighted, observed=observed)
-    other = dataclasses.replace(params, config=config)
-    detail = jax.device_get(jax.jit(dm.reconstruct_detailed)(other, faces.x2d))
-    assert detail.converged.all()
-    fit = _fit(detail.points, faces.points)
-    assert (np.linalg.det(fit.rotation) > 0).all()
-    difference = np.sqrt(np.mean(np.sum((detail.points - plain.points) ** 2, -1), -1))
-    assert 1e-4 < difference.max() < 0.2

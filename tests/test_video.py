@@ -9,8 +9,8 @@ import pytest
 
 import deepmds_jax as dm
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.geometry import procrustes, project, rotation_from_angles, standardize
-from deepmds_jax.methods import anchored, deep_mds
+from deepmds_jax.geometry import procrustes, project, rotation_from_angles
+from deepmds_jax.methods import deep_mds
 from deepmds_jax.video import BOTH_WAYS, LIVE, one_euro, smooth
 
 RATE = 25.0
@@ -29,14 +29,9 @@ def lift(params, x2d, visible=ALL, smoothing=None):
         params, x2d, visible, frame_rate=RATE, smoothing=smoothing))
 
 
-@pytest.fixture(scope="module")
-def params():
-    """Networks that were not trained, but for the mean face: it is posed, and little more."""
-    config = anchored.Config("flame51", tolerance=1e-5)
-    params = jax.jit(anchored.init, static_argnums=0)(config, jax.random.key(0))
-    mean = standardize(synthetic.load("flame51").mean)
-    encoder = {"params": params.encoder["params"] | {"mean": mean}}
-    return dataclasses.replace(params, encoder=encoder, reference=mean)
+@pytest.fixture
+def params(untrained):
+    return untrained
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +220,7 @@ def test_jit_vmap_and_leading_axes_agree(params, video):
 
 def test_the_published_system_too(video):
     config = deep_mds.Config("flame51", max_iters=5)
-    params = jax.jit(deep_mds.init, static_argnums=0)(config, jax.random.key(0))
-    params = dataclasses.replace(params, reference=standardize(synthetic.load("flame51").mean))
+    params = dataclasses.replace(dm.load_pretrained("flame51_published"), config=config)
     x2d = video[2].copy()
     x2d[3] = 0
     found = dm.reconstruct_sequence(params, x2d, frame_rate=RATE)

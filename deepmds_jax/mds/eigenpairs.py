@@ -54,13 +54,14 @@ def leading_eigenpairs(
 
     def keeps_going(state):
         *_, residual, num_iters = state
-        return (residual > max_residual) & (num_iters < _MAX_ITERS)
+        return (num_iters == 0) | (residual > max_residual) & (num_iters < _MAX_ITERS)
 
     block = jnp.asarray(_start_block(matrix.shape[0], num_pairs), matrix.dtype)
     for _ in range(_NUM_POWERS):
         block = jnp.matmul(matrix, block, precision=lax.Precision.HIGHEST)
         block = block / jnp.maximum(jnp.max(jnp.abs(block)), jnp.finfo(block.dtype).tiny)
-    state = step((block, None, None, None, 0))
+    empty = jnp.zeros((matrix.shape[0], num_pairs), matrix.dtype)
+    state = block, empty[0], empty, jnp.zeros_like(square_norm), 0
     _, values, vectors, *_ = lax.while_loop(keeps_going, step, state)
     return values, vectors
 
@@ -78,8 +79,9 @@ def _start_block(size: int, num_pairs: int) -> np.ndarray:
 
 def _orthonormalize(columns: jax.Array) -> jax.Array:
     """Jacobi sweeps until all columns were nearly orthogonal before the last one."""
+    state = columns, jnp.asarray(1, columns.dtype)
     columns, _ = lax.while_loop(
-        lambda state: state[1] > 0.5, lambda state: jacobi_sweep(state[0]), jacobi_sweep(columns)
+        lambda state: state[1] > 0.5, lambda state: jacobi_sweep(state[0]), state
     )
     square = jnp.sum(columns**2, axis=0)
     return columns / jnp.sqrt(jnp.where(square > 0, square, 1))[None, :]

@@ -33,11 +33,14 @@ def _sort_digits(words, num_bits, order):
     position_bits = max(1, (len(order) - 1).bit_length())
     positions = jnp.arange(len(order), dtype=jnp.uint32)
     digit_bits = 32 - position_bits
-    for shift in range(0, num_bits, digit_bits):
-        digit = (take(words, order) >> shift).astype(jnp.uint32) << position_bits
-        packed = lax.sort(digit | positions, is_stable=False)
-        order = take(order, packed & np.uint32((1 << position_bits) - 1))
-    return order
+
+    def sort_digit(i, order):
+        digit = take(words, order) >> (i * digit_bits).astype(words.dtype)
+        packed = lax.sort(digit.astype(jnp.uint32) << position_bits | positions, is_stable=False)
+        return take(order, packed & np.uint32((1 << position_bits) - 1))
+
+    num_digits = -(-num_bits // digit_bits)
+    return lax.fori_loop(0, num_digits, sort_digit, order)
 
 
 def inverse(order: jax.Array) -> jax.Array:

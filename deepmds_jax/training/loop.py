@@ -134,7 +134,8 @@ def loss_curve(stage: Stage, variables: Any, *, key: jax.Array, num_epochs: int)
 
 
 def _start(stage: Stage, variables: Any) -> TrainState:
-    return TrainState(jnp.int32(0), variables, stage.optimizer.init(variables["params"]))
+    opt_state = jax.jit(stage.optimizer.init)(variables["params"])
+    return TrainState(jnp.int32(0), variables, opt_state)
 
 
 def _chunk_of_steps(stage, mesh):

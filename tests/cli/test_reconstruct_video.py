@@ -1,26 +1,19 @@
 """bin/reconstruct --fps."""
 
-import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import deepmds_jax as dm
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.geometry import project, rotation_from_angles, standardize
-from deepmds_jax.methods import anchored
+from deepmds_jax.geometry import project, rotation_from_angles
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    params = jax.jit(anchored.init, static_argnums=0)(
-        anchored.Config("flame51"), jax.random.key(0))
-    mean = standardize(synthetic.load("flame51").mean)
-    encoder = {"params": params.encoder["params"] | {"mean": mean}}
+def weights(untrained, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    dm.save_params(path, dataclasses.replace(params, encoder=encoder, reference=mean), {})
+    dm.save_params(path, untrained, {})
     return path
 
 

@@ -82,6 +82,7 @@ def forward_and_reverse(dissimilarities, tangent):
     return linear(tangent), gradient
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_derivatives_agree_with_finite_differences(x64):
     dissimilarities = random_dissimilarities(7)
     tangent = random_dissimilarities(7, seed=1)
@@ -93,6 +94,7 @@ def test_derivatives_agree_with_finite_differences(x64):
     np.testing.assert_allclose([forward, reverse], (high - low) / (2 * step), rtol=1e-7)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_euclidean_distances_have_finite_gradients():
     square = euclidean(np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])).astype(np.float32)
     _, gradient = forward_and_reverse(square, square)

@@ -41,7 +41,7 @@ def test_an_error_comes_through():
 
 @pytest.mark.parametrize("transform", ["ordinal", "ratio"])
 def test_a_large_batch_is_solved_as_one_by_one(transform):
-    problems = np.stack([noisy_distances(seed, n=8) for seed in range(70)]).astype(np.float32)
+    problems = np.stack([noisy_distances(seed) for seed in range(70)]).astype(np.float32)
     together = mds.smacof(problems, 2, transform=transform)
     assert len(set(together.num_iters.tolist())) > 10
     for i in [*range(0, 64, 9), *range(64, 70)]:
@@ -51,7 +51,7 @@ def test_a_large_batch_is_solved_as_one_by_one(transform):
 
 
 def test_calls_from_several_threads_neither_hang_nor_differ():
-    problems = np.stack([noisy_distances(seed, n=8) for seed in range(70)]).astype(np.float32)
+    problems = np.stack([noisy_distances(seed) for seed in range(70)]).astype(np.float32)
 
     def solve(_):
         return np.asarray(mds.smacof(problems, 2, transform="ratio").embedding)

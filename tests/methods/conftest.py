@@ -15,12 +15,3 @@ def random_params():
         return jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """Programs with few optimizations: for training, where compiling takes longer than running."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)

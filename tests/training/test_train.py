@@ -12,7 +12,6 @@ import sys
 import time
 
 import chex
-import jax
 import numpy as np
 import pytest
 import tensorboardX
@@ -27,6 +26,7 @@ from deepmds_jax.training import checkpoints
 from deepmds_jax.training.run import describe, train
 from deepmds_jax.training.trainable import Run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = specs.load_spec("synthetic")
 # 10 looks at 6 steps of the first stage each, then 3 at 96 steps of the second.
@@ -34,18 +34,6 @@ RUN = Run(deep_mds.Config("flame51"),
           deep_mds.Training(autoencoder_epochs=10, dissimilarity_epochs=3), num_train=96)
 FLAGS = ["--topology=flame51", "--num_train=96", "--autoencoder_epochs=10",
          "--dissimilarity_epochs=3"]  # the same run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Programs with few optimizations, here and in other processes: compiling takes longest."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(name.upper(), "1")
-        jax.config.update(name, True)
-        yield
-    jax.config.update(name, before)
 
 
 def open_dataset():

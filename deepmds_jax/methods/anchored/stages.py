@@ -213,7 +213,7 @@ def calibrated(
     params = jax.tree.map(jnp.asarray, variables["params"])
 
     @jax.jit
-    def factors(params, data):
+    def factors(params, data, key):
         inputs, truth = _minibatch(spec, topology)(data, jnp.arange(len(points)), key)
         encoder, pair_network = ({"params": params[k]} for k in ("encoder", "pairs"))
         found = solve(encoder, pair_network, *inputs)
@@ -221,7 +221,7 @@ def calibrated(
         surprise = jnp.abs(result - true) / found.estimate.landmark_std
         return jnp.log(jnp.quantile(surprise, 0.6827, axis=(0, 1)))
 
-    larger = factors(params, data)
+    larger = factors(params, data, key)
     networks = params["pairs"]
     networks = {
         **networks,

@@ -138,20 +138,6 @@ def test_faces_of_a_batch_do_not_mix(propose, x2d):
         assert np.isnan(b[3]).all()
 
 
-def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
-    visible = EVERYTHING.copy()
-    visible[:, 10:15] = 0
-
-    def total(variables):
-        proposal = ShapeEncoder(N).apply(variables[0], x2d, visible)
-        estimate = PairNetwork(N).apply(variables[1], proposal, visible)
-        return sum(jnp.mean(x**2) for x in jax.tree.leaves((proposal, estimate)))
-
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(total))(networks)):
-        assert np.isfinite(leaf).all(), path
-        assert (np.abs(leaf).max(axis=-1) > 0).mean() > 0.9, path
-
-
 def test_estimates_of_pairs(propose, x2d):
     proposal, estimate = propose(x2d, EVERYTHING)
     assert estimate.distances.shape == estimate.std.shape == (8, N * (N - 1) // 2)
@@ -200,3 +186,18 @@ def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2
 
     a, b = (np.asarray(x) for x in matrices(variables, exchanged, plain.distances))
     np.testing.assert_allclose(a[:, order][:, :, order], b, atol=1e-5)
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
+    visible = EVERYTHING.copy()
+    visible[:, 10:15] = 0
+
+    def total(variables):
+        proposal = ShapeEncoder(N).apply(variables[0], x2d, visible)
+        estimate = PairNetwork(N).apply(variables[1], proposal, visible)
+        return sum(jnp.mean(x**2) for x in jax.tree.leaves((proposal, estimate)))
+
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(total))(networks)):
+        assert np.isfinite(leaf).all(), path
+        assert (np.abs(leaf).max(axis=-1) > 0).mean() > 0.9, path

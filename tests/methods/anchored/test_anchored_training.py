@@ -153,8 +153,9 @@ def lift(dataset):
     """
     points = dataset.draw_shapes(jax.random.key(5), 1024)
     basis = deformation_basis(np.asarray(dataset.mean))
-    faces = augmented_faces(jax.random.key(6), points, SPEC.views, SPEC.noise, SPEC.augmentation,
-                            "flame51", basis)
+    draw = jax.jit(lambda key, points: augmented_faces(
+        key, points, SPEC.views, SPEC.noise, SPEC.augmentation, "flame51", basis))
+    faces = draw(jax.random.key(6), points)
 
     @jax.jit
     def solve(variables, x2d, visible, points):
