@@ -29,7 +29,8 @@ SLOW = (
     "faces_by_name", "figures", "gradients", "lifting", "lifting_anchored", "majorization",
     "mobileface", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
     "programs", "properties", "protocol", "reconstruct_video", "registration", "registry",
-    "rendering", "report_page", "reproduction", "similarity", "torgerson", "train", "video", "zhao",
+    "rendering", "report_page", "reproduction", "similarity", "solver_optima", "torgerson", "train",
+    "video", "zhao",
 )
 
 
@@ -60,7 +61,9 @@ def forget_compiled_programs():
 def quick_compilation():
     """Programs with few optimizations, here and in other processes.
 
-    For tests that train or differentiate, where compiling takes longer than running.
+    For tests whose programs take longer to compile than to run: those that train or differentiate,
+    and most of those of the solver. What is shipped (shipped_numbers, lifting, video, programs) and
+    the solver's optima are tested compiled as users compile them.
     """
     name = "jax_disable_most_optimizations"
     before = jax.config.read(name)

@@ -5,6 +5,8 @@ from problems import euclidean, symmetric
 
 from deepmds_jax import mds
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def by_lapack(dissimilarities):
     """Cailliez's eigenvalue of a 2n x 2n matrix, as R's cmdscale(add = TRUE) computes it."""
@@ -82,7 +84,6 @@ def forward_and_reverse(dissimilarities, tangent):
     return linear(tangent), gradient
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_derivatives_agree_with_finite_differences(x64):
     dissimilarities = random_dissimilarities(7)
     tangent = random_dissimilarities(7, seed=1)
@@ -94,7 +95,6 @@ def test_derivatives_agree_with_finite_differences(x64):
     np.testing.assert_allclose([forward, reverse], (high - low) / (2 * step), rtol=1e-7)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_euclidean_distances_have_finite_gradients():
     square = euclidean(np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])).astype(np.float32)
     _, gradient = forward_and_reverse(square, square)

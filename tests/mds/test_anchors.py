@@ -10,6 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from deepmds_jax import mds
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 N, K = 9, 3
 EXACT = {"tolerance": 1e-12, "max_iters": 3000}
 
