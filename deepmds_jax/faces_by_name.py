@@ -72,7 +72,7 @@ def lift_faces(
     origin = x2d.mean(axis=1, keepdims=True)  # far from it, float32 has no digits for a face
     near = (x2d - origin).astype(np.float32)
     result = jax.jit(reconstruct_detailed)(params, near)
-    place = jax.device_get(jax.jit(place_in_image)(result.points, near))
+    place = jax.device_get(jax.jit(place_in_image)(result.points, near, rotation=result.rotation))
     place = place._replace(
         points=place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
         translation=place.translation + origin[:, 0],
@@ -129,15 +129,13 @@ def lift_frames(
     near = (x2d - origin[:, None]).astype(np.float32)
     result = jax.device_get(reconstruct_sequence(
         params, near, frame_rate=frame_rate, smoothing=smoothing))
-    # Where the turned shape lies and how large it is follows from the landmarks.
-    turned = result.points @ result.rotation.swapaxes(-1, -2)
-    scale = np.sum(turned[..., :2] * near, (1, 2)) / np.sum(turned[..., :2] ** 2, (1, 2))
-    placed = scale[:, None, None] * turned
-    placed = placed + np.pad(origin, ((0, 0), (0, 1)))[:, None]
+    place = jax.device_get(
+        jax.jit(place_in_image)(result.points, near, rotation=result.rotation))
+    placed = place.points + np.pad(origin, ((0, 0), (0, 1)))[:, None]
     arrays = {
         "x2d": x2d, **{key: value for key, value in result._asdict().items() if value is not None},
-        "converged": result.converged, "image_points": placed, "scale": scale,
-        "translation": origin, "seconds": np.arange(len(x2d)) / frame_rate,
+        "converged": result.converged, "image_points": placed, "scale": place.scale,
+        "translation": place.translation + origin, "seconds": np.arange(len(x2d)) / frame_rate,
     }
     frames = {name: {key: array[i] for key, array in arrays.items()}
               for i, name in enumerate(landmarks)}

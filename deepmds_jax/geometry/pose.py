@@ -38,20 +38,32 @@ class Placement(NamedTuple):
     roll: jax.Array
 
 
-def place_in_image(points: ArrayLike, x2d: ArrayLike) -> Placement:
+def place_in_image(
+    points: ArrayLike,
+    x2d: ArrayLike,
+    visible: ArrayLike | None = None,
+    *,
+    rotation: ArrayLike | None = None,
+) -> Placement:
     """Poses 3D landmarks so that their scaled-orthographic projection best fits the 2D ones.
 
-    Minimises || x2d - (s R X)[x, y] - t ||^2 over scale s, proper rotation R and translation t.
-    It starts from the rotation nearest to the affine camera. Each iteration then, by majorization,
-    completes the image points with the depths of the current pose and solves a 3D Procrustes
-    problem, which never raises the error. Pure; jit, vmap and reverse-mode gradients work.
+    Minimises || x2d - (s R X)[x, y] - t ||^2 over scale s, proper rotation R and translation t,
+    over the landmarks that are visible. It starts from the rotation nearest to the affine camera.
+    Each iteration then, by majorization, completes the image points with the depths of the current
+    pose and solves a 3D Procrustes problem, which never raises the error. Pure; jit, vmap and
+    reverse-mode gradients work.
 
     Args:
       points: (..., N, 3) float, head frame, any unit.
       x2d: (..., N, 2) float, image points, x right and y down; leading axes broadcast.
+      visible: (..., N) bool, which image points count; the others may hold anything. All by
+        default.
+      rotation: (..., 3, 3) where it is known, so that only scale and translation are fitted: the
+        `rotation` of a `Reconstruction` takes account of perspective, which turns a face at arm's
+        length by some degrees.
 
     Returns:
-      A `Placement`. Coincident 2D points give scale 0; a NaN affects only its own face.
+      A `Placement`, angles included NaN for a face with a NaN. Coincident 2D points give scale 0.
 
     Raises:
       ValueError: wrong shapes.
@@ -63,19 +75,56 @@ def place_in_image(points: ArrayLike, x2d: ArrayLike) -> Placement:
     if shapes[0][-1:] != (3,) or len(shapes[0]) < 2 or shapes[1][-2:] != (shapes[0][-2], 2):
         raise ValueError("points, x2d: expected (..., N, 3) and (..., N, 2), "
                          f"got {shapes[0]} and {shapes[1]}")
-    return _place(jnp.asarray(points), jnp.asarray(x2d))
+    if visible is not None and jnp.shape(visible)[-1:] != shapes[1][-2:-1]:
+        raise ValueError(f"visible: expected (..., {shapes[1][-2]}) like x2d, got "
+                         f"{jnp.shape(visible)}")
+    if rotation is not None and jnp.shape(rotation)[-2:] != (3, 3):
+        raise ValueError(f"rotation: expected (..., 3, 3), got {jnp.shape(rotation)}")
+    points, x2d = jnp.asarray(points), jnp.asarray(x2d)
+    seen = jnp.ones(shapes[1][-2], bool) if visible is None else jnp.asarray(visible, bool)
+    rotation = None if rotation is None else jnp.asarray(rotation, points.dtype)
+    return _place(points, x2d, seen, rotation)
 
 
 @jax.jit
 @jax.default_matmul_precision("highest")
-def _place(points: jax.Array, x2d: jax.Array) -> Placement:
-    batch = jnp.broadcast_shapes(points.shape[:-2], x2d.shape[:-2])
+def _place(
+    points: jax.Array, x2d: jax.Array, seen: jax.Array, rotation: jax.Array | None
+) -> Placement:
+    batch = jnp.broadcast_shapes(points.shape[:-2], x2d.shape[:-2], seen.shape[:-1])
     points, x2d = (jnp.broadcast_to(x, batch + x.shape[-2:]) for x in (points, x2d))
-    shape, image = centre(points), centre(x2d)
-    covariance = jnp.swapaxes(shape, -1, -2) @ shape
+    weights = jnp.broadcast_to(seen, x2d.shape[:-1])[..., None].astype(points.dtype)
+    count = jnp.sum(weights, axis=-2, keepdims=True)
+    middle = jnp.sum(weights * points, axis=-2, keepdims=True) / count
+    known = jnp.where(weights > 0, x2d, 0)
+    image_middle = jnp.sum(known, axis=-2, keepdims=True) / count
+    shape = weights * (points - middle)
+    image = jnp.where(weights > 0, x2d - image_middle, 0)
+    covariance = shape.mT @ shape
     variance = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
-    ridge = jnp.finfo(points.dtype).eps * variance * jnp.eye(3, dtype=points.dtype)
-    affine = jnp.swapaxes(image, -1, -2) @ shape @ _inverse(covariance + ridge)
+    if rotation is None:
+        rotation, scale = _fit_pose(shape, image, covariance, variance)
+    else:
+        rotation = jnp.broadcast_to(rotation, (*batch, 3, 3))
+        flat = shape @ rotation[..., :2, :].mT
+        scale = jnp.sum(flat * image, axis=(-2, -1), keepdims=True)
+        scale = scale / jnp.sum(flat**2, axis=(-2, -1), keepdims=True)
+    finite = jnp.all(jnp.isfinite(shape), axis=(-2, -1)) & jnp.all(
+        jnp.isfinite(image), axis=(-2, -1))
+    rotation = jnp.where(finite[..., None, None], rotation, jnp.nan)
+    centroid = jnp.mean(points, axis=-2, keepdims=True) - middle
+    offset = scale * centroid @ rotation[..., :2, :].mT
+    translation = (image_middle + offset)[..., 0, :]
+    placed = scale * centre(points) @ rotation.mT
+    placed = placed + jnp.pad(translation, [(0, 0)] * len(batch) + [(0, 1)])[..., None, :]
+    angles = angles_from_rotation(rotation)
+    return Placement(placed, rotation, scale[..., 0, 0], translation, *angles)
+
+
+def _fit_pose(shape, image, covariance, variance):
+    """Rotation (..., 3, 3) and scale (..., 1, 1) of centred points, 0 where not visible."""
+    ridge = jnp.finfo(shape.dtype).eps * variance * jnp.eye(3, dtype=shape.dtype)
+    affine = image.mT @ shape @ _inverse(covariance + ridge)
     rotation = _rotation(affine)
     scale = jnp.sum(rotation[..., :2, :] * affine, axis=(-2, -1))[..., None, None] / 2
 
@@ -88,14 +137,7 @@ def _place(points: jax.Array, x2d: jax.Array) -> Placement:
         scale = jnp.sum(m * rotation, axis=(-2, -1))[..., None, None] / variance
         return (rotation, scale), None
 
-    (rotation, scale), _ = jax.lax.scan(majorize, (rotation, scale), length=_NUM_ITERS)
-    placed = scale * shape @ rotation.mT
-    translation = jnp.broadcast_to(jnp.mean(x2d, axis=-2), (*placed.shape[:-2], 2))
-    offset = jnp.concatenate([translation, jnp.zeros_like(translation[..., :1])], axis=-1)
-    angles = angles_from_rotation(rotation)
-    return Placement(
-        placed + offset[..., None, :], rotation, scale[..., 0, 0], translation, *angles
-    )
+    return jax.lax.scan(majorize, (rotation, scale), length=_NUM_ITERS)[0]
 
 
 @jax.default_matmul_precision("highest")

@@ -140,3 +140,47 @@ def test_affine_rotation_has_a_finite_gradient_at_an_exact_view_and_on_a_line(sh
     gradient = jax.jit(jax.grad(lambda x: affine_rotation(shape, x, EVEN)[0, 2]))
     assert np.isfinite(gradient(exact_view(shape, (0, 0, 0)))).all()
     assert np.isfinite(gradient(np.float32([1, 2]) * np.arange(40.0, dtype="f")[:, None])).all()
+
+
+def test_hidden_points_have_no_say(shape):
+    x2d = exact_view(shape, (30.0, 10.0, -5.0))
+    visible = np.arange(40) >= 12
+    whole = place_in_image(shape, x2d)
+    for filler in (0, np.nan, 1e6):
+        filled = np.where(visible[:, None], x2d, np.float32(filler))
+        placed = place_in_image(shape, filled, visible)
+        np.testing.assert_allclose(placed.rotation, whole.rotation, atol=1e-4)
+        np.testing.assert_allclose(placed.points, whole.points, rtol=1e-4, atol=0.05)
+        np.testing.assert_allclose(placed.translation, whole.translation, atol=0.05)
+
+
+def test_a_nan_face_has_nan_angles_and_its_neighbours_none(shape):
+    views = np.stack([exact_view(shape, (30.0, 10.0, -5.0))] * 3)
+    shapes = np.stack([shape, shape * np.nan, shape])
+    views[2, 5] = np.nan
+    placed = place_in_image(shapes, views)
+    angles = np.stack([placed.yaw, placed.pitch, placed.roll])
+    np.testing.assert_allclose(angles[:, 0], [30, 10, -5], atol=1e-2)
+    assert np.isnan(angles[:, 1:]).all()
+
+
+def test_a_known_rotation_is_kept(shape):
+    x2d, given = exact_view(shape, (30.0, 10.0, -5.0)), rotation_from_angles(25.0, 8.0, 0.0)
+    placed = place_in_image(shape, x2d, rotation=given)
+    np.testing.assert_allclose(placed.yaw, 25, atol=1e-3)
+
+    def misfit(scale):
+        image = scale * (shape - shape.mean(0)) @ np.asarray(given)[:2].T
+        return np.sum((x2d - x2d.mean(0) - image) ** 2)
+
+    best = scipy.optimize.minimize_scalar(misfit, bracket=(1, 100)).x
+    np.testing.assert_allclose(placed.scale, best, rtol=1e-4)
+    np.testing.assert_allclose(placed.translation, x2d.mean(0), rtol=1e-5)
+
+
+def test_wrong_shapes_are_named(shape):
+    x2d = exact_view(shape, (0, 0, 0))
+    with pytest.raises(ValueError, match=r"visible: expected \(..., 40\) like x2d, got \(39,\)"):
+        place_in_image(shape, x2d, np.ones(39, bool))
+    with pytest.raises(ValueError, match=r"rotation: expected \(..., 3, 3\), got \(2, 2\)"):
+        place_in_image(shape, x2d, rotation=np.eye(2))
