@@ -53,8 +53,8 @@ _DATA_ROOT = flags.DEFINE_string(
     "data_root", "data", "Holds a folder of files per dataset.", flag_values=_FLAGS)
 _REFERENCE = flags.DEFINE_string(
     "reference", None,
-    "Dataset whose mean face and model methods take; default: the test faces' own. Photographs "
-    "have none.", flag_values=_FLAGS,
+    "Dataset whose mean face and model methods take; default: those that the weights were trained "
+    "on. Those of the test faces know what is asked for.", flag_values=_FLAGS,
 )
 _NUM_FACES = flags.DEFINE_integer(
     "num_faces", None, "Test faces; default: the dataset's.", 1, flag_values=_FLAGS)
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
             _setting(), registry.join_texts(_METHODS.value), _DATASET.value, _METRIC.value,
             topology=_TOPOLOGY.value, weights=_WEIGHTS.value, reference=_REFERENCE.value)
         left_out = scores.left_out
-        print(scores.heading)
+        print(scores.heading, scores.verdict, sep="\n")
         if _REPORT.value:
             print("wrote", scores.write_report(_REPORT.value))
         reports += scores.tables

@@ -20,7 +20,12 @@ from deepmds_jax.evaluation.protocol import (
     summarize,
 )
 from deepmds_jax.evaluation.report_page import write_report
-from deepmds_jax.evaluation.setting import Setting, draw_test_faces, test_key
+from deepmds_jax.evaluation.setting import (
+    Setting,
+    draw_test_faces,
+    test_key,
+    training_faces,
+)
 from deepmds_jax.evaluation.significance import compare
 from deepmds_jax.evaluation.tables import Row
 from deepmds_jax.methods import Method, registry, table
@@ -61,6 +66,16 @@ class Scores:
     summary: Sequence[Row]
     about: Row
 
+    @property
+    def verdict(self) -> str:
+        """Which method is best, in a line; empty if there is only one."""
+        if len(self.results) < 2:
+            return ""
+        nme = {title: float(np.mean(found.nme)) for title, found in self.results.items()}
+        best, *others = sorted(nme, key=lambda title: nme[title])
+        rest = ", ".join(f"{title} {100 * nme[title]:.2f}" for title in others)
+        return f"least NME: {best} with {100 * nme[best]:.2f} %; {rest}"
+
     def write_report(self, folder: str) -> pathlib.Path:
         """Writes a page of the scores, with faces to turn; returns its path."""
         first = jax.tree.map(lambda x: x[:_NUM_SHOWN], self.faces)
@@ -98,8 +113,9 @@ def score_methods(
       topology: of the landmarks; that of the weights by default.
       weights: see `weights.locate.locate`; those shipped for the topology, or for ibug68, by
         default.
-      reference: name of the dataset whose mean face and model methods take; the test faces' own by
-        default.
+      reference: name of the dataset whose mean face and model methods take; by default those of
+        the weights' training faces, or the test faces' own where no weights are scored. A method
+        that takes the test faces' own says so in its title.
 
     Raises:
       ValueError: the weights or the data cannot be read, or no method can be run.
@@ -112,12 +128,18 @@ def score_methods(
     else:
         params, description = None, {}
     dataset = setting.open(dataset_name, topology)
-    referred = setting.open(reference, topology) if reference else None
+    referred = setting.open(reference, topology) if reference else dataset
+    known = referred if reference or params is None else training_faces(params, description)
 
     def load(text: str) -> Method:
         if text == table.DEFAULT:
-            return table.method_of(params).as_method(params, referred or dataset)
-        return registry.load(text, dataset, referred)
+            return table.method_of(params).as_method(params, referred)
+        if text.partition("=")[0] not in table.FROM_REFERENCE:
+            return registry.load(text, dataset, referred)
+        method = registry.load(text, dataset, known)
+        if known.spec.name == dataset.spec.name:
+            return method._replace(title=f"{method.title}, knows the test faces")
+        return method
 
     methods, left_out = registry.load_each(texts, load)
     faces = draw_test_faces(dataset, setting, methods, left_out)

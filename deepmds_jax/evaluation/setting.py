@@ -3,11 +3,15 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from deepmds_jax.data import specs
+from deepmds_jax.data.augmentation import NO_AUGMENTATION
 from deepmds_jax.data.datasets import Dataset, open_dataset
+from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.views import Faces
 from deepmds_jax.methods import Method, table
 
@@ -84,3 +88,24 @@ def draw_test_faces(
             if not methods:
                 raise
     return dataset.draw(key, num_faces, test=True)
+
+
+def training_faces(params: Any, description: Mapping[str, Any]) -> Dataset:
+    """The faces that weights were trained on, as far as the weights know them: mean and modes.
+
+    Args:
+      params: with a `reference`, and `modes` if they have some.
+      description: of the weights; says from which dataset they come.
+    """
+    mean = params.reference
+    none = jnp.zeros((0, *mean.shape), mean.dtype)
+    model = MorphableModel(mean, getattr(params, "modes", none), none, params.config.topology,
+                           "size of the face")
+    name = str(description.get("dataset"))
+    augmentation = specs.load_spec(name).augmentation if name in specs.names() else NO_AUGMENTATION
+    spec = specs.DatasetSpec(
+        name="the weights' training faces", title="the faces that the weights were trained on",
+        source="", licence=str(description.get("data_licence", "")), obtain="",
+        topologies=(params.config.topology,), expression=False, num_train=0, num_test=0,
+        augmentation=augmentation)
+    return Dataset(spec, model, pathlib.Path())

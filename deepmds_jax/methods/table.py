@@ -9,6 +9,7 @@ from deepmds_jax.methods import (
     baselines,
     deep_mds,
     external,
+    gaussian,
     mediapipe,
     mobileface,
     zhao,
@@ -30,12 +31,16 @@ METHODS: dict[str, Variants | Loader] = {
     "mobileface": _MOBILEFACE,
     "mean_shape": baselines.load_mean_shape,
     "posed_mean": baselines.load_posed_mean,
+    "gaussian": gaussian.load,
     "mediapipe": mediapipe.load,
     "external": external.load,
 }
 
 DEFAULT = "deep_mds"  # the method that programs train and load where none is named
-SCORED = (DEFAULT, "mean_shape", "posed_mean")  # what bin/eval scores where nothing is named
+# What bin/eval scores where nothing is named.
+SCORED = (DEFAULT, "mean_shape", "posed_mean", "gaussian")
+# Those that know the mean or the model of the reference, and nothing else.
+FROM_REFERENCE = ("aldrian", "aldrian_observed", "mean_shape", "posed_mean", "gaussian")
 
 
 _ATTRIBUTES = sorted(

@@ -8,6 +8,7 @@ import pytest
 def test_scores_are_means_and_deviations_by_pose_and_tested_and_reported(tmp_path, succeed):
     text = succeed("eval", "--methods=mean_shape,posed_mean", "--num_faces=20", "--report=page")
     assert "10 random samples of 2 of 20 test faces" in text
+    assert "least NME: posed mean with " in text
     results = tmp_path / "results"
     rows = json.loads((results / "synthetic_ibug68_all.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["mean shape", "posed mean"]
@@ -20,6 +21,21 @@ def test_scores_are_means_and_deviations_by_pose_and_tested_and_reported(tmp_pat
     for suffix in ("csv", "md", "tex"):
         assert (results / f"synthetic_ibug68_all.{suffix}").exists()
     assert "posed mean" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_method_that_knows_the_test_faces_says_so(tmp_path, succeed):
+    """By default all know the mean and the modes of the weights' training faces, and no more."""
+    errors = []
+    for reference in ((), ("--reference=synthetic",)):
+        succeed("eval", "--methods=mean_shape,gaussian", "--num_faces=20", "--metric=nme",
+                *reference)
+        content = json.loads((tmp_path / "results" / "synthetic_ibug68_nme.json").read_text())
+        ending = ", knows the test faces" if reference else ""
+        assert [row["method"] for row in content["rows"]] == [
+            f"mean shape{ending}", f"Gaussian{ending}"]
+        errors.append([row["NME"] for row in content["rows"]])
+    (mean, gaussian), (own_mean, own_gaussian) = errors
+    assert own_gaussian < 0.7 * own_mean and own_gaussian < gaussian < mean and own_mean < mean
 
 
 def test_one_metric_is_told_alone(tmp_path, succeed):
