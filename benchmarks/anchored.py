@@ -1,11 +1,12 @@
 """How good the shipped weights are: on ICT, on faces never seen, with noise, with holes.
 
-  python benchmarks/anchored.py --data_dir=ICT-FaceKit --topology=flame51
+  python benchmarks/anchored.py --data_root=data --topology=flame51
 
-Scores the shipped weights beside the posed mean and a linear 3DMM fit (Aldrian & Smith) with the
-observed x and y, both of the ICT model. Faces never seen: of `synthetic`, built from anthropometry;
-and, for weights trained here for a third as long on half of ICT's identity modes and expressions,
-faces of the other half with landmarks that are defined elsewhere. Writes results/anchored_*.
+Scores the shipped weights beside the posed mean, the best linear estimate (`gaussian`, of the same
+training faces) and a linear 3DMM fit (Aldrian & Smith) with the observed x and y, all of the ICT
+model. Faces never seen: of `synthetic`, built from anthropometry; of MakeHuman; and, for weights
+trained here for a third as long on half of ICT's identity modes and expressions, faces of the other
+half with landmarks that are defined elsewhere. Writes results/anchored_*.
 """
 
 import dataclasses
@@ -13,38 +14,45 @@ import functools
 import json
 import pathlib
 
+import face_sets
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from deepmds_jax import topologies
 from deepmds_jax.data import specs
-from deepmds_jax.data.augmentation import augmented_faces, deform, deformation_basis
-from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.augmentation import augmented_faces, deformation_basis
 from deepmds_jax.data.morphable_model import MorphableModel, sample_shapes
-from deepmds_jax.data.views import Faces, Uniform, ViewGroup, add_noise, view_shapes
+from deepmds_jax.data.outline import jaw_landmarks
+from deepmds_jax.data.views import Faces, Uniform, ViewGroup, view_shapes
 from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.extras import require
-from deepmds_jax.geometry import place_in_image, procrustes, standardize
+from deepmds_jax.geometry import (
+    angles_from_rotation,
+    place_in_image,
+    procrustes,
+    rotation_from_angles,
+    standardize,
+)
 from deepmds_jax.lifting import reconstruct_detailed
 from deepmds_jax.methods import anchored
 from deepmds_jax.methods.aldrian import aldrian
 from deepmds_jax.methods.baselines import posed_mean
+from deepmds_jax.methods.gaussian import gaussian, of_dataset
 from deepmds_jax.methods.observed import observed
 from deepmds_jax.methods.saved import load_params, load_pretrained
 from deepmds_jax.training.run import train
 from deepmds_jax.training.trainable import Run
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-NOISES = (0, 0.5, 1, 1.5, 2, 2.5, 3)  # % of the outer eye distance
+NOISES = (0, 1, 2, 3, 4, 5)  # % of the outer eye distance
 MISSING = (0, 10, 20, 30, 40, 50)  # % of the landmarks
 _NOISE = 0.01  # of the outer eye distance, elsewhere
 _DEFINITIONS = 50  # of landmarks, on the held-out half of ICT
 _FIT_NOISE = 0.03  # what the linear fit takes for its own error: the best of 0.01, 0.03 and 0.1
 
-_DATA_DIR = flags.DEFINE_string("data_dir", "data/ict", "ICT-FaceKit.")
+_DATA_ROOT = flags.DEFINE_string("data_root", "data", "Holds ict (ICT-FaceKit) and makehuman.")
 _TOPOLOGY = flags.DEFINE_enum("topology", "flame51", ["flame51", "ibug68"], "Landmarks.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Of the anchored system; default: shipped.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/half", "Training on half of ICT's modes.")
@@ -54,14 +62,14 @@ _NUM_TEST = flags.DEFINE_integer("num_test", 5000, "Test faces of each set.", 1)
 def main(_):
     topology, num = _TOPOLOGY.value, _NUM_TEST.value
     params = load_params(_WEIGHTS.value) if _WEIGHTS.value else load_pretrained(topology)
-    folder = pathlib.Path(_DATA_DIR.value)
-    ict = open_dataset(specs.load_spec("ict_robust"), topology, folder)
+    root = pathlib.Path(_DATA_ROOT.value)
+    names = "ict_robust", "synthetic", "makehuman"
+    ict, built, heads = face_sets.open_by_name(names, topology, root)
     paper = specs.load_spec("ict").views
     model, wide = _model(ict), ict.spec.views
     keys = jax.random.split(jax.random.key(2**21), 8)
     shapes = sample_shapes(model, keys[0], num, expression=True)
-    built = open_dataset(specs.load_spec("synthetic"), topology, folder)
-    halves = [_half(model, i) for i in (0, 1)]
+    halves = [face_sets.half(model, i) for i in (0, 1)]
     train_half = dataclasses.replace(ict, source=halves[0])
     half = train(
         anchored,
@@ -70,24 +78,27 @@ def main(_):
         train_half, pathlib.Path(f"{_WORKDIR.value}_{topology}"),
     )
     basis = deformation_basis(np.asarray(model.mean))
-    mirror = topologies.get(topology).mirror
     held_out = sample_shapes(halves[1], keys[1], num, expression=True)
-    offsets = jnp.broadcast_to(model.mean, (_DEFINITIONS, *model.mean.shape))
-    offsets = deform(keys[2], offsets, basis, mirror, 1.0) - offsets + offsets.mean(axis=1)[:, None]
+    offsets = face_sets.definitions(keys[2], model.mean, topology, _DEFINITIONS)
     held_out = held_out + offsets[jnp.arange(num) % _DEFINITIONS]
 
     def seen(points, views=wide, noise=_NOISE):
-        return _noisy(keys[4], view_shapes(keys[3], points, views), noise)
+        return face_sets.with_noise(
+            keys[4], view_shapes(keys[3], points, views), noise, topology)
 
-    shipped, halved = _comparer(params, model), _comparer(half, halves[0])
+    shipped, halved = _comparer(params, ict), _comparer(half, train_half)
+    frontal = tuple(v._replace(yaw=Uniform(-10, 10), pitch=Uniform(-10, 10)) for v in wide)
     augmented = augmented_faces(keys[6], ict.draw_shapes(keys[6], num, jaw_lines=True), wide, 0.0,
                                 ict.spec.augmentation, topology, basis)
     report = {"hardware": describe_hardware(), "topology": topology, "num_test": num, "sets": {
         "ICT, wide views": shipped(seen(shapes)),
         "ICT, neutral, the paper's views, no noise": shipped(
             seen(sample_shapes(model, keys[5], num), paper, 0.0)),
+        "ICT, frontal (yaw and pitch to 10°)": shipped(seen(shapes, frontal)),
         "ICT as in training (deformed, up to 55 % missing)": shipped(augmented),
         "synthetic, wide views": shipped(seen(sample_shapes(_model(built), keys[7], num))),
+        "MakeHuman, wide views": shipped(
+            seen(sample_shapes(_model(heads), keys[7], num, expression=True))),
         "held-out half of ICT and offsets, by half": halved(seen(held_out)),
     }}
     report["noise"] = {n: shipped(seen(shapes, noise=n / 100)) for n in NOISES}
@@ -111,39 +122,16 @@ def _model(dataset):
     return dataset.source
 
 
-def _half(model, first):
-    def half(part):
-        return dataclasses.replace(
-            part, identity=part.identity[first::2], expression=part.expression[first::2]
-        )
-
-    return dataclasses.replace(half(model), jaw_lines=model.jaw_lines and half(model.jaw_lines))
-
-
 def _turned(views, low):
     """The views with yaw between `low` and 20 degrees more, to either side."""
     return tuple(ViewGroup(**{**v._asdict(), "share": v.share / 2, "yaw": Uniform(*yaw)})
                  for v in views for yaw in ((-low - 20, -low), (low, low + 20)))
 
 
-def _noisy(key, faces, noise):
-    right, left = (faces.points[:, i] for i in _eyes(faces.points.shape[1]))
-    eyes = jnp.linalg.norm(right - left, axis=-1)
-    size = jnp.linalg.norm(faces.points - faces.points.mean(axis=1, keepdims=True), axis=(-2, -1))
-    unit = eyes / size * faces.points.shape[1] ** 0.5
-    exact = faces.x2d
-    errors = add_noise(key, faces, noise).x2d - exact
-    return faces._replace(x2d=exact + unit[:, None, None] * errors)
-
-
-def _eyes(num_landmarks):
-    names = next(t for t in topologies.TOPOLOGIES.values() if t.num_landmarks == num_landmarks)
-    return [names.landmarks.index(f"exocanthion_{side}") for side in topologies.SIDES]
-
-
-def _comparer(params, model):
-    """Compares sets of faces by these weights with what is made of this model."""
-    baselines = {"posed mean": posed_mean(model.mean),
+def _comparer(params, dataset):
+    """Compares sets of faces by these weights with what is made of their training data."""
+    model = _model(dataset)
+    baselines = {"posed mean": posed_mean(model.mean), "Gaussian": gaussian(of_dataset(dataset)),
                  "linear 3DMM, x and y observed": observed(
                      aldrian(model, _FIT_NOISE, expression=True))}
     baselines = {
@@ -151,11 +139,12 @@ def _comparer(params, model):
             Faces(x2d, points=jnp.full((*x2d.shape[:-1], 3), jnp.nan))))
         for name, method in baselines.items()
     }
-    return functools.partial(_compare, params, baselines, model.topology)
+    return functools.partial(_compare, params, baselines, model)
 
 
-def _compare(params, baselines, topology, faces, with_fit=True):
+def _compare(params, baselines, model, faces, with_fit=True):
     """Mean scores of a set of faces, and how well the standard deviations cover the errors."""
+    topology = model.topology
     seen = faces.visible
     seen = jnp.ones(faces.x2d.shape[:2], bool) if seen is None else seen
     found = _in_batches(lambda x2d, seen: _lift(params, x2d, seen), faces.x2d, seen)
@@ -168,12 +157,17 @@ def _compare(params, baselines, topology, faces, with_fit=True):
     fit = procrustes(found.points, truth)
     errors = fit.scale[:, None, None] * found.points
     errors = jnp.abs(errors - (truth - fit.translation[:, None]) @ fit.rotation.mT) / found.std
-    placed = place_in_image(found.points, faces.x2d)
-    near = jnp.abs(faces.view.yaw) <= 60
-    angles = {
-        name: float(jnp.median(jnp.abs(getattr(placed, name) - getattr(faces.view, name))[near]))
-        for name in ("yaw", "pitch", "roll") if near.any()
-    }
+    # The pose of a face is that of its inner landmarks, aligned to the mean face's.
+    inner = np.setdiff1d(np.arange(len(model.mean)), jaw_landmarks(topology))
+    view, mean = faces.view, standardize(model.mean)
+    true = rotation_from_angles(view.yaw, view.pitch, view.roll)
+    true = angles_from_rotation(true @ procrustes(faces.points[:, inner], mean[inner]).rotation)
+    turned = np.abs(np.stack(angles_from_rotation(found.rotation)) - np.stack(true))
+    turned = np.minimum(turned, 360 - turned)
+    near = np.abs(view.yaw) <= 60
+    angles = {name: float(np.median(turned[i, near]))
+              for i, name in enumerate(("yaw", "pitch", "roll")) if near.any()}
+    covered = float(np.mean(turned < found.angle_std.T))
     return {
         "nme": {name: float(s.nme.mean()) for name, s in scores.items()},
         "mse": {name: float(s.mse.mean()) for name, s in scores.items()},
@@ -182,6 +176,7 @@ def _compare(params, baselines, topology, faces, with_fit=True):
         "iterations": float(found.num_iters.mean()),
         "coverage": [float(jnp.mean(errors < k)) for k in (1.0, 2.0)],
         "median_pose_error": angles,
+        "angle_coverage": covered,
     }
 
 
@@ -213,10 +208,12 @@ def _tables(report):
              f"distance, alignment without reflection; 1 % noise unless it says otherwise.", ""]
     for part, title in (("sets", "faces"), ("noise", "noise, %"), ("missing", "missing, %"),
                         ("yaw", "yaw, degrees")):
-        names = [n for n in ("posed mean", "linear 3DMM, x and y observed", "encoder alone",
-                             "anchored") if any(n in r["nme"] for r in report[part].values())]
+        names = [n for n in ("posed mean", "Gaussian", "linear 3DMM, x and y observed",
+                             "encoder alone", "anchored")
+                 if any(n in r["nme"] for r in report[part].values())]
         head = [title, *names, "anchored / posed mean", "within 1 and 2 std",
-                "median error of yaw, pitch, roll to 60°", "right-handed", "converged"]
+                "median error of yaw, pitch, roll to 60°", "angles within 1 std", "right-handed",
+                "converged"]
         lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for name, row in report[part].items():
             nme = row["nme"]
@@ -224,7 +221,8 @@ def _tables(report):
                      f"{nme['anchored'] / nme['posed mean']:.3f}",
                      " ".join(f"{c:.3f}" for c in row["coverage"]),
                      " ".join(f"{a:.1f}" for a in row["median_pose_error"].values()),
-                     f"{row['right_handed']:.4f}", f"{row['converged']:.4f}"]
+                     f"{row['angle_coverage']:.3f}", f"{row['right_handed']:.4f}",
+                     f"{row['converged']:.4f}"]
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
@@ -235,7 +233,7 @@ def _draw(report):
     axes = figure.subplots(1, 2, sharey=True)
     labels = {"noise": "noise of each coordinate, % of the outer eye distance",
               "missing": "missing landmarks, %"}
-    style = {"posed mean": "C7", "encoder alone": "C0", "anchored": "C3",
+    style = {"posed mean": "C7", "Gaussian": "C1", "encoder alone": "C0", "anchored": "C3",
              "linear 3DMM, x and y observed": "C2"}
     for ax, (part, label) in zip(axes, labels.items(), strict=True):
         for name, colour in style.items():

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from deepmds_jax import geometry, mds, methods, topologies
+    from deepmds_jax.adaptation import adapt
     from deepmds_jax.geometry import Placement, place_in_image
     from deepmds_jax.lifting import reconstruct, reconstruct_detailed
     from deepmds_jax.methods.contract import Params, Reconstruction
@@ -42,6 +43,7 @@ _HOMES = {
     "Reconstruction": "methods.contract",
     "SequenceReconstruction": "video",
     "Smoothing": "video",
+    "adapt": "adaptation",
     "geometry": None,
     "load_params": "methods.saved",
     "load_pretrained": "methods.saved",
@@ -64,6 +66,7 @@ __all__ = [
     "Reconstruction",
     "SequenceReconstruction",
     "Smoothing",
+    "adapt",
     "geometry",
     "load_params",
     "load_pretrained",

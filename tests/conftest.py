@@ -24,13 +24,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 # Files that train, draw, start programs, or compile much; all others are fast.
 SLOW = (
-    "additive", "aldrian", "anchored_training", "augmentation", "benchmarks", "casia3d",
-    "cores", "datasets", "deep_mds", "deep_mds_training", "docs", "estimator", "eval",
-    "faces_by_name", "figures", "gradients", "lifting", "lifting_anchored", "majorization",
-    "mobileface", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
-    "programs", "properties", "protocol", "reconstruct_video", "registration", "registry",
-    "rendering", "report_page", "reproduction", "similarity", "solver_optima", "torgerson", "train",
-    "video", "zhao",
+    "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation",
+    "benchmarks", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "docs",
+    "estimator", "eval", "faces_by_name", "figures", "gaussian", "gradients", "lifting",
+    "lifting_anchored", "majorization", "mobileface", "outline", "own_method", "own_run",
+    "packaging", "photographs", "placement", "programs", "properties", "protocol",
+    "reconstruct_video", "registration", "registry", "rendering", "report_page", "reproduction",
+    "similarity", "solver_optima", "torgerson", "train", "video", "zhao",
 )
 
 
@@ -86,8 +86,9 @@ def untrained():
 
     rng = np.random.default_rng(0)
     mean = np.asarray(standardize(synthetic.load("flame51").mean))
-    others = {"mean": mean, "landmarks": np.full(4, 3), "trust": np.full(4, -1), "bias": 0}
-    small = {"step": 0.015, "dense3": 0.03, "head": 0.03}  # else one by the root of the fan-in
+    others = {"mean": mean, "landmarks": np.full(4, 3), "trust": np.full(4, -1), "bias": 0,
+              "gains": 0}
+    small = {"step": 0.015, "dense3": 0.03, "head": 0.03, "turn": 0.03}  # else fan-in ** -0.5
 
     def draw(path, leaf):
         *_, layer, name = (getattr(key, "key", None) for key in path)
@@ -99,4 +100,4 @@ def untrained():
     config = anchored.Config("flame51", tolerance=1e-5)
     shapes = jax.eval_shape(lambda: anchored.init(config, jax.random.key(0)))
     networks = (jax.tree_util.tree_map_with_path(draw, x) for x in (shapes.encoder, shapes.pairs))
-    return anchored.Params(*networks, mean, config)
+    return anchored.Params(*networks, mean, np.zeros(shapes.modes.shape, np.float32), config)

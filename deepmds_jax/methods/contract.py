@@ -14,6 +14,7 @@ import jax
 from deepmds_jax import mds
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.views import Faces
+from deepmds_jax.training.stage import FitStage
 from deepmds_jax.training.trainable import TrainableMethod
 
 MIN_LANDMARKS = 6  # visible ones that determine a pose and something of the face
@@ -101,8 +102,12 @@ class Reconstruction(NamedTuple):
         the published system.
       proposal: (..., N, 3) the encoder's own estimate of the shape, frame and unit of `points`.
         None in the published system.
-      rotation: (..., 3, 3) proper; turns head-frame column vectors into the camera frame. None in
-        the published system; `place_in_image` finds the pose of any shape.
+      rotation: (..., 3, 3) proper; turns head-frame column vectors into the camera frame, with
+        account of perspective. None in the published system; `place_in_image` finds the pose of any
+        shape.
+      angle_std: (..., 3) standard deviations of the yaw, pitch and roll of the rotation, degrees,
+        see `geometry.angles_from_rotation`; 180 where the status is INVALID. None in the published
+        system.
     """
 
     points: jax.Array
@@ -114,6 +119,7 @@ class Reconstruction(NamedTuple):
     std: jax.Array | None = None
     proposal: jax.Array | None = None
     rotation: jax.Array | None = None
+    angle_std: jax.Array | None = None
 
     @property
     def converged(self) -> jax.Array:
@@ -148,5 +154,26 @@ class LiftingMethod(TrainedMethod, Protocol):
           x2d: (..., N, 2), see `reconstruct`.
           visible: (..., N) or (N,) bool; None means all.
           init: (..., N, 3) head-frame points to start from; None means the method's own.
+        """
+        ...
+
+
+@runtime_checkable
+class AdaptableMethod(LiftingMethod, Protocol):
+    """A lifting method that can learn new landmarks, see `adaptation`.
+
+    Its Params have, beside `reference`, the field `modes`: (K, N, 3), changes of the reference that
+    its training faces have, one standard deviation each; and its Config has their number,
+    `num_modes`.
+    """
+
+    def refine(self, params: Any, dataset: Dataset, key: jax.Array, fit_stage: FitStage) -> Any:
+        """The parameters after their networks were trained on, on other faces.
+
+        Args:
+          params: of the method.
+          dataset: of the other faces; a morphable model.
+          key: of the faces and their views.
+          fit_stage: trains one stage.
         """
         ...

@@ -47,9 +47,10 @@ def fit(
     key: jax.Array,
     num_epochs: int,
     devices: Sequence[Any],
-    checkpoints: Checkpoints,
-    writer: Any,
-    interrupted: Callable[[], bool],
+    checkpoints: Checkpoints | None = None,
+    writer: Any = None,
+    interrupted: Callable[[], bool] = lambda: False,
+    progress: bool = True,
 ) -> Any:
     """Trains a stage from `variables`, or from where its checkpoint stands, to the end.
 
@@ -62,9 +63,10 @@ def fit(
       key: of the order of the faces, one permutation per epoch, and of everything random in a step.
       num_epochs: passes over the faces.
       devices: the minibatch is sharded over all of them.
-      checkpoints: where the state is kept.
-      writer: `tensorboardX.SummaryWriter`, for the loss curve.
+      checkpoints: where the state is kept; None for a training too short to be resumed.
+      writer: `tensorboardX.SummaryWriter`, for the loss curve, if there shall be one.
       interrupted: says whether to stop; asked after each chunk.
+      progress: whether to show a progress bar.
 
     Returns:
       The trained variables.
@@ -77,14 +79,17 @@ def fit(
     mesh = Mesh(np.array(devices), ("batch",))
     replicated = NamedSharding(mesh, P())
 
-    state = jax.device_put(checkpoints.restore(stage.name, _start(stage, variables)), replicated)
+    state = _start(stage, variables)
+    if checkpoints is not None:
+        state = checkpoints.restore(stage.name, state)
+    state = jax.device_put(state, replicated)
     data = jax.device_put(stage.data, replicated)
     run_chunk = jax.jit(_chunk_of_steps(stage, mesh))
 
     saved_at, saved_step = time.monotonic(), int(state.step)
     bar = tqdm.tqdm(
         total=num_steps, initial=saved_step, desc=f"{stage.name} on {len(devices)} device(s)",
-        unit="step", mininterval=0.5,
+        unit="step", mininterval=0.5, disable=not progress,
     )
     with bar:
         while state.step < num_steps:
@@ -96,11 +101,12 @@ def fit(
                           "new --workdir")
             stop = interrupted()
             due = time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS
-            if due or stop or state.step == num_steps:
+            if checkpoints is not None and (due or stop or state.step == num_steps):
                 saved_at, saved_step = time.monotonic(), int(state.step)
                 checkpoints.save(stage.name, saved_step, state)
             loss = float(jnp.mean(losses))
-            writer.add_scalar(f"{stage.name}/loss", loss, int(state.step))
+            if writer is not None:
+                writer.add_scalar(f"{stage.name}/loss", loss, int(state.step))
             bar.set_postfix(loss=f"{loss:.2e}", refresh=False)
             bar.update(stage.chunk_size)
             if stop:

@@ -1,0 +1,47 @@
+"""Faces to measure on: seen with a detector's noise, of other models, of made-up definitions."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepmds_jax import topologies
+from deepmds_jax.data import specs
+from deepmds_jax.data.augmentation import deform, deformation_basis
+from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.views import add_noise
+
+
+def open_by_name(names, topology, root):
+    """The data sets, whose folders lie in `root`."""
+    found = map(specs.load_spec, names)
+    return [open_dataset(spec, topology, specs.find_folder(spec, root)) for spec in found]
+
+
+def half(model, first):
+    """A morphable model with every other mode of identity and expression, from `first` on."""
+    lines = model.jaw_lines
+    if lines is not None:
+        lines = dataclasses.replace(lines, identity=lines.identity[first::2],
+                                    expression=lines.expression[first::2])
+    return dataclasses.replace(model, identity=model.identity[first::2],
+                               expression=model.expression[first::2], jaw_lines=lines)
+
+
+def definitions(key, mean, topology, num):
+    """(num, N, 3) ways in which others might place all landmarks, in the unit of the mean."""
+    basis = deformation_basis(np.asarray(mean))
+    mirror = topologies.get(topology).mirror
+    means = jnp.broadcast_to(mean, (num, *mean.shape))
+    return deform(key, means, basis, mirror, 1.0) - means + means.mean(axis=1)[:, None]
+
+
+def with_noise(key, faces, noise, topology):
+    """The faces with noise in each coordinate, a share of the distance of the outer eye corners."""
+    names = topologies.get(topology).landmarks
+    right, left = (faces.points[:, names.index(f"exocanthion_{s}")] for s in topologies.SIDES)
+    eyes = jnp.linalg.norm(right - left, axis=-1)
+    size = jnp.linalg.norm(faces.points - faces.points.mean(axis=1, keepdims=True), axis=(-2, -1))
+    unit = eyes / size * faces.points.shape[1] ** 0.5
+    errors = add_noise(key, faces, noise).x2d - faces.x2d
+    return faces._replace(x2d=faces.x2d + unit[:, None, None] * errors)

@@ -1,0 +1,155 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import deepmds_jax as dm
+from deepmds_jax import adaptation
+from deepmds_jax.data import specs
+from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.views import Uniform, ViewGroup, view_shapes
+from deepmds_jax.evaluation import learnt_shapes
+from deepmds_jax.geometry import procrustes, standardize
+from deepmds_jax.methods import anchored, deep_mds, gaussian
+from deepmds_jax.methods.anchored import stages
+from deepmds_jax.topologies import FLAME51
+
+NUM = 100
+WIDE = (ViewGroup(1.0, yaw=Uniform(-50, 50), pitch=Uniform(-20, 20), roll=Uniform(-10, 10)),)
+FRONTAL = (ViewGroup(1.0),)
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory):
+    """Untrained networks, with the mean and the modes of the synthetic faces."""
+    dataset = open_dataset(specs.load_spec("synthetic"), "flame51", tmp_path_factory.mktemp("none"))
+    reference = standardize(dataset.mean)
+    modes = stages._modes(dataset.draw_shapes(jax.random.key(1), 2000), reference, 60)
+    fresh = anchored.init(anchored.Config("flame51"), jax.random.key(0))
+    return dataclasses.replace(fresh, reference=reference, modes=modes)
+
+
+@pytest.fixture(scope="module")
+def shapes(params):
+    """(100, 51, 3) faces whose brows and mouth lie elsewhere, nearer to the viewer, too."""
+    rng = np.random.default_rng(0)
+    faces = np.asarray(params.reference) + np.einsum(
+        "fk,knd->fnd", rng.normal(size=(NUM, 60)), params.modes)
+    faces[:, :10] += [0, 0.08, -0.06]
+    faces[:, 31:] += [0, -0.05, 0.07]
+    return faces.astype(np.float32)
+
+
+def see(shapes, views):
+    return np.array(view_shapes(jax.random.key(2), jnp.asarray(shapes), views).x2d)
+
+
+def mean_error(mean, shapes):
+    truth = np.asarray(gaussian.fit_gaussian(jnp.asarray(shapes)).mean)
+    return np.sqrt(np.mean((np.asarray(procrustes(mean, truth)(mean)) - truth) ** 2))
+
+
+@pytest.fixture(scope="module")
+def learnt(params, shapes):
+    return adaptation.learn_shapes(params, see(shapes, WIDE))
+
+
+def test_the_mean_is_found_from_several_views(params, shapes, learnt):
+    assert learnt.sees_depth
+    assert learnt.used.all()
+    assert mean_error(learnt.after.mean, shapes) < 0.25 * mean_error(params.reference, shapes)
+    assert learnt.residual_after < 0.9 * learnt.residual_before
+
+
+def test_new_faces_are_lifted_better(params, shapes, learnt):
+    x2d = see(shapes[::-1], WIDE)[:50]  # other views of the same kind
+    infer = jax.jit(jax.vmap(gaussian.infer, in_axes=(None, 0, 0)))
+    seen = np.ones(x2d.shape[:2], bool)
+    before, after = (
+        np.linalg.norm(np.asarray(procrustes(found, shapes[::-1][:50])(found)) - shapes[::-1][:50])
+        for found in (infer(prior, x2d, seen).points for prior in (learnt.before, learnt.after)))
+    assert after < 0.9 * before
+
+
+def test_one_view_teaches_no_depth(params, shapes):
+    learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL))
+    assert not learnt.sees_depth
+    moved = np.asarray(learnt.after.mean - learnt.before.mean)
+    # The size is 1 again afterwards, and the direction is that of the views on average.
+    assert np.abs(moved[:, 2]).max() < 0.02 < np.abs(moved[:, 1]).max()
+    np.testing.assert_allclose(learnt.after.covariance, learnt.before.covariance, atol=2e-4)
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)])
+    assert "nothing of depth was learnt" in first
+
+
+def test_unit_origin_order_and_holes_do_not_matter(params, shapes, learnt):
+    order = np.random.default_rng(3).permutation(NUM)
+    x2d = (500 * see(shapes, WIDE) + [1e4, -300])[order]
+    x2d[4] = np.nan
+    x2d[7, 12] = np.nan
+    visible = np.ones(x2d.shape[:2], bool)
+    visible[9, 20:25] = False
+    other = adaptation.learn_shapes(params, x2d, visible)
+    assert np.flatnonzero(~other.used).tolist() == [4]
+    np.testing.assert_allclose(other.after.mean, learnt.after.mean, atol=5e-3)
+
+
+def test_mirrored_faces_are_left_out_by_name(params, shapes, learnt):
+    x2d = see(shapes, WIDE)
+    x2d[:5] *= [-1, 1]
+    other = adaptation.learn_shapes(params, x2d)
+    assert np.flatnonzero(~other.used).tolist() == [0, 1, 2, 3, 4]
+    lines = learnt_shapes.warnings(other, [f"face{i}" for i in range(NUM)])
+    assert [line.split(":")[0] for line in lines] == [f"face{i}" for i in range(5)]
+    np.testing.assert_allclose(other.after.mean, learnt.after.mean, atol=2e-2)
+
+
+def test_what_was_learnt_is_told_in_mm_and_drawn(params, shapes, learnt):
+    shift, unit = learnt_shapes.shifts(learnt, FLAME51)
+    assert unit == "mm"
+    true = gaussian.fit_gaussian(jnp.asarray(shapes)).mean
+    reference = np.asarray(params.reference)
+    corners = [FLAME51.landmarks.index(f"exocanthion_{side}") for side in ("right", "left")]
+    mm = 88 / np.linalg.norm(np.subtract(*reference[corners]))
+    expected = mm * (np.asarray(procrustes(true, reference)(true)) - reference)
+    assert np.linalg.norm(expected, axis=1).max() > 3
+    np.testing.assert_allclose(shift, expected, atol=0.7)
+    assert {row["landmark"] for row in learnt_shapes.rows(learnt, FLAME51)} <= set(
+        FLAME51.landmarks)
+    assert "100 of 100 faces used" in learnt_shapes.summary(learnt)
+    figure = learnt_shapes.draw(learnt, FLAME51)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["front", "left profile"]
+
+
+def test_adapted_parameters_lift_and_have_the_learnt_model(
+    params, shapes, monkeypatch, quick_compilation
+):
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
+    monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-4))
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+    x2d = see(shapes, WIDE)
+    adapted = dm.adapt(params, x2d)
+    assert jax.tree.structure(adapted) == jax.tree.structure(params)
+    assert mean_error(adapted.reference, shapes) < 0.4 * mean_error(params.reference, shapes)
+    assert np.isfinite(dm.reconstruct(adapted, x2d[:2])).all()
+    again = dm.adapt(params, x2d)
+    jax.tree.map(np.testing.assert_array_equal, adapted, again)
+
+
+def test_bad_input(params, shapes):
+    x2d = see(shapes, WIDE)
+    with pytest.raises(ValueError, match="x2d: expected at least 10 faces to learn from, got 9 of"):
+        adaptation.learn_shapes(params, x2d[:9])
+    with pytest.raises(ValueError, match=r"x2d: expected \(F, 51, 2\) .*got \(51, 2\)"):
+        dm.adapt(params, x2d[0])
+    with pytest.raises(ValueError, match=r"visible: expected \(100, 51\) like x2d, got \(51,\)"):
+        dm.adapt(params, x2d, np.ones(51, bool))
+    published = deep_mds.init(deep_mds.Config("flame51"), jax.random.key(0))
+    with pytest.raises(ValueError, match="params: Deep-MDS as published cannot be adapted"):
+        dm.adapt(published, x2d)
+    old = dataclasses.replace(params, modes=params.modes[:0],
+                              config=dataclasses.replace(params.config, num_modes=0))
+    with pytest.raises(ValueError, match="params: these weights have no modes"):
+        dm.adapt(old, x2d)
