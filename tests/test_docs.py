@@ -12,6 +12,7 @@ import pytest
 from deepmds_jax import topologies
 from deepmds_jax.data import sources, specs
 from deepmds_jax.methods import table
+from deepmds_jax.methods.anchored import stages
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -69,6 +70,16 @@ def test_anchored_recognises_a_mirrored_face(run):
     names = run("docs/anchored.md")
     assert names["found"].converged
     assert not names["mirrored"].converged
+
+
+def test_adapting(run, monkeypatch):
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
+    monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-5))
+    names = run("docs/adapting.md")
+    learnt = names["learnt"]
+    assert learnt.used.all() and learnt.sees_depth
+    assert learnt.residual_after < 0.9 * learnt.residual_before
+    assert names["x3d"].shape == (100, 51, 3)
 
 
 def test_video(run):

@@ -18,7 +18,8 @@ from deepmds_jax.weights.locate import shipped_names
 
 FILE = pathlib.Path(__file__).with_name("shipped_numbers.safetensors")
 NAMES = ("flame51", "flame51_published", "ibug68", "ibug68_published")
-FIELDS = ("points", "frontal", "stress", "num_iters", "status", "std", "proposal", "rotation")
+FIELDS = ("points", "frontal", "stress", "num_iters", "status", "std", "proposal", "rotation",
+          "angle_std")
 HIDDEN_FIELDS = ("points", "std", "status")  # with a fifth of the landmarks missing
 
 

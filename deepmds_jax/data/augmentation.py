@@ -21,6 +21,7 @@ from deepmds_jax.geometry import centre, size, standardize
 # They move large parts of the face, single features, and each landmark by itself (length scale 0).
 _PROCESSES = ((0.53, 0.053), (0.17, 0.025), (0.0, 0.013))
 _STRETCH_DEVIATION = 0.04  # standard deviation of the stretch of each axis
+_COMMON_SHARE = 0.8  # at most, of the variance of the noise: that of the landmarks of one feature
 _OUTLIER_SHARE, _OUTLIER_FACTOR = 0.05, 3.0  # share of the landmarks, times the noise
 
 
@@ -33,7 +34,7 @@ class Augmentation(NamedTuple):
       deformation: factor of the standard deviations in this module's `_PROCESSES`. A face gets this
         times the square of a U[0, 1] number.
       noise: of the landmark detector, in the unit of `views.add_noise`, and on top of the spec's
-        own. A face gets this times the square of a U[0, 1] number.
+        own. A face gets this times the square of a U[0, 1] number; some of it moves whole features.
       missing: share of the landmarks that are missing, uniform up to this, in half of the faces.
       contour: how far jaw landmarks slide in the image where the head is in profile, as a share of
         the face's size, at random: for sources that do not know where the visible contour runs.
@@ -111,6 +112,24 @@ def deform(
     return centre(points) * stretch + amount * shift * size(points)[:, None, None]
 
 
+def varied_shapes(
+    key: jax.Array, points: jax.Array, mean: jax.Array, augmentation: Augmentation, topology: str
+) -> jax.Array:
+    """Shapes (F, N, 3) as varied as `augmented_faces` makes them, without views.
+
+    Args:
+      key: PRNG key.
+      points: (F, N, 3) shapes, head frame, any unit.
+      mean: (N, 3) mean face, any unit.
+      augmentation: says how far they are deformed.
+      topology: its name.
+    """
+    if not augmentation.deformation:
+        return points
+    basis, mirror = deformation_basis(np.asarray(mean)), topologies.get(topology).mirror
+    return deform(key, points, basis, mirror, augmentation.deformation)
+
+
 def augmented_faces(
     key: jax.Array,
     points: jax.Array,
@@ -147,11 +166,15 @@ def augmented_faces(
                               augmentation.outline, topology)
     exact, view = faces.x2d, faces.view
     assert view is not None
-    amount = noise + augmentation.noise * jax.random.uniform(keys[2], (num_faces,)) ** 2
+    more = augmentation.noise * jax.random.uniform(keys[2], (num_faces,)) ** 2
     outlier = jax.random.uniform(keys[3], (num_faces, num_landmarks)) < _OUTLIER_SHARE
     noisy = add_noise(keys[4], faces, 1.0)
-    factor = jnp.where(outlier & (augmentation.noise > 0), _OUTLIER_FACTOR, 1.0) * amount[:, None]
-    x2d = exact + factor[..., None] * (noisy.x2d - exact)
+    outlier = jnp.where(outlier & (augmentation.noise > 0), _OUTLIER_FACTOR, 1.0)
+    parts = _moved_parts(jax.random.fold_in(keys[4], 1), faces, basis)
+    common = _COMMON_SHARE * jax.random.uniform(jax.random.fold_in(keys[2], 1), (num_faces,))
+    own = noise + jnp.sqrt(1 - common) * more
+    x2d = exact + (own[:, None] * outlier)[..., None] * (noisy.x2d - exact)
+    x2d = x2d + (jnp.sqrt(common) * more)[:, None, None] * parts
     jaw = jnp.array([i in jaw_landmarks(topology) for i in range(num_landmarks)])
     along = jnp.einsum("ij,fjd->fid", basis[0], jax.random.normal(keys[5], x2d.shape))
     along = along / _PROCESSES[0][1] * (size(points) * view.scale)[:, None, None]
@@ -162,6 +185,12 @@ def augmented_faces(
     share = jnp.where(share[0] < augmentation.missing / 2, share[1], 0)
     visible = jax.random.uniform(keys[8], (num_faces, num_landmarks)) >= share
     return faces._replace(x2d=x2d, visible=visible)
+
+
+def _moved_parts(key, faces, basis):
+    """Errors (F, N, 2) of unit deviation that a whole brow, an eye or the jaw has in common."""
+    errors = jnp.einsum("ij,fjd->fid", basis[1], jax.random.normal(key, faces.x2d.shape))
+    return errors / _PROCESSES[1][1] * (size(faces.points) * faces.view.scale)[:, None, None]
 
 
 def _seen_outline(key, faces, drawn, behind, outline, topology):

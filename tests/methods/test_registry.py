@@ -47,13 +47,13 @@ def run(method, faces):
 def test_methods_without_files(drawn):
     titles = {n: registry.load(n, drawn).title
               for n in ("deep_mds", "deep_mds=flame51_published", "aldrian", "aldrian_observed",
-                        "mean_shape", "posed_mean")}
+                        "mean_shape", "posed_mean", "gaussian")}
     assert titles == {
         "deep_mds": "Deep-MDS, anchored", "deep_mds=flame51_published": "Deep-MDS",
         "aldrian": "Aldrian & Smith", "aldrian_observed": "Aldrian & Smith, x and y observed",
-        "mean_shape": "mean shape", "posed_mean": "posed mean",
+        "mean_shape": "mean shape", "posed_mean": "posed mean", "gaussian": "Gaussian",
     }
-    assert registry.load("deep_mds=flame51", drawn).num_params == 19_657 + 2_068
+    assert registry.load("deep_mds=flame51", drawn).num_params == 20_837 + 2_407
     assert registry.load("deep_mds=flame51_published", drawn).num_params == 19_378 + 2_645
 
 

@@ -185,16 +185,17 @@ def test_older_files_of_the_published_system_load(tmp_path, random_params, older
     chex.assert_trees_all_equal(loaded, params)
 
 
-def test_older_files_of_the_anchored_system_load(tmp_path, random_params):
-    expected = anchored.Config("flame51", max_iters=20, tolerance=1e-3)
-    params = random_params(anchored, expected)
-    tree = {"autoencoder": params.encoder, "dissimilarity": params.pairs,
-            "reference": params.reference}
+def test_files_of_the_former_anchored_networks_are_refused(tmp_path, random_params):
+    """Their encoder read the residuals by a layer of its own."""
+    params = random_params(anchored, anchored.Config("flame51", num_modes=0))
+    tree = anchored.to_tree(params)
+    networks = {**tree["autoencoder"]["params"], "read": {"kernel": np.zeros((153, 46), "f")}}
     config = json.dumps({**OLDER, "variant": "anchored"})
-    write_tensors(tmp_path / "w.safetensors", tree, {"config": config, "method": "deep_mds"})
-    loaded = load_params(tmp_path / "w.safetensors")
-    assert loaded.config == expected
-    chex.assert_trees_all_equal(loaded, params)
+    write_tensors(tmp_path / "w.safetensors", {**tree, "autoencoder": {"params": networks}},
+                  {"config": config, "method": "deep_mds"})
+    with pytest.raises(ValueError, match=r"w\.safetensors: autoencoder/params/read/kernel of .* is "
+                                         r"expected as None, found as \(153, 46\)"):
+        load_params(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("config", [zhao.Config("flame51"), mobileface.Config("ibug68", 7)])
@@ -220,8 +221,6 @@ OLDER_RUNS = {
     "before variants": (deep_mds, deep_mds.Config("flame51", transform="ratio", max_iters=20,
                                                   tolerance=1e-3),
                         {k: v for k, v in OLDER.items() if k != "variant"}),
-    "anchored": (anchored, anchored.Config("flame51", max_iters=20, tolerance=1e-3),
-                 {"method": "deep_mds", **OLDER, "variant": "anchored"}),
     "zhao": (zhao, zhao.Config("flame51"),
              {"method": "zhao", "topology": "flame51", "epochs": 3}),
     "mobileface": (mobileface, mobileface.Config("ibug68", 7),
@@ -231,9 +230,6 @@ OLDER_RUNS = {
 
 def trained_variables(method, params):
     """The variables of each stage whose checkpoint makes up the parameters."""
-    if method is anchored:
-        both = {"encoder": params.encoder["params"], "pairs": params.pairs["params"]}
-        return {"joint": {"params": both}}
     if method is deep_mds:
         return {"autoencoder": params.autoencoder, "dissimilarity": params.dissimilarity}
     return {method.NAME: params.network}

@@ -21,7 +21,7 @@ from deepmds_jax.methods.anchored.parameters import (
     to_tree,
 )
 from deepmds_jax.methods.anchored.pipeline import TITLE, Solution, as_method, lift, solve
-from deepmds_jax.methods.anchored.stages import STAGES, Training, assemble, train
+from deepmds_jax.methods.anchored.stages import STAGES, Training, assemble, refine, train
 
 NAME, VARIANT = "deep_mds", "anchored"
 TAKES_VISIBLE = TAKES_INIT = True
@@ -44,6 +44,7 @@ __all__ = [
     "lift",
     "load_released",
     "read_config",
+    "refine",
     "solve",
     "to_tree",
     "train",

@@ -12,6 +12,9 @@ from deepmds_jax.methods.anchored.encoder import Proposal
 _CODE = 10  # numbers in a landmark's code
 _CONTEXT = 8
 _WIDTH = 16
+# Bounds that no face comes near; they keep the answer finite where the landmarks are not a face's.
+_MAX_LOG_RATIO = 1.0  # of a distance to the proposal's
+_LOG_STD = (-8.0, 1.0)
 
 
 class PairEstimate(NamedTuple):
@@ -23,6 +26,7 @@ class PairEstimate(NamedTuple):
       landmark_std: (..., N, 3) standard deviations of x, y and z of each landmark in the result, in
         the upright camera frame.
       observed_std: (..., N) standard deviation of x and y as the image shows them.
+      angle_std: (..., 3) standard deviations of yaw, pitch and roll, radians.
       trust: (4,) logarithms of the weights that stress majorization gives to the proposal's x, y
         and z and to the distances, as shares of their precisions: the errors of one face are
         correlated, so their precisions do not simply add up.
@@ -32,6 +36,7 @@ class PairEstimate(NamedTuple):
     std: jax.Array
     landmark_std: jax.Array
     observed_std: jax.Array
+    angle_std: jax.Array
     trust: jax.Array
 
 
@@ -49,7 +54,7 @@ class PairNetwork(nn.Module):
     Source: Kamyab & Azimifar (2022), section 3.2; identity and context are ours.
 
     Attributes:
-      num_landmarks: N; 2,306 parameters for 68.
+      num_landmarks: N; 2,645 parameters for 68.
     """
 
     num_landmarks: int
@@ -67,17 +72,21 @@ class PairNetwork(nn.Module):
         i, j = pairs(self.num_landmarks)
         difference = jnp.abs(code[..., i, :] - code[..., j, :])
         features = [difference, code[..., i, :] * code[..., j, :], jnp.exp(-difference)]
-        x = nn.gelu(nn.Dense(_WIDTH, name="dense1")(jnp.concatenate(features, axis=-1)))
-        x = nn.gelu(nn.Dense(_WIDTH, name="dense2")(x))
+        x = nn.hard_swish(nn.Dense(_WIDTH, name="dense1")(jnp.concatenate(features, axis=-1)))
+        x = nn.hard_swish(nn.Dense(_WIDTH, name="dense2")(x))
         last = nn.initializers.normal(0.025)
         x = nn.Dense(2, kernel_init=last, name="dense3")(x)
         apart = proposal.points[..., i, :] - proposal.points[..., j, :]
         proposed = jnp.sqrt(jnp.sum(apart**2, axis=-1) + 1e-8)
         spread = nn.Dense(4, use_bias=False, kernel_init=last, name="head")(code) + bias
-        spread = jnp.exp(-spread)
+        spread = jnp.exp(jnp.clip(-spread, *_LOG_STD))
+        # How sure the pose is shall not change the pose.
+        turn = nn.Dense(3, kernel_init=last, name="turn")(jax.lax.stop_gradient(proposal.context))
+        turn = jnp.clip(turn, -2.5, 1.5)  # 21 to 0.4 degrees
         return PairEstimate(
-            proposed * jnp.exp(0.1 * x[..., 0]), jnp.exp(-3 - x[..., 1]), spread[..., :3],
-            spread[..., 3], self.param("trust", _trust, (4,)),
+            proposed * jnp.exp(jnp.clip(0.1 * x[..., 0], -_MAX_LOG_RATIO, _MAX_LOG_RATIO)),
+            jnp.exp(jnp.clip(-3 - x[..., 1], *_LOG_STD)), spread[..., :3], spread[..., 3],
+            jnp.exp(-3.5 - turn), self.param("trust", _trust, (4,)),
         )
 
 

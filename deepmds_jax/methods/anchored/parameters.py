@@ -13,7 +13,14 @@ from deepmds_jax import topologies
 from deepmds_jax.methods.anchored.encoder import ShapeEncoder
 from deepmds_jax.methods.anchored.pairs import PairNetwork
 from deepmds_jax.methods.counts import count_parameters
-from deepmds_jax.methods.options import check_positive, config_from_json, name_topology
+from deepmds_jax.methods.options import (
+    check_positive,
+    config_from_json,
+    implied,
+    name_topology,
+)
+
+NUM_MODES = 60  # of the training faces, kept for `adaptation`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Config:
       observed: whether the proposal and the visible landmarks are anchors; for the ablation too.
       max_iters: upper bound on iterations of stress majorization.
       tolerance: of the solver, see `mds.smacof_anchored`.
+      num_modes: K, the modes that the weights bring for `adaptation`; 0 in files of older versions.
 
     Raises:
       ValueError: unknown topology; solver options not above 0.
@@ -37,6 +45,7 @@ class Config:
     observed: bool = True
     max_iters: int = 3000
     tolerance: float = 3e-4
+    num_modes: int = implied(NUM_MODES)
 
     def __post_init__(self):
         name_topology(self)
@@ -53,17 +62,20 @@ class Params:
       pairs: Flax variables of `pairs.PairNetwork`.
       reference: (N, 3) mean shape of the training faces, head frame; the shape of a video's frames
         where no frame shows a face.
+      modes: (K, N, 3) changes of the reference, one standard deviation each: how training faces
+        differ. `adaptation` starts from them; lifting does not look at them.
       config: the static part.
     """
 
     encoder: Any
     pairs: Any
     reference: jax.Array
+    modes: jax.Array
     config: Config = dataclasses.field(metadata={"static": True})
 
 
 def init(config: Config, key: jax.Array) -> Params:
-    """Fresh random networks for a configuration, and a zero reference shape."""
+    """Fresh random networks for a configuration, zero reference shape and modes."""
     num_landmarks = topologies.get(config.topology).num_landmarks
     encoder_key, pairs_key = jax.random.split(key)
     visible = jnp.ones((1, num_landmarks))
@@ -71,7 +83,8 @@ def init(config: Config, key: jax.Array) -> Params:
         encoder_key, jnp.zeros((1, num_landmarks, 2)), visible
     )
     pairs = PairNetwork(num_landmarks).init(pairs_key, proposal, visible)
-    return Params(encoder, pairs, jnp.zeros((num_landmarks, 3)), config)
+    modes = jnp.zeros((config.num_modes, num_landmarks, 3))
+    return Params(encoder, pairs, jnp.zeros((num_landmarks, 3)), modes, config)
 
 
 def count(params: Params) -> int:
@@ -81,21 +94,23 @@ def count(params: Params) -> int:
 
 def to_tree(params: Params) -> dict[str, Any]:
     """The arrays as a weights file holds them, under the names of the published system's parts."""
+    modes = {"modes": params.modes} if params.config.num_modes else {}
     return {"autoencoder": params.encoder, "dissimilarity": params.pairs,
-            "reference": params.reference}
+            "reference": params.reference, **modes}
 
 
 def from_tree(config: Config, tree: Mapping[str, Any]) -> Params:
     """The parameters whose arrays a weights file holds."""
-    return Params(tree["autoencoder"], tree["dissimilarity"], tree["reference"], config)
+    modes = tree.get("modes", jnp.zeros((0, *tree["reference"].shape)))
+    return Params(tree["autoencoder"], tree["dissimilarity"], tree["reference"], modes, config)
 
 
 def read_config(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> Config:
     """The configuration of a weights file; see `config_from_json` for what is raised."""
-    del tensors
     # Files of the first development versions hold the options of both variants.
     older = ("variant", "features", "transform", "y_up")
-    return config_from_json(Config, metadata, ignored=older)
+    config = config_from_json(Config, metadata, ignored=older)
+    return dataclasses.replace(config, num_modes=len(tensors.get("modes", ())))
 
 
 def load_released(folder: str | os.PathLike, topology: str) -> NoReturn:

@@ -126,6 +126,7 @@ def lift(
         jnp.where(is_face[..., None, None], jnp.sqrt(variance), 1),
         standardize(proposal.shape),
         turn_in_image(proposal.roll.mT, rotation),
+        jnp.where(is_face[..., None], jnp.rad2deg(estimate.angle_std), 180),
     )
 
 

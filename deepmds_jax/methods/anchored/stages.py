@@ -9,10 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from deepmds_jax.data.augmentation import augmented_faces, deformation_basis
+from deepmds_jax import topologies
+from deepmds_jax.data.augmentation import (
+    augmented_faces,
+    deformation_basis,
+    varied_shapes,
+)
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.outline import jaw_landmarks
 from deepmds_jax.data.specs import DatasetSpec
 from deepmds_jax.geometry import (
+    angles_from_rotation,
     centre,
     procrustes,
     rotation_from_angles,
@@ -20,7 +27,7 @@ from deepmds_jax.geometry import (
     standardize,
     turn_in_image,
 )
-from deepmds_jax.methods.anchored.encoder import Proposal, ShapeEncoder
+from deepmds_jax.methods.anchored.encoder import RANK, Proposal, ShapeEncoder
 from deepmds_jax.methods.anchored.pairs import pairs
 from deepmds_jax.methods.anchored.parameters import Config, Params, init
 from deepmds_jax.methods.anchored.pipeline import solve
@@ -31,8 +38,9 @@ from deepmds_jax.training.trainable import Run
 STAGES = ("joint",)
 ENCODER_FACES, JOINT_FACES = 256, 64  # in a step
 CALIBRATION_FACES = 4096
+_MAX_SURPRISE = 64.0  # square of the standard deviations that an error counts as, at most
 _SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # close enough for a gradient
-_POSE, _RESULT, _LIKELIHOOD = 0.1, 2.0, 0.01  # weights of the parts of the loss
+_POSE, _RESULT, _LIKELIHOOD, _CERTAINTY = 0.1, 2.0, 0.01, 0.03  # weights of the parts of the loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Training:
     """
 
     autoencoder_epochs: int = option(
-        60, "passes over the faces in the first stage, 256 faces a step", lower_bound=1)
+        100, "passes over the faces in the first stage, 256 faces a step", lower_bound=1)
     dissimilarity_epochs: int = option(
         20, "passes over the faces in the second stage, both networks, 64 faces a step",
         lower_bound=1)
@@ -57,13 +65,18 @@ class Training:
         True, "whether the second stage learns through stress majorization")
 
 
+# Of weights that are trained on, by `refine`.
+_REFINEMENT_FACES = 8192
+_REFINEMENT = Training(autoencoder_epochs=60, dissimilarity_epochs=16, learning_rate=5e-4)
+
+
 class Truth(NamedTuple):
     """What the networks should return.
 
     Attributes:
       points: (B, N, 3) head frame, root-mean-square distance to the centroid 1.
       posed: (B, N, 3) the same, turned and scaled onto the mean face.
-      rotation: (B, 3, 3) of the view.
+      rotation: (B, 3, 3) of the view, for shapes turned like `posed`.
       perspective: (B,) of the view, as `Proposal` has it.
     """
 
@@ -81,14 +94,35 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     """
     config, training = run.config, run.training
     init_key, faces_key, *keys = jax.random.split(jax.random.key(run.seed), 5)
-    params = dataclasses.replace(init(config, init_key), reference=standardize(dataset.mean))
-    beside = {"reference": params.reference}
-    faces = dataset.spec, dataset.topology, dataset.mean
     points = dataset.draw_shapes(faces_key, run.num_train, jaw_lines=True)
+    params, reference = init(config, init_key), standardize(dataset.mean)
+    varied = varied_shapes(jax.random.key(0), points[:, : len(reference)], reference,
+                           dataset.spec.augmentation, dataset.topology)
+    modes = _modes(varied, reference, RANK).reshape(RANK, -1)
+    networks = {**params.encoder["params"], "mean": reference, "modes": modes}
+    params = dataclasses.replace(params, encoder={"params": networks})
+    return _train_both(params, dataset, points, training, keys, fit_stage)
 
-    mean = {**params.encoder["params"], "mean": params.reference}
+
+def refine(params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage) -> Params:
+    """Trains both networks on, on other faces; see `AdaptableMethod`."""
+    faces_key, *keys = jax.random.split(key, 4)
+    points = dataset.draw_shapes(faces_key, _REFINEMENT_FACES)
+    networks = params.encoder["params"]
+    # What training made of the mean face, it makes of the other one.
+    mean = networks["mean"] + standardize(dataset.mean) - params.reference
+    params = dataclasses.replace(params, encoder={"params": {**networks, "mean": mean}})
+    return _train_both(params, dataset, points, _REFINEMENT, keys, fit_stage)
+
+
+def _train_both(params, dataset, points, training, keys, fit_stage):
+    """The parameters after both stages and the calibration, from `params` on."""
+    config, reference = params.config, standardize(dataset.mean)
+    beside = {"reference": reference,
+              "modes": _modes(points[:, : len(reference)], reference, config.num_modes)}
+    faces = dataset.spec, dataset.topology, dataset.mean
     stage = encoder_stage(*faces, points, 3 * training.learning_rate, training.autoencoder_epochs)
-    encoder = fit_stage(stage, {"params": mean}, key=keys[0],
+    encoder = fit_stage(stage, params.encoder, key=keys[0],
                         num_epochs=training.autoencoder_epochs, beside=beside)
     stage = joint_stage(*faces, points, training.learning_rate, training.dissimilarity_epochs,
                         training.end_to_end)
@@ -101,12 +135,21 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     return assemble(config, {"joint": both}, beside)
 
 
+def _modes(points, reference, num_modes):
+    """The largest modes (num_modes, N, 3) of aligned shapes about a reference; zeros if fewer."""
+    changes = (procrustes(points, reference)(points) - reference).reshape(len(points), -1)
+    values, vectors = jnp.linalg.eigh(changes.T @ changes / len(changes))
+    modes = (vectors * jnp.sqrt(jnp.maximum(values, 0))).T[::-1][:num_modes]
+    modes = jnp.pad(modes, [(0, num_modes - len(modes)), (0, 0)])
+    return modes.reshape(num_modes, *reference.shape)
+
+
 def assemble(
     config: Config, trained: Mapping[str, Any], beside: Mapping[str, jax.Array]
 ) -> Params:
-    """Parameters from the variables of the joint stage and the reference shape."""
+    """Parameters from the variables of the joint stage, the reference shape and its modes."""
     encoder, pairs = ({"params": trained["joint"]["params"][k]} for k in ("encoder", "pairs"))
-    return Params(encoder, pairs, beside["reference"], config)
+    return Params(encoder, pairs, beside["reference"], beside["modes"], config)
 
 
 def encoder_stage(
@@ -178,7 +221,8 @@ def joint_stage(
         losses = _proposal_error(proposal, truth)
         losses += _LIKELIHOOD * _surprise(apart - estimate.distances, estimate.std)
         errors = jax.lax.stop_gradient(result - true)
-        losses += _LIKELIHOOD * _surprise(errors, estimate.landmark_std)
+        losses += _CERTAINTY * _surprise(errors, estimate.landmark_std)
+        losses += _CERTAINTY * _surprise(_angle_errors(proposal, truth), estimate.angle_std)
         if end_to_end:
             return losses + _RESULT * jnp.mean(_length(result - true))
         seen = jax.lax.stop_gradient(proposal.observed) - true[..., :2]
@@ -219,14 +263,17 @@ def calibrated(
         found = solve(encoder, pair_network, *inputs)
         result, true = _aligned(found.embedded.embedding, truth.points)
         surprise = jnp.abs(result - true) / found.estimate.landmark_std
-        return jnp.log(jnp.quantile(surprise, 0.6827, axis=(0, 1)))
+        turn = jnp.abs(_angle_errors(found.proposal, truth)) / found.estimate.angle_std
+        return (jnp.log(jnp.quantile(surprise, 0.6827, axis=(0, 1))),
+                jnp.log(jnp.quantile(turn, 0.6827, axis=0)))
 
-    larger = factors(params, data, key)
+    larger, wider = factors(params, data, key)
     networks = params["pairs"]
     networks = {
         **networks,
         "landmarks": networks["landmarks"].at[:, :3].add(-larger),
         "trust": networks["trust"].at[:3].add(2 * larger),
+        "turn": {**networks["turn"], "bias": networks["turn"]["bias"] - wider},
     }
     return {"params": {**params, "pairs": networks}}
 
@@ -238,6 +285,9 @@ def _optimizer(learning_rate, num_faces, num_epochs, faces_per_step):
 
 
 def _minibatch(spec, topology):
+    # The jaw is long or short: it says little of how a head is turned.
+    inner = np.setdiff1d(np.arange(topologies.get(topology).num_landmarks), jaw_landmarks(topology))
+
     def minibatch(data, rows, key):
         points, mean, basis = data
         faces = augmented_faces(key, points[rows], spec.views, spec.noise, spec.augmentation,
@@ -246,15 +296,21 @@ def _minibatch(spec, topology):
         assert view is not None and visible is not None
         radius = jnp.sqrt(jnp.max(jnp.sum(centre(faces.points) ** 2, axis=-1), axis=-1))
         perspective = jnp.tan(jnp.deg2rad(view.field_of_view) / 2) / radius * size(faces.points)
+        onto_mean = procrustes(faces.points[:, inner], mean[inner])
+        rotation = rotation_from_angles(view.yaw, view.pitch, view.roll) @ onto_mean.rotation
         truth = Truth(
-            standardize(faces.points),
-            procrustes(faces.points, mean)(faces.points),
-            rotation_from_angles(view.yaw, view.pitch, view.roll),
-            perspective,
+            standardize(faces.points), onto_mean(faces.points), rotation, perspective
         )
         return (centre(faces.x2d), visible.astype(faces.x2d.dtype)), truth
 
     return minibatch
+
+
+def _angle_errors(proposal: Proposal, truth: Truth) -> jax.Array:
+    """Errors (B, 3) of yaw, pitch and roll, radians; no derivative."""
+    rotation = jax.lax.stop_gradient(turn_in_image(proposal.roll.mT, proposal.rotation))
+    found, true = (jnp.stack(angles_from_rotation(r), axis=-1) for r in (rotation, truth.rotation))
+    return jnp.deg2rad((found - true + 180) % 360 - 180)
 
 
 def _proposal_error(proposal: Proposal, truth: Truth) -> jax.Array:
@@ -276,8 +332,8 @@ def _aligned(result: jax.Array, truth: jax.Array) -> tuple[jax.Array, jax.Array]
 
 
 def _surprise(errors: jax.Array, std: jax.Array) -> jax.Array:
-    """Mean negative log likelihood of normal errors, but for a constant."""
-    return jnp.mean(jnp.log(std) + (errors / std) ** 2 / 2)
+    """Mean negative log likelihood of normal errors, but for a constant; bounded for outliers."""
+    return jnp.mean(jnp.log(std) + jnp.minimum((errors / std) ** 2, _MAX_SURPRISE) / 2)
 
 
 def _length(vectors: jax.Array) -> jax.Array:
