@@ -16,7 +16,8 @@ from deepmds_jax.methods import anchored, deep_mds, gaussian
 from deepmds_jax.methods.anchored import stages
 from deepmds_jax.topologies import FLAME51
 
-NUM = 100
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+NUM = 50
 WIDE = (ViewGroup(1.0, yaw=Uniform(-50, 50), pitch=Uniform(-20, 20), roll=Uniform(-10, 10)),)
 FRONTAL = (ViewGroup(1.0),)
 
@@ -33,7 +34,7 @@ def params(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shapes(params):
-    """(100, 51, 3) faces whose brows and mouth lie elsewhere, nearer to the viewer, too."""
+    """(50, 51, 3) faces whose brows and mouth lie elsewhere, nearer to the viewer, too."""
     rng = np.random.default_rng(0)
     faces = np.asarray(params.reference) + np.einsum(
         "fk,knd->fnd", rng.normal(size=(NUM, 60)), params.modes)
@@ -64,11 +65,11 @@ def test_the_mean_is_found_from_several_views(params, shapes, learnt):
 
 
 def test_new_faces_are_lifted_better(params, shapes, learnt):
-    x2d = see(shapes[::-1], WIDE)[:50]  # other views of the same kind
+    x2d = see(shapes[::-1], WIDE)  # other views of the same kind
     infer = jax.jit(jax.vmap(gaussian.infer, in_axes=(None, 0, 0)))
     seen = np.ones(x2d.shape[:2], bool)
     before, after = (
-        np.linalg.norm(np.asarray(procrustes(found, shapes[::-1][:50])(found)) - shapes[::-1][:50])
+        np.linalg.norm(np.asarray(procrustes(found, shapes[::-1])(found)) - shapes[::-1])
         for found in (infer(prior, x2d, seen).points for prior in (learnt.before, learnt.after)))
     assert after < 0.9 * before
 
@@ -118,14 +119,12 @@ def test_what_was_learnt_is_told_in_mm_and_drawn(params, shapes, learnt):
     np.testing.assert_allclose(shift, expected, atol=0.7)
     assert {row["landmark"] for row in learnt_shapes.rows(learnt, FLAME51)} <= set(
         FLAME51.landmarks)
-    assert "100 of 100 faces used" in learnt_shapes.summary(learnt)
+    assert "50 of 50 faces used" in learnt_shapes.summary(learnt)
     figure = learnt_shapes.draw(learnt, FLAME51)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["front", "left profile"]
 
 
-def test_adapted_parameters_lift_and_have_the_learnt_model(
-    params, shapes, monkeypatch, quick_compilation
-):
+def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, monkeypatch):
     monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
     monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-4))
     monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
@@ -144,7 +143,7 @@ def test_bad_input(params, shapes):
         adaptation.learn_shapes(params, x2d[:9])
     with pytest.raises(ValueError, match=r"x2d: expected \(F, 51, 2\) .*got \(51, 2\)"):
         dm.adapt(params, x2d[0])
-    with pytest.raises(ValueError, match=r"visible: expected \(100, 51\) like x2d, got \(51,\)"):
+    with pytest.raises(ValueError, match=r"visible: expected \(50, 51\) like x2d, got \(51,\)"):
         dm.adapt(params, x2d, np.ones(51, bool))
     published = deep_mds.init(deep_mds.Config("flame51"), jax.random.key(0))
     with pytest.raises(ValueError, match="params: Deep-MDS as published cannot be adapted"):
