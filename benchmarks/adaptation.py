@@ -47,9 +47,7 @@ _lift = jax.jit(reconstruct_detailed)
 def main(_):
     topology, num = _TOPOLOGY.value, _NUM_TEST.value
     params = load_params(_WEIGHTS.value) if _WEIGHTS.value else load_pretrained(topology)
-    root = pathlib.Path(_DATA_ROOT.value)
-    names = "ict_robust", "synthetic", "makehuman"
-    ict, built, heads = face_sets.open_by_name(names, topology, root)
+    ict, built, heads = face_sets.open_all(topology, pathlib.Path(_DATA_ROOT.value))
     keys = jax.random.split(jax.random.key(2**22), 6)
     total = max(count for count, *_ in CASES) + num
     elsewhere = face_sets.definitions(keys[0], ict.source.mean, topology, 1)

@@ -62,9 +62,7 @@ _NUM_TEST = flags.DEFINE_integer("num_test", 5000, "Test faces of each set.", 1)
 def main(_):
     topology, num = _TOPOLOGY.value, _NUM_TEST.value
     params = load_params(_WEIGHTS.value) if _WEIGHTS.value else load_pretrained(topology)
-    root = pathlib.Path(_DATA_ROOT.value)
-    names = "ict_robust", "synthetic", "makehuman"
-    ict, built, heads = face_sets.open_by_name(names, topology, root)
+    ict, built, heads = face_sets.open_all(topology, pathlib.Path(_DATA_ROOT.value))
     paper = specs.load_spec("ict").views
     model, wide = _model(ict), ict.spec.views
     keys = jax.random.split(jax.random.key(2**21), 8)

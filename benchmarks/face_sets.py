@@ -12,9 +12,9 @@ from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.views import add_noise
 
 
-def open_by_name(names, topology, root):
-    """The data sets, whose folders lie in `root`."""
-    found = map(specs.load_spec, names)
+def open_all(topology, root):
+    """The data sets of ICT, of `synthetic` and of MakeHuman, whose folders lie in `root`."""
+    found = map(specs.load_spec, ("ict_robust", "synthetic", "makehuman"))
     return [open_dataset(spec, topology, specs.find_folder(spec, root)) for spec in found]
 
 
