@@ -272,18 +272,20 @@ def _turn(shapes, model, points, seen, mirror):
         found = infer(shapes, x2d, visible)
         used = _is_face(found)
         change = (found.points - shapes.mean).reshape(-1) @ keep
-        covariance = keep @ found.covariance @ keep
         view = jnp.outer(found.rotation[2], found.rotation[2])
         return jax.tree.map(lambda x: jnp.where(used, x, 0), (
-            jnp.ones(()), change, jnp.outer(change, change) + covariance, view))
+            jnp.ones(()), change, jnp.outer(change, change), found.covariance, view))
 
     def chunk(total, faces):
         found = jax.vmap(face)(*faces)
         return jax.tree.map(lambda t, x: t + jnp.sum(x, axis=0), total, found), None
 
     size = shapes.mean.size
-    zeros = jnp.zeros(()), jnp.zeros(size), jnp.zeros((size, size)), jnp.zeros((3, 3))
-    (count, change, square, view), _ = jax.lax.scan(chunk, zeros, (points, seen))
+    square = jnp.zeros((size, size))
+    zeros = jnp.zeros(()), jnp.zeros(size), square, square, jnp.zeros((3, 3))
+    sums, _ = jax.lax.scan(chunk, zeros, (points, seen))
+    count, change, square, covariance, view = sums
+    square += keep @ covariance @ keep
     change = change / count
 
     flip = jnp.array([-1.0, 1.0, 1.0])

@@ -7,6 +7,10 @@ import pathlib
 _CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "deepmds_jax" / "tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; their threads would wait in turns
+    os.environ["NPROC"] = "1"
+# Most programs of the tests run for less time than their optimization would take.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -58,20 +62,14 @@ def forget_compiled_programs():
 
 
 @pytest.fixture(scope="module")
-def quick_compilation():
-    """Programs with few optimizations, here and in other processes.
-
-    For tests whose programs take longer to compile than to run: those that train or differentiate,
-    and most of those of the solver. What is shipped (shipped_numbers, lifting, video, programs) and
-    the solver's optima are tested compiled as users compile them.
-    """
+def full_optimization():
+    """Programs compiled as users compile them: for what is shipped and the solver's optima."""
     name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(name.upper(), "1")
-        jax.config.update(name, True)
+        patch.setenv(name.upper(), "0")
+        jax.config.update(name, False)
         yield
-    jax.config.update(name, before)
+    jax.config.update(name, True)
 
 
 @pytest.fixture(scope="session")

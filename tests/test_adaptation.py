@@ -16,7 +16,6 @@ from deepmds_jax.methods import anchored, deep_mds, gaussian
 from deepmds_jax.methods.anchored import stages
 from deepmds_jax.topologies import FLAME51
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM = 50
 WIDE = (ViewGroup(1.0, yaw=Uniform(-50, 50), pitch=Uniform(-20, 20), roll=Uniform(-10, 10)),)
 FRONTAL = (ViewGroup(1.0),)

@@ -21,7 +21,6 @@ def scaling(monkeypatch):
     return mds
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_scaling_is_timed_at_its_stress_and_reported(scaling, tmp_path):
     case = scaling.Case("faces", 68, 3, (2,))
     plan = scaling.Plan((case,), subset=1, budget_s=0.0, limit_s=60.0)

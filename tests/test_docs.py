@@ -75,6 +75,7 @@ def test_anchored_recognises_a_mirrored_face(run):
 def test_adapting(run, monkeypatch):
     monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
     monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-5))
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 256)
     names = run("docs/adapting.md")
     learnt = names["learnt"]
     assert learnt.used.all() and learnt.sees_depth

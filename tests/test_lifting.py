@@ -16,6 +16,8 @@ from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import procrustes
 from deepmds_jax.methods import anchored, deep_mds
 
+pytestmark = pytest.mark.usefixtures("full_optimization")
+
 NUM = 24  # faces in every batch: what is compiled for one test serves the others
 VIEWS = specs.load_spec("synthetic").views
 ATOL = 5e-3  # rounding upstream can cost the solver a step, and it stops within its tolerance
@@ -198,7 +200,6 @@ def test_real_photographs_are_lifted_the_right_way_round(shared):
         assert (points[:, 13, 2] < points[:, [0, 9], 2].mean(1)).all()  # nose tip before brows
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_gradient_by_the_landmarks(params, faces):
     """Through both networks, MDS and the alignment; in float64, so that differences tell."""
     with jax.enable_x64(True):

@@ -17,6 +17,8 @@ from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import procrustes, rotation_from_angles
 
+pytestmark = pytest.mark.usefixtures("full_optimization")
+
 NUM, N = 32, 51
 MIRROR = np.array(topologies.get("flame51").mirror)
 CONVERGED, INVALID = mds.Status.CONVERGED, mds.Status.INVALID
@@ -294,7 +296,6 @@ def test_variants_of_the_ablation_lift_too(params, faces, plain, weighted, obser
     assert 1e-4 < difference.max() < 0.2
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_gradients_by_landmarks_and_parameters(params, faces):
     """In float64, so that differences tell; and nothing comes from missing landmarks."""
     with jax.enable_x64(True):

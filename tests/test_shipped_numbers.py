@@ -16,6 +16,8 @@ import safetensors.numpy
 import deepmds_jax as dm
 from deepmds_jax.weights.locate import shipped_names
 
+pytestmark = pytest.mark.usefixtures("full_optimization")
+
 FILE = pathlib.Path(__file__).with_name("shipped_numbers.safetensors")
 NAMES = ("flame51", "flame51_published", "ibug68", "ibug68_published")
 FIELDS = ("points", "frontal", "stress", "num_iters", "status", "std", "proposal", "rotation",

@@ -9,8 +9,6 @@ from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.methods.anchored import stages
 from deepmds_jax.methods.saved import read_metadata
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def landmarks(tmp_path):

@@ -4,14 +4,12 @@ import json
 import pathlib
 
 import numpy as np
-import pytest
 
 from deepmds_jax import topologies
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_train_then_eval_then_reconstruct(tmp_path, succeed):
     succeed("train", "--dataset=synthetic", "--topology=ibug68", "--num_train=160",
             "--autoencoder_epochs=2", "--dissimilarity_epochs=1", "--workdir=run")
@@ -28,7 +26,6 @@ def test_train_then_eval_then_reconstruct(tmp_path, succeed):
     assert (tmp_path / "f.obj").stat().st_size > 2 * 68 * 6
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_things_of_ones_own_go_through_all_programs(tmp_path, monkeypatch, succeed):
     """The topology's file is only needed until the weights know it."""
     monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))

@@ -14,6 +14,8 @@ from PIL import Image
 from deepmds_jax import save_params, topologies
 from deepmds_jax.methods import deep_mds
 
+pytestmark = pytest.mark.usefixtures("full_optimization")
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(

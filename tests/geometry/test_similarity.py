@@ -136,7 +136,6 @@ def derivatives(m, tangent, cotangent, reflection):
     return value, gradient, value_change, gradient_change
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", SMOOTH)
 def test_derivatives_agree_with_finite_differences(case):
     values, sign, reflection = SMOOTH[case]
@@ -154,7 +153,6 @@ def test_derivatives_agree_with_finite_differences(case):
                                atol=1e-8)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("reflection", [False, True])
 def test_derivatives_are_finite_at_deficient_matrices(reflection):
     singular_values = [[0.0, 0, 0], [1.0, 0, 0], [1.0, 1, 0], [1.0, 1, -1]]

@@ -5,8 +5,6 @@ from problems import euclidean, symmetric
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def by_lapack(dissimilarities):
     """Cailliez's eigenvalue of a 2n x 2n matrix, as R's cmdscale(add = TRUE) computes it."""

@@ -10,8 +10,6 @@ from scipy.spatial.transform import Rotation
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 N, K = 9, 3
 EXACT = {"tolerance": 1e-12, "max_iters": 3000}
 

@@ -3,8 +3,6 @@ import pytest
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Three points on a line at 0, 1 and 3; the pairs are (0, 1), (0, 2) and (1, 2).
 EMBEDDING = np.array([[0.0], [1], [3]])
 DISPARITIES = np.array([[0.0, 1.5, 2.5], [1.5, 0, 2.5], [2.5, 2.5, 0]])

@@ -14,8 +14,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from deepmds_jax.mds.estimator import MDS
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KINDS = pytest.mark.parametrize("kind", ["ratio", "interval", "ordinal"])
 
 

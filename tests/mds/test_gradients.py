@@ -11,7 +11,7 @@ from problems import TRANSFORMS, Four, euclidean, noisy_distances, symmetric
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 EVERY_TRANSFORM = pytest.mark.parametrize("name", TRANSFORMS)
 N = 10
 BATCH = 5  # problems of every call of `differentiate`

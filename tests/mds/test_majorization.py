@@ -14,7 +14,6 @@ from deepmds_jax.mds import majorization, solver
 
 TRANSFORMS = pytest.mark.parametrize("transform", ["ordinal", "ratio"])
 EVERY_TRANSFORM = pytest.mark.parametrize("name", ALL_TRANSFORMS)
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 @EVERY_TRANSFORM
 @pytest.mark.parametrize("acceleration", ["anderson", "none"])
 def test_stress_never_rises(acceleration, name, x64):

@@ -7,8 +7,6 @@ from scipy.optimize import minimize
 
 from deepmds_jax.mds.placement import place
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def random_problem(seed, n=20, num_dims=3, num_new=6, noise=0.0):
     """Fitted points, new points, and distances between them that are off by random factors."""

@@ -12,7 +12,7 @@ from problems import TRANSFORMS, Four, noisy_distances, symmetric, tied_distance
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 N = 10
 tried = partial(settings, derandomize=True, deadline=None, database=None)
 

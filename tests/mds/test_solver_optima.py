@@ -7,6 +7,8 @@ from problems import euclidean
 
 from deepmds_jax import mds
 
+pytestmark = pytest.mark.usefixtures("full_optimization")
+
 FACES = ["face_n00", "face_n03", "face_n00_na20", "face_n10_na20"]
 # Without ties, the two treatments of ties are the same.
 ORACLES = [

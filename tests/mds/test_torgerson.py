@@ -5,8 +5,6 @@ from problems import euclidean
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize(
     ("num_dims", "dtype"), [(2, "float32"), (3, "float64")], indirect=["dtype"]

@@ -7,7 +7,6 @@ from deepmds_jax.data.views import Uniform, ViewGroup, view_shapes
 from deepmds_jax.geometry import procrustes, rotation_from_angles, standardize
 from deepmds_jax.methods import gaussian
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 N = 12
 VIEWS = (ViewGroup(1.0, yaw=Uniform(-60, 60), pitch=Uniform(-20, 20), roll=Uniform(-20, 20),
                    field_of_view=Uniform(0, 20)),)

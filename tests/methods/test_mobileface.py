@@ -23,7 +23,6 @@ from deepmds_jax.methods.saved import load_checkpoint, load_params, read_metadat
 from deepmds_jax.training.run import train
 from deepmds_jax.training.trainable import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SPEC = specs.load_spec("synthetic")
 NOWHERE = pathlib.Path("nowhere")  # the synthetic source reads no files
 RUN = Run(mobileface.Config("ibug68"), mobileface.Training(epochs=24), num_train=4)

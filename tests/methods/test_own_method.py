@@ -155,7 +155,6 @@ def _shape(params, x2d):
 
 # What users of the method write from here on.
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RUN = Run(LinearConfig("flame51"), LinearTraining(), num_train=256)
 PLAIN, LIFTING = Linear(), LinearLifting()
 

@@ -22,7 +22,6 @@ from deepmds_jax.training.checkpoints import Checkpoints
 from deepmds_jax.training.run import describe, train
 from deepmds_jax.training.trainable import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SPEC = specs.load_spec("synthetic")
 NOWHERE = pathlib.Path("nowhere")  # the synthetic source reads no files
 RUN = Run(zhao.Config("flame51"), zhao.Training(epochs=20), num_train=800)

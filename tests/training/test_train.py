@@ -26,7 +26,6 @@ from deepmds_jax.training import checkpoints
 from deepmds_jax.training.run import describe, train
 from deepmds_jax.training.trainable import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = specs.load_spec("synthetic")
 # 10 looks at 6 steps of the first stage each, then 3 at 96 steps of the second.

@@ -188,7 +188,6 @@ def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2
     np.testing.assert_allclose(a[:, order][:, :, order], b, atol=1e-5)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
     visible = EVERYTHING.copy()
     visible[:, 10:15] = 0

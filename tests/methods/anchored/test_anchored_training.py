@@ -22,7 +22,6 @@ from deepmds_jax.methods.saved import load_checkpoint, load_params, read_metadat
 from deepmds_jax.training.run import train
 from deepmds_jax.training.trainable import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SPEC = dataclasses.replace(
     specs.load_spec("synthetic"), variant="anchored", noise=0.005,
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),

@@ -16,7 +16,6 @@ from deepmds_jax.methods.deep_mds import stages
 from deepmds_jax.training.run import train
 from deepmds_jax.training.trainable import Run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_FACES = 160
 TRAINING = deep_mds.Training(autoencoder_epochs=30, dissimilarity_epochs=2)
 RUN = Run(deep_mds.Config("flame51"), TRAINING, num_train=NUM_FACES)
