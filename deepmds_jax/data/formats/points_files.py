@@ -178,8 +178,9 @@ def slicer_face(positions: Sequence[Sequence[float]], system: str) -> Face:
     points = np.array(positions, np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"positions have shape {points.shape}, expected (N, 3)")
-    height = points[:, 2][np.isfinite(points[:, 2])]
-    if height.size and np.ptp(height) > 1e-3 * max(np.nanmax(np.ptp(points[:, :2], axis=0)), 1e-9):
+    known = points[np.isfinite(points).all(-1)]
+    spread = np.ptp(known, axis=0) if len(known) else np.zeros(3)
+    if spread[2] > 1e-3 * spread[:2].max():
         raise ValueError("the points lie in space, expected them on a picture, all of one height")
     flat = points[:, :2] * (1 if system == "LPS" else -1)
     return make_face(flat + 0.0)
