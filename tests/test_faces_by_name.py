@@ -1,5 +1,6 @@
 """Faces by name: which weights and faces fit, where lifted ones lie, and frames of a video."""
 
+import dataclasses
 
 import jax
 import numpy as np
@@ -131,3 +132,25 @@ def test_videos_with_gaps_or_without_a_face_are_refused(params, x2d):
     faces_by_name.refuse_gaps([])
     with pytest.raises(ValueError, match=r"every frame is needed: a; b; c$"):
         faces_by_name.refuse_gaps(["a", "b", "c", "d"])
+
+
+def test_a_gap_in_time_is_one_to_the_smoothing(params, x2d):
+    hidden = make_face(np.zeros_like(x2d[0]), found=False)
+    a, b, c, d = map(make_face, x2d)
+    whole = {"a": a, "b": b, "1": hidden, "2": hidden, "c": c, "d": d}
+    expected = faces_by_name.lift_frames(params, whole, 10.0, dm.Smoothing())
+    for field, scale in (("frame", 1), ("seconds", 0.1)):
+        gap = {name: dataclasses.replace(face, **{field: scale * time}) for name, face, time in
+               zip("dabc", (d, a, b, c), (5, 0, 1, 4), strict=True)}
+        frames = faces_by_name.lift_frames(params, gap, 10.0, dm.Smoothing())
+        assert list(frames) == NAMES  # in the order of time
+        for name, frame in frames.items():
+            assert frame["seconds"] == pytest.approx(expected[name]["seconds"])
+            np.testing.assert_allclose(frame["points"], expected[name]["points"], atol=1e-6)
+            np.testing.assert_allclose(frame["yaw"], expected[name]["yaw"], atol=1e-3)
+    far = {name: dataclasses.replace(face, frame=1000 * time) for name, face, time in
+           zip("ab", (a, b), (0, 1), strict=True)}
+    with pytest.raises(ValueError, match="fps: the times of frames are 100 apart"):
+        faces_by_name.lift_frames(params, far, 10.0, None)
+    with pytest.raises(ValueError, match="fps: 1 of 2 frames have no time"):
+        faces_by_name.lift_frames(params, {"a": far["a"], "b": b}, 10.0, None)

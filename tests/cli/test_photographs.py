@@ -151,6 +151,7 @@ def test_examples_with_mediapipe_itself(tmp_path, succeed):
             "--weights=ibug68")
     found = np.load(tmp_path / "out/faces.npz")
     for name, x2d in zip(found["names"], found["x2d"], strict=True):
-        by_hand = next(iter(read_landmarks(next(EXAMPLES.glob(f"{name}.[pj][ts]*"))).values())).points
+        file = next(EXAMPLES.glob(f"{name}.[pj][ts]*"))
+        by_hand = next(iter(read_landmarks(file).values())).points
         off = np.linalg.norm(x2d - by_hand, axis=1).mean()
         assert off < 0.06 * np.linalg.norm(by_hand[36] - by_hand[45])

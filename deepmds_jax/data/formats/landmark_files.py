@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from deepmds_jax.data.formats import arrays, points_files, tables
+from deepmds_jax.data.formats import arrays, points_files, text_tables
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
@@ -233,17 +233,17 @@ def _some(marked: Iterable[str]) -> str:
 
 
 def _load_table(path: Path) -> tuple[list[list[str]], str]:
-    return tables.split_rows(read_text(path))
+    return text_tables.split_rows(read_text(path))
 
 
 _FORMATS = {
     ".pts": (read_text, points_files.parse_pts),
     ".json": (arrays.load_json, arrays.parse_arrays),
-    ".csv": (_load_table, tables.parse_table),
+    ".csv": (_load_table, text_tables.parse_table),
     ".npy": (arrays.load_numpy, arrays.parse_arrays),
     ".npz": (arrays.load_numpy, arrays.parse_arrays),
     ".mat": (arrays.load_mat, arrays.parse_mat),
-    ".tsv": (_load_table, tables.parse_table),
+    ".tsv": (_load_table, text_tables.parse_table),
     ".txt": (read_text, points_files.parse_txt),
     ".xml": (points_files.load_imglib, points_files.parse_imglib),
     ".tps": (read_text, points_files.parse_tps),
