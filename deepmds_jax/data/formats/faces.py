@@ -110,8 +110,8 @@ def split_third(points: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], 
     return flat, {"depth": third}, False
 
 
-THIRD_IS_CONFIDENCE = ("the third number of each landmark, never below 0 or above 1, is taken as "
-                       "its confidence")
+THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or 0, 1 and 2, are taken as "
+                       "their confidence")
 
 
 def hide_marks(face: Face) -> tuple[Face, int]:

@@ -200,7 +200,7 @@ def test_third_numbers_are_depth_or_a_confidence_and_that_is_told(tmp_path):
     found = read_all_landmarks([tmp_path / f"{name}.npy" for name in ("c", "z", "zero")])
     assert [int((~face.visible).sum()) for face in found.faces.values()] == [1, 0, 0]
     np.testing.assert_array_equal(found.faces["z"].depth, FACE[:, 0] - 150)
-    assert len(found.warnings) == 1 and "is taken as its confidence" in found.warnings[0]
+    assert len(found.warnings) == 1 and "are taken as their confidence" in found.warnings[0]
 
 
 # Trackers.
