@@ -8,7 +8,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats import schemes
-from deepmds_jax.data.formats.faces import Face
+from deepmds_jax.data.formats.faces import MIN_CONFIDENCE, Face
 from deepmds_jax.geometry import place_in_image
 from deepmds_jax.lifting import lifting_method, reconstruct_detailed
 from deepmds_jax.mds import Status
@@ -194,6 +194,11 @@ def _fit(face: Face, params: Params) -> Face:
     """A face as the weights take it; ValueError says why it cannot be lifted."""
     face = schemes.convert(face, topologies.get(params.config.topology))
     points, num_visible = face.points[face.visible], int(face.visible.sum())
+    if not num_visible and isinstance(face.confidence, float) and (
+        face.confidence < MIN_CONFIDENCE
+    ):
+        raise ValueError(f"its confidence is {face.confidence:g}, expected at least "
+                         f"{MIN_CONFIDENCE:g}")
     if num_visible < MIN_LANDMARKS:
         raise ValueError(f"{num_visible} of {len(face)} landmarks are visible, expected at least "
                          f"{MIN_LANDMARKS}")

@@ -17,6 +17,7 @@ faces are frames in time, of one face or of those that a tracker's file tells ap
 --nosmooth.
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -171,10 +172,14 @@ def _image_size() -> ImageSize | None:
     if _IMAGE.value is None:
         return None
 
+    @functools.cache
+    def size_of_file(file: pathlib.Path) -> tuple[int, int] | None:
+        photographs, _ = named.read_photographs({"": file})
+        return photographs[""].shape[1::-1] if photographs else None
+
     def size_of(name: str) -> tuple[int, int] | None:
-        files, _ = named.match_photographs(_IMAGE.value, [name])
-        photographs, _ = named.read_photographs(files)
-        return photographs[name].shape[1::-1] if name in photographs else None
+        file = named.match_photographs(_IMAGE.value, [name])[0].get(name)
+        return None if file is None else size_of_file(file)
 
     return size_of
 

@@ -141,7 +141,7 @@ def reconstruct_video(
         except ValueError as error:
             if len(given) == 1:
                 raise
-            left_out.append(f"{track}: {error}")
+            left_out.append(f"{track or 'frames without times'}: {error}")
     if not tracks:
         raise ValueError("; ".join(left_out[:3]))
     frames = {name: frame for track in tracks.values() for name, frame in track.items()}

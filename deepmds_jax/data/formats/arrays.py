@@ -18,7 +18,6 @@ from deepmds_jax.data.formats.faces import (
     make_face,
     read_text,
     split_third,
-    undo_alphabet,
     with_tracks,
 )
 from deepmds_jax.data.formats.points_files import slicer_face
@@ -190,7 +189,7 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
             yield from _of_array(points, str(content.get("name", name)), known,
                                  content.get("names"))
             return
-    yield from _by_name([(key, content[key]) for key in undo_alphabet(content)], outer)
+    yield from _by_name(list(content.items()), outer)
 
 
 def _by_name(pairs: Sequence[tuple[str, Any]], outer: Mapping[str, Any]) -> Iterator[_Item]:

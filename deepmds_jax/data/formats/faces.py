@@ -110,8 +110,8 @@ def split_third(points: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], 
     return flat, {"depth": third}, False
 
 
-THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or 0, 1 and 2, are taken as "
-                       "their confidence")
+THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or 0, 1 and 2, are taken "
+                       "as their confidence")
 
 
 def hide_marks(face: Face) -> tuple[Face, int]:
@@ -225,10 +225,12 @@ def natural_key(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
-def undo_alphabet(names: Iterable[str]) -> list[str]:
-    """Names in natural order if they come in that of the alphabet, else as they are.
+def undo_alphabet(names: Iterable[str]) -> list[int]:
+    """The places of names in natural order if they come in that of the alphabet, else as they are.
 
     Shells and other programs sort them so; any other order is someone's own.
     """
     names = list(names)
-    return sorted(names, key=natural_key) if names == sorted(names) else names
+    places = range(len(names))
+    return sorted(places, key=lambda i: natural_key(names[i])) if names == sorted(names) \
+        else list(places)

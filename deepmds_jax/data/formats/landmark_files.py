@@ -123,7 +123,8 @@ def list_all(paths: Sequence[str | os.PathLike]) -> tuple[list[Path], list[str]]
     Paths in the order of the alphabet, as shells sort them, are put in natural order.
     """
     files, wrong = [], []
-    for path in undo_alphabet([str(os.fspath(path)) for path in paths]):
+    given = [str(os.fspath(path)) for path in paths]
+    for path in (given[i] for i in undo_alphabet(given)):
         try:
             files += list_landmark_files(path) if os.path.isdir(path) else [Path(path)]
         except (ValueError, OSError) as error:
@@ -191,9 +192,11 @@ def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
 
 def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, Face], list[str]]:
     """Names told apart, marks of hidden landmarks, and pixels from the top left."""
-    names = tell_apart([name for name, _ in parsed.faces])
+    order = undo_alphabet(name for name, _ in parsed.faces)
+    named = [parsed.faces[i] for i in order]
+    names = tell_apart([name for name, _ in named])
     faces, warnings, marked = {}, list(parsed.notes), {}
-    for name, (_, face) in zip(names, parsed.faces, strict=True):
+    for name, (_, face) in zip(names, named, strict=True):
         faces[name], count = hide_marks(face)
         if count and faces[name].visible.any():  # else it is a frame without a face
             marked[name] = count
@@ -204,16 +207,16 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, F
     shown = [face.points[face.visible] for face in faces.values() if face.visible.any()]
     low = min((points.min() for points in shown), default=np.nan)
     high = max((points.max() for points in shown), default=np.nan)
+    parts = _NORMALIZED[0] <= low and high <= _NORMALIZED[1]
     unknown = []
     for name, face in faces.items():
-        size = size_of(name)
+        size = size_of(name) if parts or parsed.y_up else None
         points, depth = face.points - parsed.first_pixel, face.depth
-        if _NORMALIZED[0] <= low and high <= _NORMALIZED[1]:
-            if size is not None:
-                points = points * np.asarray(size, float)
-                depth = None if depth is None else depth * size[0]
-            elif (low >= 0 and high <= 1) or len(face) in MESH_POINTS:
-                unknown.append(name)
+        if parts and size is not None:
+            points = points * np.asarray(size, float)
+            depth = None if depth is None else depth * size[0]
+        elif parts and ((low >= 0 and high <= 1) or len(face) in MESH_POINTS):
+            unknown.append(name)
         if parsed.y_up:
             points = points * [1, -1] + [0, 0 if size is None else size[1]]
         faces[name] = dataclasses.replace(face, points=points, depth=depth)

@@ -20,6 +20,7 @@ from deepmds_jax.data.formats.faces import (
     number,
     ordered_by,
     picture_names,
+    split_third,
     with_tracks,
 )
 
@@ -48,16 +49,14 @@ class _Table:
 
     def __init__(self, rows: Sequence[Sequence[str]], delimiter: str):
         self.decimal = "," if delimiter in ";\t" else "."
-        lines = [(f"line {i}", row) for i, row in enumerate(rows, 1)
-                 if any(row) and not row[0].startswith("#")]
+        lines = [(f"line {i}", row) for i, row in enumerate(rows, 1) if any(row)]
         if not lines:
             raise ValueError("no rows, expected landmarks")
         header = lines[0][1]
         if len(header) > 1 and all(is_number(cell, self.decimal) for cell in header[1:]):
-            pairs = len(header) // 2
-            plain = ["x", "y"] if pairs == 1 else [f"{a}{i}" for i in range(pairs) for a in "xy"]
-            header = ["name"] * (len(header) % 2) + plain
+            header = self._plain_header([row for _, row in lines])
         else:
+            header = [header[0].lstrip("# "), *header[1:]]
             lines = lines[1:]
         if not lines:
             raise ValueError("no rows under the header, expected landmarks")
@@ -65,6 +64,22 @@ class _Table:
         lower = [cell.lower() for cell in header]
         self.columns = {key: lower.index(name) for key, names in _COLUMNS.items()
                         for name in names[::-1] if name in lower}
+
+    def _plain_header(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """What the columns of a table without a header are."""
+        width = len(rows[0])
+        if width == 3 and all(len(row) == 3 and is_number(row[0], self.decimal) for row in rows):
+            first, _, third = np.array([
+                [number(cell, "", self.decimal) if is_number(cell, self.decimal) else np.nan
+                 for cell in row] for row in rows]).T
+            if any(np.array_equal(np.sort(first), np.arange(start, start + len(rows)))
+                   for start in (0, 1)):
+                return ["landmark", "x", "y"]
+            _, kind, _ = split_third(np.stack([first, first, third], axis=-1))
+            return ["x", "y", "z" if "depth" in kind else "confidence"]
+        pairs = width // 2
+        plain = ["x", "y"] if pairs == 1 else [f"{a}{i}" for i in range(pairs) for a in "xy"]
+        return ["name"] * (width % 2) + plain
 
     def number(self, where: str, row: Sequence[str], column: int) -> float:
         return number(row[column], where, self.decimal)
@@ -97,8 +112,7 @@ class _Table:
 
 def split_rows(text: str) -> tuple[list[list[str]], str]:
     """Rows of cells, and what parts them: the one of tab, semicolon and comma in the first row."""
-    first = next((line for line in text.splitlines()
-                  if line.strip() and not line.startswith("#")), "")
+    first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = next((mark for mark in "\t;" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return [[cell.strip() for cell in row] for row in reader], delimiter

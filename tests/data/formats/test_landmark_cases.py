@@ -145,6 +145,12 @@ ONE_FACE = {
         "a.csv", rows(["landmark", "x", "y"], *LINES[:5], *LINES[6:]), [5]),
     "csv: landmarks by name keep their order": (
         "a.csv", rows(["landmark", "x", "y"], *[[f"l{i % 3}", x, y] for i, x, y in LINES]), []),
+    "csv: no header, with a depth": (
+        "a.csv", rows(*[[x, y, x - 150] for x, y in FACE]), []),
+    "csv: no header, with a confidence": (
+        "a.csv", rows(*[[*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)]), [5]),
+    "csv: no header, numbered, in any order": ("a.csv", rows(*LINES[::-1]), []),
+    "csv: header behind #": ("a.csv", "# x,y\n" + rows(*FACE), []),
     "csv: semicolons and decimal commas": ("a.csv", semicolons(FACE), []),
     "csv: tabs and decimal commas": ("a.tsv", semicolons(FACE, "\t"), []),
     "csv: tabs, decimal points": ("a.tsv", rows(["x", "y"], *FACE, delimiter="\t"), []),
@@ -336,6 +342,9 @@ def test_natural_order(tmp_path):
     assert list(read_all_landmarks(reverse).faces) == [file.stem for file in reverse]
     keys = {f"frame{i}": FACE.tolist() for i in (1, 10, 2)}
     assert list(read_landmarks(write(tmp_path / "v.json", keys))) == ["frame1", "frame2", "frame10"]
+    lines = [[f"f{i}.png", *(FACE + i).ravel()] for i in (1, 10, 2)]
+    path = write(tmp_path / "w.csv", rows(["image", *WIDE], *lines))
+    assert list(read_landmarks(path)) == ["f1.png", "f2.png", "f10.png"]
     assert sorted(["b", "a10", "a9", "a", "9"], key=natural_key) == ["9", "a", "a9", "a10", "b"]
 
 
