@@ -17,6 +17,7 @@ faces are frames in time, of one face or of those that a tracker's file tells ap
 --nosmooth.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -160,8 +161,10 @@ def _check_flags(paths: Sequence[str]) -> str | None:
 
 def _inputs(paths: Sequence[str]) -> list[str | os.PathLike]:
     """The files that are read."""
-    photographs = [] if _IMAGE.value is None or not os.path.exists(_IMAGE.value) else (
-        list_photographs(_IMAGE.value))
+    photographs = []
+    if _IMAGE.value is not None:
+        with contextlib.suppress(ValueError):  # told where they are looked for
+            photographs = list_photographs(_IMAGE.value)
     return [*list_all(paths)[0], *photographs, *([_WEIGHTS.value] if _WEIGHTS.value else [])]
 
 

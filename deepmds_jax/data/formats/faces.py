@@ -33,7 +33,6 @@ class Face:
       seconds: time in a video, if the file has one.
       frame: number in a video, 0 in the first frame of the file, if the file has one.
       track: tells the faces of one video apart, and videos; None if the file has no time.
-      image: name of the photograph, if the file has one.
     """
 
     points: np.ndarray
@@ -43,7 +42,6 @@ class Face:
     seconds: float | None = None
     frame: int | None = None
     track: str | None = None
-    image: str | None = None
 
     def __len__(self) -> int:
         """Number of landmarks N."""

@@ -162,7 +162,7 @@ def _is_landmark_file(file: Path) -> bool:
     if suffix != ".txt":
         return True
     with file.open("rb") as opened:
-        return opened.read(64).lstrip(b"\xef\xbb\xbf \t\r\n-")[:1].isdigit()
+        return opened.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n-")[:1].isdigit()
 
 
 def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
@@ -214,7 +214,8 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, F
         points, depth = face.points - parsed.first_pixel, face.depth
         if parts and size is not None:
             points = points * np.asarray(size, float)
-            depth = None if depth is None else depth * size[0]
+            with np.errstate(over="ignore"):  # of a mesh that is damaged
+                depth = None if depth is None else depth * size[0]
         elif parts and ((low >= 0 and high <= 1) or len(face) in MESH_POINTS):
             unknown.append(name)
         if parsed.y_up:

@@ -72,7 +72,7 @@ def _wflw(rows: Sequence[Sequence[str]]) -> Contents:
             if len(row) != _WFLW_COLUMNS:
                 raise ValueError(f"line {i}: {len(row)} columns, expected {_WFLW_COLUMNS} of WFLW")
             values = [number(cell, f"line {i}") for cell in row[: 2 * 98]]
-            found.append((name, make_face(np.reshape(values, (98, 2)), image=row[-1])))
+            found.append((name, make_face(np.reshape(values, (98, 2)))))
         except ValueError as error:
             left_out.append(str(error))
     return Contents(found, left_out)
@@ -111,7 +111,7 @@ def parse_tps(text: str, stem: str) -> Contents:
             points = np.array([[number(cell, where) for cell in row] for row in rows])
             if points.ndim != 2 or points.shape[1] != 2:
                 raise ValueError(f"{where}: expected two numbers for each point")
-            found.append((name, make_face(points, image=image or None)))
+            found.append((name, make_face(points)))
         except ValueError as error:
             left_out.append(str(error))
 
@@ -234,7 +234,7 @@ def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
             rows = np.array([[number(x, where), number(y, where)] for _, x, y in box["parts"]])
             if numbered:
                 rows = _ordered(box["parts"], rows, count, where)
-            found.append((name, make_face(rows, image=box["image"] or None)))
+            found.append((name, make_face(rows)))
         except ValueError as error:
             left_out.append(str(error))
     return Contents(found, left_out)

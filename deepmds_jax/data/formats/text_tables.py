@@ -106,8 +106,7 @@ class _Table:
         if not np.isfinite(found.get("seconds", 0)):
             raise ValueError(f"{where}: no time")
         success = found.pop("success", 1)
-        return found | {"found": np.nan_to_num(success) > 0, "image": self.cell(row, "image"),
-                        "track": self.cell(row, "track")}
+        return found | {"found": np.nan_to_num(success) > 0, "track": self.cell(row, "track")}
 
 
 def split_rows(text: str) -> tuple[list[list[str]], str]:
