@@ -358,7 +358,9 @@ def _ljson(content: Mapping[str, Any]) -> list[Any] | None:
     if isinstance(groups, Mapping):
         return [_dig(group, "landmarks", "points") for group in groups.values()]
     if isinstance(groups, list):  # parts of one face
-        return [[_dig(point, "point") for group in groups for point in _dig(group, "landmarks")]]
+        parts = [_dig(group, "landmarks") for group in groups]
+        return [[_dig(point, "point") for part in parts
+                 for point in (part if isinstance(part, list) else [part])]]
     return None
 
 

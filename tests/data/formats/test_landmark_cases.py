@@ -1,6 +1,7 @@
 """What people's landmark files say, case by case, and what is read."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -463,6 +464,40 @@ def test_damaged_files_are_read_or_refused_in_a_line(case, tmp_path):
                 assert face.points.ndim == 2 and face.points.shape[1] == 2
                 assert face.visible.shape == (len(face),)
                 assert np.isfinite(face.points[face.visible]).all()
+
+
+JUNK = [None, "x", 0, -1, 1e308, True, [], {}, [[]], {"x": 1}, {"x": "a", "y": {}}, 10**30, [1, 2],
+        [[1, 2], [3]], {"landmarks": 3}, {"points": [[1, 2]]}]
+KEYS = ["frame", "visible", "confidence", "names", "track", "seconds", "groups", "markups", "faces"]
+
+
+def changed(content, rng):
+    """A JSON content with something else at one place, or under another key."""
+    if not isinstance(content, list | dict) or not content or rng.random() < 0.2:
+        return rng.choice(JUNK)
+    content = content.copy()
+    place = rng.choice(range(len(content))) if isinstance(content, list) else rng.choice([*content])
+    if isinstance(content, dict) and rng.random() < 0.2:
+        content[rng.choice(KEYS)] = content.pop(place)
+    else:
+        content[place] = changed(content[place], rng)
+    return content
+
+
+def test_json_of_another_structure_is_read_or_refused_in_a_line(tmp_path):
+    contents = [content for _, content, _ in ONE_FACE.values() if not isinstance(content, str)]
+    contents += [MESHES["faceLandmarks"](), {"faces": {"a": {"x2d": FACE.tolist(), "seconds": 1}}}]
+    rng, path, refused = random.Random(0), tmp_path / "a.json", 0
+    for _ in range(400):
+        path.write_text(json.dumps(changed(changed(rng.choice(contents), rng), rng)))
+        try:
+            found = read_landmarks(path, image_size=(640, 480))
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:
+            assert all(np.isfinite(face.points[face.visible]).all() for face in found.values())
+    assert 100 < refused < 390
 
 
 # Schemes.
