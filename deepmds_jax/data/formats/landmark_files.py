@@ -213,8 +213,8 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, F
         size = size_of(name) if parts or parsed.y_up else None
         points, depth = face.points - parsed.first_pixel, face.depth
         if parts and size is not None:
-            points = points * np.asarray(size, float)
-            with np.errstate(over="ignore"):  # of a mesh that is damaged
+            with np.errstate(over="ignore"):  # hidden ones may hold anything
+                points = points * np.asarray(size, float)
                 depth = None if depth is None else depth * size[0]
         elif parts and ((low >= 0 and high <= 1) or len(face) in MESH_POINTS):
             unknown.append(name)
