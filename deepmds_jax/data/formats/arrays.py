@@ -15,6 +15,8 @@ from deepmds_jax.data.formats.faces import (
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
+    are_parts,
+    in_pixels,
     make_face,
     read_text,
     split_third,
@@ -33,6 +35,7 @@ _KNOWN = {
     "seconds": ("seconds", "timestamp"),
     "frame": ("frame", "frame_id"),
     "track": ("face_id", "track", "track_id"),
+    "size": ("image_size",),
 }
 # 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
 # only 21 points, some of them missing.
@@ -158,6 +161,8 @@ def _is_point(item: Any) -> bool:
 def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
     known = dict(outer) | {key: content[given] for key, names in _KNOWN.items()
                            for given in names if _is_known(key, content.get(given))}
+    if {"width", "height"} <= content.keys() and not content.keys() & {"x", "left"}:  # no box
+        known.setdefault("size", [content["width"], content["height"]])
     if "markups" in content:
         markups = content["markups"]
         for markup in markups if isinstance(markups, list) else [None]:
@@ -226,6 +231,8 @@ def _of_array(
     flat, third, guessed = split_third(points)
     if points.shape[1] in MESH_POINTS:
         known.pop("visible", None)  # MediaPipe writes 0 for all of a face, seen or not
+    size = _picture_size(known.pop("size", None)) if are_parts(flat) else None
+    known.pop("size", None)
     count = len(flat)
     if names is None:
         names = [name] * count
@@ -239,7 +246,16 @@ def _of_array(
             if key in one:
                 one[key] = kind(one[key])
         one["found"] = bool(one.pop("success", True))
-        yield str(face_name), make_face(flat[i], **one), guessed
+        face = make_face(flat[i], **one)
+        yield str(face_name), face if size is None else in_pixels(face, size), guessed
+
+
+def _picture_size(given: Any) -> tuple[float, float] | None:
+    """Width and height of a picture that an object names; None if it names none."""
+    size = None if given is None else _to_array(given)
+    if size is None or size.shape != (2,) or not (np.isfinite(size) & (size > 1)).all():
+        return None
+    return float(size[0]), float(size[1])
 
 
 def _axis(shape: tuple[int, ...]) -> int | None:

@@ -15,6 +15,9 @@ from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS as MESH_POINTS
 # than 0.1, and MMPose draws landmarks from 0.3 on (its `kpt_thr`).
 MIN_CONFIDENCE = 0.3
 
+# A face that is given in parts of its picture's width and height may lie across the edge.
+_PARTS = (-0.5, 1.5)
+
 _NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null"}
 
 
@@ -136,6 +139,19 @@ def hide_marks(face: Face) -> tuple[Face, int]:
     return dataclasses.replace(
         face, points=np.where(mark[:, None], np.nan, points), visible=seen & ~mark
     ), int(mark.sum())
+
+
+def are_parts(points: np.ndarray) -> bool:
+    """Whether points (..., 2) may be parts of a picture's width and height; NaN do not count."""
+    known = points[np.isfinite(points)]
+    return bool(known.size and _PARTS[0] <= known.min() and known.max() <= _PARTS[1])
+
+
+def in_pixels(face: Face, size: tuple[float, float]) -> Face:
+    """A face of parts of a picture's width and height in its pixels; depth is in widths."""
+    with np.errstate(over="ignore"):  # hidden ones may hold anything
+        return dataclasses.replace(face, points=face.points * np.asarray(size, float),
+                                   depth=None if face.depth is None else face.depth * size[0])
 
 
 def ordered_by(indices: Sequence[int], rows: np.ndarray, count: int) -> np.ndarray:

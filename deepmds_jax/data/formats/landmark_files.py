@@ -20,7 +20,9 @@ from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
     Face,
+    are_parts,
     hide_marks,
+    in_pixels,
     natural_key,
     read_text,
     tell_apart,
@@ -29,8 +31,6 @@ from deepmds_jax.data.formats.faces import (
 
 # Width and height of a picture in pixels: of all, or by the name of a face, None if not known.
 ImageSize = tuple[float, float] | Callable[[str], tuple[float, float] | None]
-
-_NORMALIZED = (-0.5, 1.5)  # a face across the edge of a picture is outside of [0, 1]
 
 
 class LandmarksRead(NamedTuple):
@@ -204,23 +204,21 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, F
         warnings.append(f"{sum(marked.values())} landmarks at (0, 0), (-1, -1) or negative places "
                         f"are taken as hidden: {_some(marked)}")
     size_of = image_size if callable(image_size) else lambda name: image_size
-    shown = [face.points[face.visible] for face in faces.values() if face.visible.any()]
-    low = min((points.min() for points in shown), default=np.nan)
-    high = max((points.max() for points in shown), default=np.nan)
-    parts = _NORMALIZED[0] <= low and high <= _NORMALIZED[1]
+    shown = [face.points[face.visible] for face in faces.values()]
+    parts = are_parts(np.concatenate(shown))
+    inside = parts and all(np.all((points >= 0) & (points <= 1)) for points in shown)
     unknown = []
     for name, face in faces.items():
         size = size_of(name) if parts or parsed.y_up else None
-        points, depth = face.points - parsed.first_pixel, face.depth
+        face = dataclasses.replace(face, points=face.points - parsed.first_pixel)
         if parts and size is not None:
-            with np.errstate(over="ignore"):  # hidden ones may hold anything
-                points = points * np.asarray(size, float)
-                depth = None if depth is None else depth * size[0]
-        elif parts and ((low >= 0 and high <= 1) or len(face) in MESH_POINTS):
+            face = in_pixels(face, size)
+        elif inside or (parts and len(face) in MESH_POINTS):
             unknown.append(name)
         if parsed.y_up:
-            points = points * [1, -1] + [0, 0 if size is None else size[1]]
-        faces[name] = dataclasses.replace(face, points=points, depth=depth)
+            upper_edge = 0 if size is None else size[1]
+            face = dataclasses.replace(face, points=face.points * [1, -1] + [0, upper_edge])
+        faces[name] = face
     if any(len(faces[name]) in MESH_POINTS for name in unknown):
         raise ValueError("MediaPipe's landmarks are parts of the picture's width and height; give "
                          "them by image_size (--image_size=WIDTH,HEIGHT)")

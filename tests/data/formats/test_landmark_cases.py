@@ -306,6 +306,24 @@ def test_mediapipe_needs_the_size_of_the_picture(case, tmp_path):
         assert face.visible.all()
 
 
+@pytest.mark.parametrize("size", [
+    {"image_size": [1920, 1080]}, {"width": 1920, "height": 1080},
+])
+def test_the_size_of_the_picture_in_the_file(size, tmp_path):
+    content = {"faceLandmarks": [points_of(MESH), points_of(MESH)], **size}
+    path = write(tmp_path / "a.json", content)
+    for flag in (None, (640, 480)):  # of the two, the file knows
+        found = read_landmarks(path, image_size=flag)
+        assert list(found) == ["a#0", "a#1"]
+        for face in found.values():
+            np.testing.assert_allclose(face.points, PIXELS[:, :2])
+            np.testing.assert_allclose(face.depth, PIXELS[:, 2])
+    box = {"faceLandmarks": [points_of(MESH)], "x": 1, "y": 2, **size}
+    if "width" in size:
+        with pytest.raises(ValueError, match="parts of the picture's width and height"):
+            read_landmarks(write(path, box))
+
+
 def test_parts_of_a_picture_are_told_and_scaled(tmp_path):
     np.save(tmp_path / "a.npy", FACE / [1920, 1080])
     found = read_all_landmarks([tmp_path / "a.npy"])
