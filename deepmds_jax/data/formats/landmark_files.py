@@ -181,16 +181,18 @@ def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
         parsed = parse(content, path.stem.removesuffix(".mrk"))
         if not parsed.faces:
             raise ValueError(parsed.left_out[0] if parsed.left_out else "no faces")
-        faces, warnings = _finish(parsed, image_size)
+        faces, warnings, left_out = _finish(parsed, image_size)
+        if not faces:
+            raise ValueError(left_out[-1].partition(": ")[2])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     except RecursionError:
         raise ValueError(f"{path}: lists in lists without end") from None
     return LandmarksRead(faces, [f"{path}: {line}" for line in warnings],
-                         [f"{path}: {line}" for line in parsed.left_out])
+                         [f"{path}: {line}" for line in left_out])
 
 
-def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, Face], list[str]]:
+def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
     """Names told apart, marks of hidden landmarks, and pixels from the top left."""
     order = undo_alphabet(name for name, _ in parsed.faces)
     named = [parsed.faces[i] for i in order]
@@ -219,14 +221,17 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> tuple[dict[str, F
             upper_edge = 0 if size is None else size[1]
             face = dataclasses.replace(face, points=face.points * [1, -1] + [0, upper_edge])
         faces[name] = face
-    if any(len(faces[name]) in MESH_POINTS for name in unknown):
-        raise ValueError("MediaPipe's landmarks are parts of the picture's width and height; give "
-                         "them by image_size (--image_size=WIDTH,HEIGHT)")
-    if unknown:
+    left_out = list(parsed.left_out)
+    for name in unknown:
+        if len(faces[name]) in MESH_POINTS:
+            del faces[name]
+            left_out.append(f"{name}: MediaPipe's landmarks are parts of the picture's width and "
+                            "height; give them by image_size (--image_size=WIDTH,HEIGHT)")
+    if any(name in faces for name in unknown):
         warnings.append("all landmarks lie within [0, 1]; if they are parts of the picture's width "
                         "and height, give those by image_size (--image_size=WIDTH,HEIGHT), or "
                         "shapes come out wrong")
-    return faces, warnings
+    return LandmarksRead(faces, warnings, left_out)
 
 
 def _some(marked: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepmds_jax.data.formats.faces import (
+    THIRD_IS_CONFIDENCE,
     Contents,
     Face,
     is_number,
@@ -42,6 +43,7 @@ _COLUMNS = {
 _WIDE = re.compile(r"(x|y|z|c|conf|confidence|score|v|visible|visibility)_?(\d+)")
 _AXES = {"c": "confidence", "conf": "confidence", "score": "confidence", "v": "visible",
          "visibility": "visible", "z": "depth"}
+_WORDS = ("true", "false")
 
 
 class _Table:
@@ -49,6 +51,7 @@ class _Table:
 
     def __init__(self, rows: Sequence[Sequence[str]], delimiter: str):
         self.decimal = "," if delimiter in ";\t" else "."
+        self.notes: list[str] = []
         lines = [(f"line {i}", row) for i, row in enumerate(rows, 1) if any(row)]
         if not lines:
             raise ValueError("no rows, expected landmarks")
@@ -75,7 +78,8 @@ class _Table:
             if any(np.array_equal(np.sort(first), np.arange(start, start + len(rows)))
                    for start in (0, 1)):
                 return ["landmark", "x", "y"]
-            _, kind, _ = split_third(np.stack([first, first, third], axis=-1))
+            _, kind, guessed = split_third(np.stack([first, first, third], axis=-1))
+            self.notes += [THIRD_IS_CONFIDENCE] * guessed
             return ["x", "y", "z" if "depth" in kind else "confidence"]
         pairs = width // 2
         plain = ["x", "y"] if pairs == 1 else [f"{a}{i}" for i in range(pairs) for a in "xy"]
@@ -83,6 +87,11 @@ class _Table:
 
     def number(self, where: str, row: Sequence[str], column: int) -> float:
         return number(row[column], where, self.decimal)
+
+    def flag(self, where: str, row: Sequence[str], column: int) -> float:
+        """A number, or a word as programs write what is true and what is not."""
+        word = row[column].lower()
+        return float(word == "true") if word in _WORDS else self.number(where, row, column)
 
     def check_length(self, where: str, row: Sequence[str]) -> None:
         if len(row) != len(self.header):
@@ -99,7 +108,8 @@ class _Table:
         found: dict[str, Any] = {}
         for key in ("seconds", "frame", "success"):
             if self.has(key):
-                found[key] = self.number(where, row, self.columns[key])
+                read = self.flag if key == "success" else self.number
+                found[key] = read(where, row, self.columns[key])
         frame = found.pop("frame", None)
         if frame is not None and np.isfinite(frame):
             found["frame"] = int(frame)
@@ -148,8 +158,8 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
             fields = table.fields(where, row)
             for key in ("confidence", "visible"):
                 if table.has(key):
-                    fields[key] = table.number(where, row, table.columns[key])
-            fields |= {key: np.array([table.number(where, row, i) for i in columns])
+                    fields[key] = table.flag(where, row, table.columns[key])
+            fields |= {key: np.array([table.flag(where, row, i) for i in columns])
                        for key, columns in others.items()}
             found.append((row, make_face(points, **fields)))
         except ValueError as error:
@@ -180,13 +190,20 @@ def _parse_long(table: _Table, stem: str) -> Contents:
             found.append((lines[0][1], _long_face(table, lines, indices, count)))
         except ValueError as error:
             left_out.append(str(error))
-    return Contents(_named(table, stem, found), left_out)
+    return Contents(_named(table, stem, found), left_out, table.notes)
 
 
-def _long_face(table: _Table, lines, indices: Mapping[str, int], count: int) -> Face:
+def _long_face(
+    table: _Table,
+    lines: Sequence[tuple[str, Sequence[str]]],
+    indices: Mapping[str, int],
+    count: int,
+) -> Face:
+    """The face of some rows, NaN where landmarks of `count` numbered ones are missing."""
     keys = [key for key in ("x", "y", "z", "confidence", "visible") if table.has(key)]
-    rows = np.array([[table.number(where, row, table.columns[key]) for key in keys]
-                     for where, row in lines])
+    rows = np.array([[
+        (table.flag if key == "visible" else table.number)(where, row, table.columns[key])
+        for key in keys] for where, row in lines])
     if indices:
         try:
             rows = ordered_by([indices[where] for where, _ in lines], rows, count)

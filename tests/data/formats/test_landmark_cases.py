@@ -133,6 +133,10 @@ ONE_FACE = {
     "csv: another negative pair": ("a.csv", rows(["x", "y"], *FACE[:5], [-9, -5], *FACE[6:]), [5]),
     "csv: visible": ("a.csv", rows(["x", "y", "visible"], *[
         [*point, int(i != 5)] for i, point in enumerate(FACE)]), [5]),
+    "csv: visible, in words": ("a.csv", rows(["x", "y", "visible"], *[
+        [*point, i != 5] for i, point in enumerate(FACE)]), [5]),
+    "csv: visible in wide rows": ("a.csv", rows(
+        [*WIDE, *[f"v{i}" for i in range(N)]], [*FACE.ravel(), *(CONFIDENT > 0.5)]), [5]),
     "csv: confidence": ("a.csv", rows(["x", "y", "confidence"], *[
         [*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)]), [5]),
     "csv: confidence in wide rows": ("a.csv", rows(
@@ -304,6 +308,13 @@ def test_mediapipe_needs_the_size_of_the_picture(case, tmp_path):
         np.testing.assert_allclose(face.points, PIXELS[: len(face), :2])
         np.testing.assert_allclose(face.depth, PIXELS[: len(face), 2])
         assert face.visible.all()
+
+
+def test_mediapipe_faces_without_a_picture_leave_those_with_one(tmp_path):
+    path = write(tmp_path / "a.json", {"p": points_of(MESH), "q": points_of(MESH)})
+    found = read_all_landmarks([path], image_size={"p": (1920, 1080)}.get)
+    assert list(found.faces) == ["p"] and found.warnings == []
+    assert found.left_out[0].startswith(f"{path}: q: MediaPipe's landmarks are parts")
 
 
 @pytest.mark.parametrize("size", [
