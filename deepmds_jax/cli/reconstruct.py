@@ -3,7 +3,7 @@
   bin/reconstruct examples --image=examples
   bin/reconstruct face.pts --image=face.jpg --out=face.npz,face.obj
   bin/reconstruct landmarks/*.npy --weights=runs/ict_flame51 --out=faces.json
-  bin/reconstruct --image=face.jpg --face_model=face_landmarker.task
+  bin/reconstruct --image=face.jpg
   bin/reconstruct video.npy --fps=25 --picture=video.png
 
 Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .npz, .json, .csv,
@@ -23,7 +23,6 @@ from deepmds_jax import faces_by_name
 from deepmds_jax.cli import program
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
-from deepmds_jax.data.photos import detection
 from deepmds_jax.evaluation import figures
 from deepmds_jax.evaluation.reconstructions import (
     Reconstructions,
@@ -55,13 +54,9 @@ _PICTURE = flags.DEFINE_string(
 )
 _FACE_MODEL = flags.DEFINE_string(
     "face_model", None,
-    "Finds faces by MediaPipe's Face Landmarker and this model file of Google's, "
-    "face_landmarker.task; needs deepmds-jax[mediapipe].", flag_values=_FLAGS,
-)
-_FACE_MESH_PYTHON = flags.DEFINE_string(
-    "face_mesh_python", None,
-    "Finds faces by MediaPipe's old Face Mesh, whose model comes with it, run by this Python of an "
-    f"environment made by: {detection.ENVIRONMENT}", flag_values=_FLAGS,
+    "What finds the faces in photographs and films: MediaPipe's face_landmarker.task, by default "
+    "fetched once into the user's cache; or dlib's shape_predictor_68_face_landmarks.dat, whose "
+    "licence excludes commercial use.", flag_values=_FLAGS,
 )
 _FPS = flags.DEFINE_float(
     "fps", None,
@@ -78,8 +73,7 @@ def main(paths: list[str]) -> int:
     left_out: list[str] = []
     if image is not None and not paths:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
-        lifted = reconstruct_photographs(
-            params, image, _FACE_MODEL.value, _FACE_MESH_PYTHON.value)
+        lifted = reconstruct_photographs(params, image, _FACE_MODEL.value)
     else:
         landmarks, left_out = read_all_landmarks(paths)
         params = (faces_by_name.load_pretrained_for(landmarks) if _WEIGHTS.value is None
@@ -116,9 +110,9 @@ def _check_flags(paths: Sequence[str]) -> str | None:
         picture = str(pathlib.Path(_OUT.value[0]).with_suffix(".png"))
     if picture is not None:
         figures.check_format(picture)
-    if (paths or _IMAGE.value is None) and (_FACE_MODEL.value or _FACE_MESH_PYTHON.value):
-        raise ValueError("face_model, face_mesh_python: they find faces in photographs, give "
-                         "--image and no landmark files")
+    if (paths or _IMAGE.value is None) and _FACE_MODEL.value:
+        raise ValueError("face_model: it finds faces in photographs, give --image and no landmark "
+                         "files")
     if not paths and _IMAGE.value is None:
         raise ValueError("expected landmark files or folders of them, or --image=PHOTO, got none; "
                          "try: bin/reconstruct examples --image=examples")
