@@ -1,16 +1,20 @@
-"""Lifts landmark files, or the faces in photographs, to 3D.
+"""Lifts landmark files, or the faces in photographs and films, to 3D.
 
   bin/reconstruct examples --image=examples
   bin/reconstruct face.pts --image=face.jpg --out=face.npz,face.obj
   bin/reconstruct landmarks/*.npy --weights=runs/ict_flame51 --out=faces.json
   bin/reconstruct --image=face.jpg
+  bin/reconstruct --video=clip.mp4 --out=clip.npz,clip_3d.mp4
   bin/reconstruct video.npy --fps=25 --picture=video.png
 
 Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .npz, .json, .csv,
 .obj and .ply, and with --image or --picture a picture. A file that cannot be read is left out and
 named at the end. Without landmark files MediaPipe finds the faces in the photographs, called
 PHOTO#0, PHOTO#1, ... from left to right where there are several, and its own 3D is drawn and scored
-beside ours. With --fps the faces are frames of one face in time, smoothed unless --nosmooth.
+beside ours. With --video the faces of a film are found in the same way, followed and smoothed over
+time, called FILM#0, FILM#1, ... where there are several, and an output .mp4, .mov or .mkv is the
+film with what was found. With --fps the faces are frames of one face in time. --nosmooth leaves
+frames as they are.
 """
 
 import pathlib
@@ -23,7 +27,13 @@ from deepmds_jax import faces_by_name
 from deepmds_jax.cli import program
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
+from deepmds_jax.data.photos import films
 from deepmds_jax.evaluation import figures
+from deepmds_jax.evaluation.reconstructed_films import (
+    FilmReconstructions,
+    check_input_is_kept,
+    reconstruct_film,
+)
 from deepmds_jax.evaluation.reconstructions import (
     Reconstructions,
     reconstruct_faces,
@@ -41,12 +51,17 @@ _WEIGHTS = flags.DEFINE_string(
     "on where the jaw line is placed.", flag_values=_FLAGS,
 )
 _OUT = flags.DEFINE_list(
-    "out", ["out/faces.npz"], "Files for the shapes; their endings give the formats.",
+    "out", ["out/faces.npz"], "Files for the shapes; their endings give the formats. "
+    "With --video also films, .mp4, .mov or .mkv.",
     flag_values=_FLAGS)
 _IMAGE = flags.DEFINE_string(
     "image", None,
     "The photograph, or a folder of photographs named like their landmark files; draws a picture. "
     "Without landmark files, where to find the faces.", flag_values=_FLAGS,
+)
+_VIDEO = flags.DEFINE_string(
+    "video", None, "A film whose faces are found, followed and lifted; its frame rate is used. "
+    "Cameras are not read.", flag_values=_FLAGS,
 )
 _PICTURE = flags.DEFINE_string(
     "picture", None, "Picture, .png, .svg or .pdf; default with --image: the first --out as .png.",
@@ -64,14 +79,18 @@ _FPS = flags.DEFINE_float(
     "whose landmarks are all equal is one without a face.", flag_values=_FLAGS,
 )
 _SMOOTH = flags.DEFINE_bool(
-    "smooth", True, "With --fps, whether to smooth over time.", flag_values=_FLAGS)
+    "smooth", True, "With --fps or --video, whether to smooth over time.", flag_values=_FLAGS)
 
 
 def main(paths: list[str]) -> int:
     """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
     picture, image = _check_flags(paths), _IMAGE.value
     left_out: list[str] = []
-    if image is not None and not paths:
+    if _VIDEO.value is not None:
+        params = load_weights(_WEIGHTS.value or "flame51")[0]
+        lifted = reconstruct_film(params, _VIDEO.value, _FACE_MODEL.value,
+                                  BOTH_WAYS if _SMOOTH.value else None)
+    elif image is not None and not paths:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
         lifted = reconstruct_photographs(params, image, _FACE_MODEL.value)
     else:
@@ -91,43 +110,58 @@ def main(paths: list[str]) -> int:
     left_out += lifted.left_out
     if left_out:
         print("left out:", *left_out, sep="\n  ", file=sys.stderr)
-    if not paths or _FPS.value is not None:  # not every photograph has a face
+    if not paths or _FPS.value is not None:  # not every photograph or frame has a face
         return 0 if lifted.faces else 1
     return 1 if left_out else 0
 
 
 def _check_flags(paths: Sequence[str]) -> str | None:
     """Raises ValueError for flags that do not go together; returns the picture's file, if any."""
+    if _VIDEO.value is not None and (paths or _IMAGE.value is not None or _FPS.value is not None):
+        raise ValueError("video: a film needs no landmark files, --image or --fps")
     if _FPS.value is not None and not (paths and 0 < _FPS.value < float("inf")):
         raise ValueError("fps: expected a number above 0, and landmark files, got "
                          f"{_FPS.value:g} and {len(paths)} files")
     if not _OUT.value:
         raise ValueError("out: expected one or more files, got none")
     for out in _OUT.value:
-        check_format(out)
+        if not _is_film(out):
+            check_format(out)
     picture = _PICTURE.value
     if picture is None and _IMAGE.value is not None:
         picture = str(pathlib.Path(_OUT.value[0]).with_suffix(".png"))
     if picture is not None:
         figures.check_format(picture)
+    if _VIDEO.value is not None:
+        check_input_is_kept(_VIDEO.value, [*_OUT.value, *([picture] if picture else [])])
+        return picture
+    if any(map(_is_film, _OUT.value)):
+        raise ValueError("out: films are written of films, give --video=FILM")
     if (paths or _IMAGE.value is None) and _FACE_MODEL.value:
-        raise ValueError("face_model: it finds faces in photographs, give --image and no landmark "
-                         "files")
+        raise ValueError("face_model: it finds faces in photographs and films, give --image or "
+                         "--video and no landmark files")
     if not paths and _IMAGE.value is None:
-        raise ValueError("expected landmark files or folders of them, or --image=PHOTO, got none; "
-                         "try: bin/reconstruct examples --image=examples")
+        raise ValueError("expected landmark files or folders of them, or --image=PHOTO, or "
+                         "--video=FILM, got none; try: bin/reconstruct examples --image=examples")
     return picture
 
 
 def _write(lifted: Reconstructions, picture: str | None) -> None:
     """Writes the shapes and the picture."""
     for out in _OUT.value:
-        write_shapes(out, lifted.faces, lifted.topology)
+        if isinstance(lifted, FilmReconstructions) and _is_film(out):
+            lifted.write_film(out)
+        else:
+            write_shapes(out, lifted.faces, lifted.topology)
     if picture is not None:
         if lifted.picture_note:
             print(lifted.picture_note)
         figures.save_figure(lifted.draw(), picture)
     print(f"{lifted.summary}; wrote", *_OUT.value, *([picture] if picture is not None else []))
+
+
+def _is_film(out: str) -> bool:
+    return pathlib.Path(out).suffix.lower() in films.SUFFIXES
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
