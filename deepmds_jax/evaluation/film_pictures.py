@@ -13,7 +13,7 @@ from deepmds_jax.topologies import Topology
 
 _HEIGHTS = (360, 1080)  # of the annotated film; others are scaled
 _MAX_ROWS = 4  # people with a 3D face beside the picture
-_REACH = 2.1  # half a view, in sizes of the face
+_REACH = 1.8  # half a view, in sizes of the face
 _INK, _MUTED, _CARD = "#1f2933", "#9aa5b1", "#f5f6f8"
 _SIDE = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # turns what is seen from the left forward
 

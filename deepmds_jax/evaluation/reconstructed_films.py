@@ -107,8 +107,9 @@ def reconstruct_film(
         faces=faces,
         topology=topology,
         listing=_list(named),
-        summary=f"{len(seconds)} frames at {film.frame_rate:.4g} per second, faces of {len(people)}"
-                f" in {len(faces)} of them, {lost} lost, weights {topology.name}",
+        summary=f"{len(seconds)} frames at {film.frame_rate:.4g} per second; faces followed: "
+                f"{len(people)}, over {len(faces)} frames in all, lost in {lost} of them; weights "
+                f"{topology.name}",
         draw=functools.partial(_draw, film, people, topology),
         picture_note=("the picture shows the face that is there longest" if len(people) > 1
                       else ""),

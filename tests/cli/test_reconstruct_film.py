@@ -70,7 +70,8 @@ def clip(tmp_path, monkeypatch, turning):
 def test_faces_of_a_film_are_followed_and_their_angles_come_back(clip, tmp_path, call):
     done = call("reconstruct", f"--video={clip}", "--out=o/f.npz,o/f.mp4", "--picture=o/f.png")
     assert done.status == 0, done.stderr
-    assert "30 frames at 25 per second, faces of 2 in 52 of them, 3 lost" in done.stdout
+    assert ("30 frames at 25 per second; faces followed: 2, over 52 frames in all, lost in 3 of "
+            "them") in done.stdout
     assert "clip#0@0 " in done.stdout and "clip#1@29" in done.stdout
     found = np.load(tmp_path / "o/f.npz")
     np.testing.assert_array_equal(found["person"], 30 * [0] + 22 * [1])
