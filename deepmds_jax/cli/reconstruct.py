@@ -28,6 +28,7 @@ from deepmds_jax.cli import program
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
 from deepmds_jax.data.photos import films
+from deepmds_jax.data.photos.detection import open_detector
 from deepmds_jax.evaluation import figures
 from deepmds_jax.evaluation.reconstructed_films import (
     FilmReconstructions,
@@ -88,8 +89,9 @@ def main(paths: list[str]) -> int:
     left_out: list[str] = []
     if _VIDEO.value is not None:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
-        lifted = reconstruct_film(params, _VIDEO.value, _FACE_MODEL.value,
-                                  BOTH_WAYS if _SMOOTH.value else None)
+        film = films.open_film(_VIDEO.value)
+        with open_detector(_FACE_MODEL.value) as detector:
+            lifted = reconstruct_film(params, film, detector, BOTH_WAYS if _SMOOTH.value else None)
     elif image is not None and not paths:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
         lifted = reconstruct_photographs(params, image, _FACE_MODEL.value)

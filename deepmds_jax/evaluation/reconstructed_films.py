@@ -10,8 +10,8 @@ import numpy as np
 import tqdm
 
 from deepmds_jax import faces_by_name, topologies
-from deepmds_jax.data.photos.detection import check_topology, open_detector
-from deepmds_jax.data.photos.films import Film, open_film, read_frames, write_film
+from deepmds_jax.data.photos.detection import Detector, check_topology
+from deepmds_jax.data.photos.films import Film, read_frames, write_film
 from deepmds_jax.data.photos.tracks import Track, find_tracks
 from deepmds_jax.evaluation import summaries, tables
 from deepmds_jax.evaluation.film_pictures import annotate
@@ -54,10 +54,7 @@ class FilmReconstructions(Reconstructions):
 
 
 def reconstruct_film(
-    params: Params,
-    video: str | os.PathLike,
-    model: str | os.PathLike | None,
-    smoothing: Smoothing | None,
+    params: Params, film: Film, detector: Detector, smoothing: Smoothing | None
 ) -> FilmReconstructions:
     """Finds the faces of a film, follows each over time and lifts it.
 
@@ -71,20 +68,18 @@ def reconstruct_film(
 
     Args:
       params: the weights.
-      video: the film.
-      model: of the detector, see `detection.open_detector`.
+      film: see `films.open_film`.
+      detector: see `detection.open_detector`.
       smoothing: see `video.reconstruct_sequence`.
 
     Raises:
       ValueError: the film cannot be read, it shows no face, or detectors do not find the landmarks
-        of these weights; and as `open_detector` does.
+        of these weights.
       ImportError: a package is missing.
     """
     topology = topologies.get(params.config.topology)
     check_topology(topology.name)
-    film = open_film(video)
-    with open_detector(model) as detector:
-        tracks, seconds, left_out = find_tracks(film, detector, topology.name)
+    tracks, seconds, left_out = find_tracks(film, detector, topology.name)
     if not tracks:
         raise ValueError(f"video: {film.path}: no face in {len(seconds)} frames")
     people: dict[str, dict[int, Arrays]] = {}

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import deepmds_jax as dm
+from deepmds_jax.cli import reconstruct
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.data.photos.detection import Detector
 from deepmds_jax.data.photos.films import open_film, read_frames, write_film
@@ -62,7 +63,7 @@ def clip(tmp_path, monkeypatch, turning):
         faces += [turning[FRAMES - 1 - number] + [230, 120]] * (number >= 8)
         return np.array(faces).reshape(-1, 51, 2)
 
-    monkeypatch.setattr(reconstructed_films, "open_detector", lambda model: contextlib.nullcontext(
+    monkeypatch.setattr(reconstruct, "open_detector", lambda model: contextlib.nullcontext(
         Detector("stand-in", detect, lambda face, topology: face, "")))
     return tmp_path / "clip.mp4"
 
@@ -124,7 +125,7 @@ def test_bad_films_and_flags_are_told_in_a_line(clip, tmp_path, refuse, monkeypa
         assert message in refuse("reconstruct", *arguments)
     nobody = Detector("stand-in", lambda pixels: np.empty((0, 51, 2)), lambda face, _: face, "")
     monkeypatch.setattr(
-        reconstructed_films, "open_detector", lambda model: contextlib.nullcontext(nobody))
+        reconstruct, "open_detector", lambda model: contextlib.nullcontext(nobody))
     assert "video: clip.mp4: no face in 30 frames" in refuse("reconstruct", "--video=clip.mp4")
 
 
