@@ -135,7 +135,10 @@ def _check_flags(paths: Sequence[str]) -> str | None:
     if picture is not None:
         figures.check_format(picture)
     if _VIDEO.value is not None:
-        check_input_is_kept(_VIDEO.value, [*_OUT.value, *([picture] if picture else [])])
+        outputs = [*_OUT.value, *([picture] if picture else [])]
+        check_input_is_kept(_VIDEO.value, outputs)
+        for out in outputs:  # a long film is not read in vain
+            program.check_writable("out", pathlib.Path(out).parent)
         return picture
     if any(map(_is_film, _OUT.value)):
         raise ValueError("out: films are written of films, give --video=FILM")

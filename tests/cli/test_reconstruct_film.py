@@ -117,6 +117,7 @@ def test_bad_films_and_flags_are_told_in_a_line(clip, tmp_path, refuse, monkeypa
         (["--video=0"], "video: no such film: 0"),
         (["--video=text.mp4"], "text.mp4: no film, or damaged"),
         (["--video=clip.mp4", "--out=clip.mp4"], "out: clip.mp4 is the film itself"),
+        (["--video=clip.mp4", "--out=text.mp4/f.npz"], "out: cannot write to text.mp4"),
         (["--video=clip.mp4", "--out=f.gif"], "f.gif: unknown shape format"),
         (["--video=clip.mp4", "--fps=25"], "video: a film needs no landmark files"),
         (["--video=clip.mp4", "--weights=bfm72_none"], "bfm72_none"),
