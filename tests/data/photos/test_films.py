@@ -60,18 +60,9 @@ def test_frames_are_upright_and_their_pixels_square(tmp_path):
 
 
 def test_a_film_that_is_cut_off_gives_what_it_has_and_says_so(tmp_path):
-    write(tmp_path / "a.mp4", 120)
-    with av.open(str(tmp_path / "a.mp4")) as whole, av.open(
-        str(tmp_path / "b.mp4"), "w", options={"movflags": "faststart"}
-    ) as container:
-        stream = container.add_stream_from_template(whole.streams.video[0])
-        for packet in whole.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                container.mux(packet)
-    content = (tmp_path / "b.mp4").read_bytes()
-    (tmp_path / "b.mp4").write_bytes(content[: len(content) * 3 // 5])
-    film = open_film(tmp_path / "b.mp4")
+    content = write(tmp_path / "a.mkv", 120).read_bytes()
+    (tmp_path / "b.mkv").write_bytes(content[: len(content) * 3 // 5])
+    film = open_film(tmp_path / "b.mkv")
     assert 10 < len(list(read_frames(film))) < 110
     assert "it ends after" in film.damage and "of 4.0" in film.damage
 
