@@ -90,18 +90,20 @@ def reconstruct_photographs(
       model: of the detector, see `detection.open_detector`.
 
     Raises:
-      ValueError, ImportError: as `open_detector` and `named.find_named_faces` do, or detectors do
-        not find the landmarks of these weights.
+      ValueError: no photographs are there, detectors do not find the landmarks of these weights,
+        and as `open_detector` does.
+      ImportError: a package is missing.
     """
     topology = topologies.get(params.config.topology)
     check_topology(topology.name)
+    photographs = named.list_files(image)
     with open_detector(model) as detector:
-        found, files, left_out = named.find_named_faces(image, topology.name, detector)
+        found, files, left_out = named.find_named_faces(photographs, topology.name, detector)
     landmarks, lines = faces_by_name.select_faces(
         {name: face[:, :2] for name, face in found.items()}, topology)
     shapes = {name: face for name, face in found.items() if face.shape[1] == 3}
     drawn = list(landmarks)[: _MAX_ROWS // 2 if shapes else _MAX_ROWS]  # a row for its own, too
-    photographs, unread = named.read_photographs({name: files[name] for name in drawn})
+    images, unread = named.read_photographs({name: files[name] for name in drawn})
     faces, warnings, not_finite = _lift(params, landmarks)
     warnings = [detector.note] * bool(detector.note) + warnings
     left_out = left_out + lines + unread + not_finite
@@ -111,9 +113,9 @@ def reconstruct_photographs(
         compared = agreement.compare_shapes(faces, shapes, detector.name, topology)
         listing += (f"\n\nbeside {detector.name}'s own 3D; neither is the truth, which a "
                     f"photograph does not tell:\n{tables.to_text(compared)}")
-        shown, photographs = agreement.add_aligned(shown, photographs, shapes, detector.name)
+        shown, images = agreement.add_aligned(shown, images, shapes, detector.name)
         faces = {name: face | {"mediapipe": shapes[name]} for name, face in faces.items()}
-    return _collect(faces, topology, listing, shown, photographs, warnings, left_out)
+    return _collect(faces, topology, listing, shown, images, warnings, left_out)
 
 
 def reconstruct_video(

@@ -145,6 +145,7 @@ def test_missing_models_are_told_in_a_line(tmp_path, fail, monkeypatch):
         tmp_path / "cache", "http://127.0.0.1:9/face_landmarker.task"))
     told = fail("reconstruct", "--image=face.png").splitlines()
     assert told[-1].startswith("error: face_model: ") and "(no connection); fetch it" in told[-1]
+    assert "no such file or folder: none.png" in fail("reconstruct", "--image=none.png")
     told = fail("reconstruct", "--image=face.png", "--face_model=none.task")
     assert told == "error: face_model: none.task: no such file\n"
 

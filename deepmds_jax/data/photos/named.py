@@ -28,19 +28,20 @@ class FoundFaces(NamedTuple):
     left_out: list[str]
 
 
-def find_named_faces(image: str | os.PathLike, topology: str, detector: Detector) -> FoundFaces:
-    """Finds the faces in a photograph or a folder of them.
+def find_named_faces(
+    photographs: Sequence[pathlib.Path], topology: str, detector: Detector
+) -> FoundFaces:
+    """Finds the faces in photographs.
 
     Args:
-      image: the photograph or folder.
+      photographs: see `list_files`.
       topology: of the landmarks that are wanted, "flame51" or "ibug68".
       detector: see `open_detector`.
 
     Raises:
-      ValueError: no photographs are there.
       ImportError: no Pillow.
     """
-    found, left_out = find_faces(detector, _list(image))
+    found, left_out = find_faces(detector, photographs)
     stems = collections.Counter(path.stem for path in found)
     landmarks, files = {}, {}
     for path, faces in found.items():
@@ -71,7 +72,7 @@ def match_photographs(
     """
     if image is None or not names:
         return {}, []
-    files = _list(image)
+    files = list_files(image)
     if not os.path.isdir(image):
         return dict.fromkeys(names, files[0]), []
     files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
@@ -97,7 +98,8 @@ def read_photographs(
     return {name: opened[file] for name, file in files.items() if file in opened}, left_out
 
 
-def _list(image: str | os.PathLike) -> list[pathlib.Path]:
+def list_files(image: str | os.PathLike) -> list[pathlib.Path]:
+    """As `list_photographs`; its ValueError names the flag."""
     try:
         return list_photographs(image)
     except ValueError as error:

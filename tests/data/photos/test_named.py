@@ -39,7 +39,7 @@ def test_faces_have_the_name_of_their_photograph_and_a_number(folder, monkeypatc
         return found, ["cut.jpg: cannot be read"]
 
     monkeypatch.setattr(named, "find_faces", find_faces)
-    faces = named.find_named_faces(photographs, "flame51", detector)
+    faces = named.find_named_faces(named.list_files(photographs), "flame51", detector)
     assert asked == [(detector, sorted(found))]
     assert list(faces.landmarks) == [
         "one", "two#0", "two#1", "same.bmp", "same.png#0", "same.png#1"]
@@ -57,9 +57,8 @@ def test_landmarks_that_detectors_do_not_have_are_told():
 
 
 def test_no_photographs_name_the_flag(tmp_path):
-    detector = Detector("MediaPipe", lambda image: meshes(0), to_landmarks, "")
     for call in (lambda image: named.match_photographs(image, ["a"]),
-                 lambda image: named.find_named_faces(image, "flame51", detector)):
+                 named.list_files):
         with pytest.raises(ValueError, match=r"^image: no such file or folder: .*none.png"):
             call(tmp_path / "none.png")
         with pytest.raises(ValueError, match=r"^image: .*: no photographs, expected some of"):
