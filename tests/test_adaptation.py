@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import deepmds_jax as dm
-from deepmds_jax import adaptation
+from deepmds_jax import adaptation, topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.views import Uniform, ViewGroup, view_shapes
@@ -135,6 +136,77 @@ def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, monke
     assert np.isfinite(dm.reconstruct(adapted, x2d[:2])).all()
     again = dm.adapt(params, x2d)
     jax.tree.map(np.testing.assert_array_equal, adapted, again)
+
+
+# Things of which no weights know anything: two halves of 6 points, with a hinge between them.
+HINGE = topologies.Topology("hinge", tuple(f"p{i}" for i in range(12)), None, ())
+TEMPLATE = np.random.default_rng(5).normal(size=(12, 3)) * [1, 1, 0.7]
+AROUND = Uniform(-180, 180)
+ANY_SIDE = (ViewGroup(1.0, yaw=AROUND, pitch=Uniform(-60, 60), roll=AROUND),)
+
+
+def hinged(axis):
+    """(50, 12, 3) things whose second half is turned about an axis."""
+    angles = np.random.default_rng(6).uniform(-60, 60, NUM)
+    turns = Rotation.from_rotvec(np.outer(np.deg2rad(angles), np.eye(3)[axis]))
+    moved = np.einsum("fij,nj->fni", turns.as_matrix(), TEMPLATE[6:])
+    fixed = np.broadcast_to(TEMPLATE[:6], moved.shape)
+    return np.concatenate([fixed, moved], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def hinge(monkeypatch):
+    monkeypatch.setattr(topologies, "TOPOLOGIES", {**topologies.TOPOLOGIES, "hinge": HINGE})
+
+
+def test_a_template_learns_how_its_kind_moves(hinge, monkeypatch):
+    shapes = hinged(axis=2)
+    x2d = see(shapes, ANY_SIDE)
+    learnt = adaptation.learn_from_template(TEMPLATE, "hinge", 40 * x2d + 300, smoothness=1)
+    assert learnt.used.all()
+    assert learnt.is_better
+    assert learnt.hidden[1] < 0.7 * learnt.hidden[0]
+    assert 10 < np.sum(learnt.rotation[:, 2, 2] < 0) < 40  # from behind
+    points = {}
+    for name, prior in (("before", learnt.before), ("after", learnt.after)):
+        found = jax.jit(jax.vmap(adaptation._found, in_axes=(None, 0, 0, None)),
+                        static_argnums=3)(prior, x2d, np.ones(x2d.shape[:2], bool), True)
+        points[name] = np.asarray(procrustes(found.points, shapes)(found.points))
+    before, after = (np.linalg.norm(points[name] - shapes) for name in ("before", "after"))
+    assert after < 0.7 * before
+    assert learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template") == []
+    assert "from where shapes learnt" in learnt_shapes.summary(learnt, "template")
+
+    monkeypatch.setattr(adaptation, "_NUM_TRAIN", 256)
+    monkeypatch.setattr(adaptation, "_TRAINING", anchored.Training(1, 1, 1e-5))
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+    networks = adaptation.train(learnt, "hinge")
+    assert networks.config.any_side
+    lifted = dm.reconstruct_detailed(networks, x2d)
+    assert np.isfinite(lifted.points).all()
+    assert np.mean(lifted.status == dm.mds.Status.INVALID) < 0.2
+
+
+def test_what_does_not_help_is_dropped_and_told(hinge):
+    """The halves of the things move differently: neither says anything of the other."""
+    x2d = np.concatenate([see(hinged(axis=1), ANY_SIDE)[:25], see(hinged(axis=0), ANY_SIDE)[25:]])
+    learnt = adaptation.learn_from_template(TEMPLATE, "hinge", x2d, smoothness=1)
+    assert not learnt.is_better
+    np.testing.assert_array_equal(learnt.after.mean, learnt.before.mean)
+    np.testing.assert_array_equal(learnt.after.covariance, learnt.before.covariance)
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template")
+    assert first.startswith("what was learnt was dropped, and the template kept")
+
+
+@pytest.mark.parametrize(("template", "options", "message"), [
+    (TEMPLATE[:11], {}, r"template: expected \(12, 3\) finite numbers for .* hinge, got \(11"),
+    (TEMPLATE * np.nan, {}, "template: expected .* got some that are not"),
+    (np.outer(np.arange(12), [1, 2, 3]), {}, "template: expected points in space, got points on"),
+    (TEMPLATE, {"smoothness": 0}, "smoothness: expected a number above 0, got 0"),
+])
+def test_bad_templates_are_named(hinge, template, options, message):
+    with pytest.raises(ValueError, match=message):
+        adaptation.learn_from_template(template, "hinge", np.zeros((20, 12, 2)), **options)
 
 
 def test_bad_input(params, shapes):
