@@ -61,6 +61,7 @@ _MAX_NOISE = 0.15  # of a face that is still one, in sizes of the face
 _MIN_SPREAD = 0.004
 _FACES_AT_ONCE = 25
 _HIDDEN_SHARE = 0.25  # of the landmarks, to see how well the others tell where they are
+_LOST = 1.0  # error of a hidden landmark where nothing can be said of the thing
 _MARGIN = 10.0  # degrees beyond the views that were seen
 # Of networks that start from nothing.
 _TRAINING, _NUM_TRAIN = anchored.Training(100, 20), 8192
@@ -225,22 +226,20 @@ def learn_from_template(
     if not 0 < smoothness < np.inf:
         raise ValueError(f"smoothness: expected a number above 0, got {smoothness}")
     bar, hidden = _bar(progress), _some_landmarks(seen)
-    faces = _chunks(points, seen, hidden)
     starts = [_around(mean, smoothness, amount) for amount in _AMOUNTS]
-    errors = [_hidden_errors(start, *faces) for start in bar(starts, "trying starts")]
-    start = starts[int(np.nanargmin([_mean_distance(error) for error in errors]))]
+    errors = [_hidden_errors(start, points, seen, hidden) for start in bar(starts, "trying starts")]
+    start = starts[int(np.argmin([_mean(error) for error in errors]))]
     kind = _Kind(start, known.mirror, _OF_TEMPLATE, any_side=True)
     learnt = _learn(kind, start, points, seen, NUM_TURNS_TEMPLATE, bar)
     if not hidden.any():
         return learnt
-    half = len(points) // 2
-    halves = slice(half), slice(half, None)
-    others = [_learn(kind, start, points[part], seen[part], NUM_TURNS, bar, 0).after
-              for part in halves]
-    before, after = ([_hidden_errors(shapes, *_chunks(points[part], seen[part], hidden[part]))
-                     for shapes, part in zip(priors, halves, strict=True)]
-                     for priors in ((start, start), others[::-1]))
-    learnt = learnt._replace(hidden=(_mean_distance(*before), _mean_distance(*after)))
+    halves = np.array_split(np.arange(len(points)), 2)
+    before, after = [], []
+    for own, other in (halves, halves[::-1]):
+        shapes = _learn(kind, start, points[other], seen[other], NUM_TURNS, bar, 0).after
+        for errors, prior in ((before, start), (after, shapes)):
+            errors.append(_hidden_errors(prior, points[own], seen[own], hidden[own]))
+    learnt = learnt._replace(hidden=(_mean(*before), _mean(*after)))
     return learnt if learnt.is_better else learnt._replace(after=start)
 
 
@@ -305,13 +304,21 @@ class _Kind(NamedTuple):
 
 
 class _Survey(NamedTuple):
-    """Per face, in chunks: whether it can be used, its noise and rotation, and its squared distance
-    from the posed mean."""
+    """What is known of F faces under a Gaussian.
 
-    used: jax.Array
-    noise: jax.Array
-    rotation: jax.Array
-    residual: jax.Array
+    Attributes:
+      used: (F,) bool, whether they are faces that can be learnt from.
+      noise: (F,) of their landmarks.
+      rotation: (F, 3, 3).
+      residual: (F,) mean squared distance of the landmarks from the posed mean.
+      beyond: (F, N, 2) image points less those of the expected shape, hidden ones too.
+    """
+
+    used: Any
+    noise: Any
+    rotation: Any
+    residual: Any
+    beyond: Any
 
 
 def _bar(progress):
@@ -350,21 +357,20 @@ def _learn(kind, start, points, seen, num_turns, bar, min_faces=MIN_FACES) -> Le
       bar: from `_bar`.
       min_faces: with fewer to learn from it raises ValueError.
     """
-    chunks, num_faces = _chunks(points, seen), len(points)
     learnt, spread, first = start, 0.0, None
     for _ in bar(range(num_turns), "learning shapes"):
-        learnt, spread, survey = _turn(learnt, *chunks, *kind)
+        sums, survey = _expect(learnt, points, seen, kind.any_side)
         if first is None:
             first = survey
-            num_used = int(jnp.sum(first.used))
-            if num_used < min_faces:
+            if survey.used.sum() < min_faces:
                 raise ValueError(f"x2d: expected at least {MIN_FACES} faces to learn from, got "
-                                 f"{num_used} of {num_faces} whose landmarks are those of a face")
+                                 f"{survey.used.sum()} of {len(points)} whose landmarks are those "
+                                 "of a face")
+        learnt, spread = _maximise(learnt, sums, kind.model, kind.mirror, kind.counts)
     assert first is not None
-    last = _survey(learnt, *chunks, kind.any_side)
-    return Learnt(kind.model, learnt, _flat(last.used, num_faces), _flat(last.noise, num_faces),
-                  _flat(last.rotation, num_faces), _root_mean(first), _root_mean(last),
-                  float(spread))
+    _, last = _expect(learnt, points, seen, kind.any_side)
+    return Learnt(kind.model, learnt, last.used, last.noise, last.rotation, _root_mean(first),
+                  _root_mean(last), float(spread))
 
 
 def _adaptable(params):
@@ -423,27 +429,12 @@ def _some_landmarks(seen):
     return seen & (rank < num[:, None])
 
 
-def _chunks(*faces):
-    """The faces, some at once: (C, B, ...), the last chunk filled with faces that show nothing."""
-    missing = -len(faces[0]) % _FACES_AT_ONCE
-    return tuple(
-        jnp.asarray(np.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)])).reshape(
-            -1, _FACES_AT_ONCE, *x.shape[1:])
-        for x in faces)
-
-
 def _root_mean(survey):
-    return float(jnp.sqrt(jnp.sum(survey.residual * survey.used) / jnp.sum(survey.used)))
+    return float(np.sqrt(survey.residual.sum() / survey.used.sum()))
 
 
-def _mean_distance(*errors):
-    """Of sums of distances, and how many they are."""
-    total, count = (sum(np.sum(e[i]) for e in errors) for i in range(2))
-    return float(total / count)
-
-
-def _flat(values: jax.Array, num_faces: int) -> np.ndarray:
-    return np.asarray(values).reshape(-1, *values.shape[2:])[:num_faces]
+def _mean(*values):
+    return float(np.mean(np.concatenate(values)))
 
 
 def _priors(params):
@@ -460,6 +451,8 @@ def _priors(params):
     return widened(_BETWEEN_FACES), widened(_ELSEWHERE)
 
 
+@jax.jit
+@jax.default_matmul_precision("highest")
 def _around(template, smoothness, amount):
     """Smooth deformations of a template, and stretches of it."""
     square = jnp.sum((template[:, None] - template[None]) ** 2, axis=-1)
@@ -497,38 +490,11 @@ def _beyond(found, shape, x2d, visible):
     return scale * near - posed
 
 
-def _surveyed(shapes, x2d, visible, any_side):
-    found = _found(shapes, x2d, visible, any_side)
-    weights = visible.astype(x2d.dtype)[:, None]
-    beyond = _beyond(found, shapes.mean, x2d, visible)
-    beyond = jnp.sum(weights * beyond**2) / jnp.sum(weights)
-    used = _is_face(found, any_side)
-    return found, _Survey(used, found.noise, found.rotation, jnp.where(used, beyond, 0))
-
-
-@functools.partial(jax.jit, static_argnames="any_side")
-@jax.default_matmul_precision("highest")
-def _survey(shapes, points, seen, any_side):
-    def face(x2d, visible):
-        return _surveyed(shapes, x2d, visible, any_side)[1]
-
-    return jax.lax.map(lambda chunk: jax.vmap(face)(*chunk), (points, seen))
-
-
-@jax.jit
-@jax.default_matmul_precision("highest")
 def _hidden_errors(shapes, points, seen, hidden):
-    """Per face, in chunks: summed distance of hidden landmarks from where the others say that they
-    are, and how many they are."""
-
-    def face(x2d, visible, hidden):
-        found = _found(shapes, x2d, visible & ~hidden, any_side=True)
-        beyond = _beyond(found, found.points, x2d, visible & ~hidden)
-        distance = jnp.sum(jnp.sqrt(jnp.sum(beyond**2, axis=-1)) * hidden)
-        known = jnp.isfinite(distance)
-        return jnp.where(known, distance, 0), jnp.where(known, jnp.sum(hidden), 0)
-
-    return jax.lax.map(lambda chunk: jax.vmap(face)(*chunk), (points, seen, hidden))
+    """Distances (K,) of hidden landmarks from where the others say that they are."""
+    _, survey = _expect(shapes, points, seen & ~hidden, any_side=True)
+    distance = np.linalg.norm(survey.beyond, axis=-1)
+    return np.nan_to_num(distance[hidden], nan=_LOST)
 
 
 def _is_face(found, any_side):
@@ -537,29 +503,50 @@ def _is_face(found, any_side):
     return finite & ((found.rotation[2, 2] > 0) | any_side) & (found.noise < _MAX_NOISE)
 
 
-@functools.partial(jax.jit, static_argnames=("mirror", "counts", "any_side"))
+def _expect(shapes, points, seen, any_side):
+    """The sums over all faces that the next Gaussian follows from, and a `_Survey` of them."""
+    parts = []
+    for start in range(0, len(points), _FACES_AT_ONCE):
+        part = slice(start, start + _FACES_AT_ONCE)
+        # The last ones are filled up with faces that show nothing: one program does for all.
+        missing = _FACES_AT_ONCE - len(points[part])
+        faces = (np.pad(x[part], [(0, missing), *[(0, 0)] * (x.ndim - 1)]) for x in (points, seen))
+        parts.append(_expect_some(shapes, *faces, any_side))
+    sums, surveys = zip(*parts, strict=True)
+    survey = jax.tree.map(lambda *x: np.concatenate(x)[: len(points)], *jax.device_get(surveys))
+    return jax.tree.map(lambda *x: sum(x), *sums), survey
+
+
+@functools.partial(jax.jit, static_argnames="any_side")
 @jax.default_matmul_precision("highest")
-def _turn(shapes, points, seen, model, mirror, counts, any_side):
-    """One expectation and maximisation: the next Gaussian, how far the views differ, and how well
-    the faces fit this one."""
-    num_landmarks = len(shapes.mean)
+def _expect_some(shapes, points, seen, any_side):
     keep = without_rigid_motion(shapes.mean)
 
     def face(x2d, visible):
-        found, survey = _surveyed(shapes, x2d, visible, any_side)
+        found = _found(shapes, x2d, visible, any_side)
+        weights = visible.astype(x2d.dtype)[:, None]
+        residual = _beyond(found, shapes.mean, x2d, visible)
+        residual = jnp.sum(weights * residual**2) / jnp.sum(weights)
+        used = _is_face(found, any_side)
         change = (found.points - shapes.mean).reshape(-1) @ keep
         covariance = keep @ found.covariance @ keep
         view = jnp.outer(found.rotation[2], found.rotation[2])
-        return jax.tree.map(lambda x: jnp.where(survey.used, x, 0), (
-            jnp.ones(()), change, jnp.outer(change, change) + covariance, view)), survey
+        sums = jax.tree.map(lambda x: jnp.where(used, x, 0), (
+            jnp.ones(()), change, jnp.outer(change, change) + covariance, view))
+        return sums, _Survey(used, found.noise, found.rotation, jnp.where(used, residual, 0),
+                             _beyond(found, found.points, x2d, visible))
 
-    def chunk(total, faces):
-        found, survey = jax.vmap(face)(*faces)
-        return jax.tree.map(lambda t, x: t + jnp.sum(x, axis=0), total, found), survey
+    sums, survey = jax.vmap(face)(points, seen)
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), sums), survey
 
-    size = shapes.mean.size
-    zeros = jnp.zeros(()), jnp.zeros(size), jnp.zeros((size, size)), jnp.zeros((3, 3))
-    (count, change, square, view), survey = jax.lax.scan(chunk, zeros, (points, seen))
+
+@functools.partial(jax.jit, static_argnames=("mirror", "counts"))
+@jax.default_matmul_precision("highest")
+def _maximise(shapes, sums, model, mirror, counts):
+    """The next Gaussian, and how far the views differ."""
+    num_landmarks, size = len(shapes.mean), shapes.mean.size
+    count, change, square, view = sums
+    count = jnp.maximum(count, 1)  # of no faces, the model is what follows
     change = change / count
 
     flip = jnp.array([-1.0, 1.0, 1.0])
@@ -588,4 +575,4 @@ def _turn(shapes, points, seen, model, mirror, counts, any_side):
     covariance = jnp.where(sees_depth, covariance, model.covariance)
     mean = standardize(mean)
     keep = without_rigid_motion(mean)
-    return Gaussian(mean, keep @ covariance @ keep), spread, survey
+    return Gaussian(mean, keep @ covariance @ keep), spread

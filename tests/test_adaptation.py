@@ -167,12 +167,12 @@ def test_a_template_learns_how_its_kind_moves(hinge, monkeypatch):
     assert learnt.is_better
     assert learnt.hidden[1] < 0.7 * learnt.hidden[0]
     assert 10 < np.sum(learnt.rotation[:, 2, 2] < 0) < 40  # from behind
-    points = {}
-    for name, prior in (("before", learnt.before), ("after", learnt.after)):
-        found = jax.jit(jax.vmap(adaptation._found, in_axes=(None, 0, 0, None)),
-                        static_argnums=3)(prior, x2d, np.ones(x2d.shape[:2], bool), True)
-        points[name] = np.asarray(procrustes(found.points, shapes)(found.points))
-    before, after = (np.linalg.norm(points[name] - shapes) for name in ("before", "after"))
+    seen = np.ones(x2d.shape[:2], bool)
+    find = jax.jit(jax.vmap(adaptation._found, in_axes=(None, 0, 0, None)), static_argnums=3)
+    points = {"before": find(learnt.before, x2d, seen, True).points,
+              "after": find(learnt.after, x2d, seen, True).points}
+    before, after = (np.linalg.norm(np.asarray(procrustes(points[name], shapes)(points[name]))
+                                    - shapes) for name in ("before", "after"))
     assert after < 0.7 * before
     assert learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template") == []
     assert "from where shapes learnt" in learnt_shapes.summary(learnt, "template")
