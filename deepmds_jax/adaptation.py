@@ -64,7 +64,7 @@ _HIDDEN_SHARE = 0.25  # of the landmarks, to see how well the others tell where 
 _LOST = 1.0  # error of a hidden landmark where nothing can be said of the thing
 _MARGIN = 10.0  # degrees beyond the views that were seen
 # Of networks that start from nothing.
-_TRAINING, _NUM_TRAIN = anchored.Training(100, 20), 8192
+_TRAINING, _NUM_TRAIN = anchored.Training(60, 12, 5e-4), 8192
 
 
 class Learnt(NamedTuple):
@@ -227,8 +227,11 @@ def learn_from_template(
         raise ValueError(f"smoothness: expected a number above 0, got {smoothness}")
     bar, hidden = _bar(progress), _some_landmarks(seen)
     starts = [_around(mean, smoothness, amount) for amount in _AMOUNTS]
-    errors = [_hidden_errors(start, points, seen, hidden) for start in bar(starts, "trying starts")]
-    start = starts[int(np.argmin([_mean(error) for error in errors]))]
+    start = starts[0]
+    if hidden.any():
+        errors = [_mean(_hidden_errors(start, points, seen, hidden))
+                  for start in bar(starts, "trying starts")]
+        start = starts[int(np.argmin(errors))]
     kind = _Kind(start, known.mirror, _OF_TEMPLATE, any_side=True)
     learnt = _learn(kind, start, points, seen, NUM_TURNS_TEMPLATE, bar)
     if not hidden.any():
@@ -286,10 +289,13 @@ def as_dataset(
     modes = (vectors * jnp.sqrt(jnp.maximum(values, 0))).T.reshape(-1, *shapes.mean.shape)
     model = MorphableModel(shapes.mean, modes, jnp.zeros((0, *shapes.mean.shape)), topology, "size")
     robust = specs.load_spec("ict_robust")
+    # Where landmarks are few, most have to stay: twice as many as a pose takes, or more.
+    most = max(0.0, 1 - 2 * MIN_LANDMARKS / len(shapes.mean))
+    augmentation = robust.augmentation._replace(
+        deformation=0.5, calm=0.0, outline=0.0, missing=min(robust.augmentation.missing, most))
     spec = dataclasses.replace(
         robust, name="adapted", title="faces like the unlabelled ones", expression=False,
-        views=views or robust.views,
-        augmentation=robust.augmentation._replace(deformation=0.5, calm=0.0, outline=0.0))
+        views=views or robust.views, augmentation=augmentation)
     return Dataset(spec, model, pathlib.Path())
 
 

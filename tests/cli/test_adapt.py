@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from deepmds_jax import adaptation, load_params, load_pretrained, topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.mds import Status
 from deepmds_jax.methods.anchored import stages
 from deepmds_jax.methods.saved import read_metadata
 
@@ -71,6 +72,10 @@ def test_a_template_makes_weights_of_its_own(tmp_path, monkeypatch, call):
         "shapes learnt from the template kite.csv")
     done = call("reconstruct", "kites.npz", "--weights=kite.safetensors", "--out=o.npz")
     assert done.status == 0, done.stderr
+    with np.load(tmp_path / "o.npz") as lifted:  # half of them from behind, which is no fault
+        behind = lifted["rotation"][:, 2, 2] < 0
+        assert 3 < behind.sum() < 17
+        assert (lifted["status"][behind] != Status.INVALID).mean() > 0.7
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
