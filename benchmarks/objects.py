@@ -234,7 +234,7 @@ def main(_):
 
 
 def _write(rows):
-    """Writes the rows, with those of an earlier run about other things or other numbers of views."""
+    """Writes the rows, beside those that earlier runs wrote of others."""
     rows = [{name: round(value, 4) if isinstance(value, float) else value
              for name, value in row.items()} for row in rows]
     path = RESULTS / "objects.json"

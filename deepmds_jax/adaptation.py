@@ -215,7 +215,7 @@ def learn_from_template(
       progress: whether to show progress bars.
 
     Raises:
-      ValueError: wrong shapes, a template that is flat or not finite, a smoothness not above 0, or
+      ValueError: wrong shapes, a template on a line or not finite, a smoothness not above 0, or
         fewer than 10 things that can be learnt from.
 
     Source: see `learn_shapes`.

@@ -195,6 +195,18 @@ def test_what_does_not_help_is_dropped_and_told(hinge):
     assert first.startswith("what was learnt was dropped, and the template kept")
 
 
+def test_one_view_of_a_kind_teaches_no_depth(hinge):
+    rng = np.random.default_rng(8)
+    shapes = TEMPLATE + 0.05 * rng.normal(size=(NUM, 12, 3)) + 0.2 * np.eye(12)[:, :1] * [0, 1, 1]
+    learnt = adaptation.learn_from_template(
+        TEMPLATE, "hinge", see(shapes.astype(np.float32), FRONTAL), smoothness=1)
+    assert not learnt.sees_depth
+    moved = np.asarray(learnt.after.mean - learnt.before.mean)
+    assert np.abs(moved[:, 2]).max() < 0.02 < moved[0, 1]
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template")
+    assert "nothing of depth was learnt" in first
+
+
 @pytest.mark.parametrize(("template", "options", "message"), [
     (TEMPLATE[:11], {}, r"template: expected \(12, 3\) finite numbers for .* hinge, got \(11"),
     (TEMPLATE * np.nan, {}, "template: expected .* got some that are not"),
