@@ -59,6 +59,9 @@ _MAX_NOISE = 0.15  # of a face that is still one, in sizes of the face
 # Mean square of the sine of the angle between the views and the direction that they show least of;
 # 0.004 is a turn of +-6 degrees. Below it depth cannot be learnt.
 _MIN_SPREAD = 0.004
+# For things that bend it takes more, +-30 degrees: seen from one side, a bent one looks like a
+# shorter or a turned one (things from the front seem to turn by 15 to 24), and wrong depths fit.
+_MIN_SPREAD_TEMPLATE = 0.25
 _FACES_AT_ONCE = 25
 _HIDDEN_SHARE = 0.25  # of the landmarks, to see how well the others tell where they are
 _LOST = 1.0  # error of a hidden landmark where nothing can be said of the thing
@@ -77,10 +80,12 @@ class Learnt(NamedTuple):
       rotation: (F, 3, 3) of each face, as `Posterior` has it.
       residual_before, residual_after: root-mean-square distance of the landmarks from the posed
         mean shape, over all faces, in sizes of the face.
-      spread: how far the views differ, see `sees_depth`.
+      spread: how far the views differ: mean square of the sine of their angle to the direction
+        that they show least of; see `sees_depth`.
       hidden: from a template only: mean distance in the image of hidden landmarks from where the
         others say that they are, in sizes of the face, as `before` says it, and as said by what
-        was learnt from other faces.
+        was learnt from other faces; None where there was nothing to compare.
+      min_spread: least spread that depth can be learnt from.
     """
 
     before: Gaussian
@@ -92,11 +97,15 @@ class Learnt(NamedTuple):
     residual_after: float
     spread: float
     hidden: tuple[float, float] | None = None
+    min_spread: float = _MIN_SPREAD
 
     @property
     def sees_depth(self) -> bool:
-        """Whether the views differ enough to learn depth from; if not, it was left as it was."""
-        return self.spread >= _MIN_SPREAD
+        """Whether the views differ enough to learn depth from; if not, it was left as it was.
+
+        Of a template, everything was left as it was then: `after` is `before`.
+        """
+        return self.spread >= self.min_spread
 
     @property
     def is_better(self) -> bool:
@@ -201,7 +210,8 @@ def learn_from_template(
     As `learn_shapes`, but it starts from smooth deformations of the template, as large as predicts
     hidden landmarks best, and the things may be seen from any side. Whether it helps is measured:
     each half of the things predicts hidden landmarks of the other half. If it predicts them no
-    better than the start does, `after` is `before`.
+    better than the start does, `after` is `before`. So it is if the views differ by less than some
+    30 degrees, root mean square: things that bend look like others that turn.
 
     Args:
       template: (N, 3) one shape of the kind, any unit and origin; axes right-handed, as x right, y
@@ -234,6 +244,9 @@ def learn_from_template(
         start = starts[int(np.argmin(errors))]
     kind = _Kind(start, known.mirror, _OF_TEMPLATE, any_side=True)
     learnt = _learn(kind, start, points, seen, NUM_TURNS_TEMPLATE, bar)
+    learnt = learnt._replace(min_spread=_MIN_SPREAD_TEMPLATE)
+    if not learnt.sees_depth:
+        return learnt._replace(after=start)
     if not hidden.any():
         return learnt
     halves = np.array_split(np.arange(len(points)), 2)

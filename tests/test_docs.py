@@ -80,6 +80,7 @@ def test_adapting(run, monkeypatch):
     assert learnt.used.all() and learnt.sees_depth
     assert learnt.residual_after < 0.9 * learnt.residual_before
     assert names["x3d"].shape == (100, 51, 3)
+    assert names["hands"].used.all() and names["hands"].is_better
 
 
 def test_video(run):

@@ -57,9 +57,13 @@ def warnings(
     lines = []
     if not learnt.sees_depth:
         degrees = np.degrees(np.arcsin(np.sqrt(max(learnt.spread, 0))))
-        lines.append(f"all faces are seen from nearly one direction (within {degrees:.1f} degrees, "
-                     "root mean square): nothing of depth was learnt, only where the landmarks "
-                     "lie in the image")
+        far = f"within {degrees:.1f} degrees, root mean square"
+        lines.append(
+            f"all faces are seen from nearly one direction ({far}): nothing of depth was learnt, "
+            "only where the landmarks lie in the image" if start == "weights" else
+            f"the views differ too little to tell bending from turning ({far}; "
+            f"{np.degrees(np.arcsin(np.sqrt(learnt.min_spread))):.0f} are needed): nothing was "
+            "learnt, and the template kept")
     if learnt.residual_after > learnt.residual_before:
         lines.append("the learnt mean shape explains the landmarks no better than that of the "
                      f"{start} ({100 * learnt.residual_after:.2f} against "
