@@ -241,7 +241,7 @@ def _write(rows):
     before = json.loads(path.read_text())["rows"] if path.is_file() else []
     done = {(row["things"], row["views"]) for row in rows}
     rows += [row for row in before if (row["things"], row["views"]) not in done]
-    rows.sort(key=lambda row: (list(_KINDS.default).index(row["things"]), row["views"]))
+    rows.sort(key=lambda row: (list(_KINDS.default).index(str(row["things"])), row["views"]))
     report = {"hardware": describe_hardware(), "noise": _NOISE.value, "num_test": NUM_TEST,
               "rows": rows}
     path.write_text(json.dumps(report, indent=1) + "\n")
