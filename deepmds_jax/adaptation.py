@@ -408,7 +408,7 @@ def _as_faces(topology, x2d, visible):
     expected = topology.num_landmarks
     if points.ndim != 3 or points.shape[1:] != (expected, 2):
         raise ValueError(f"x2d: expected (F, {expected}, 2) for topology {topology.name}, got "
-                         f" {points.shape}")
+                         f"{points.shape}")
     if visible is not None and np.shape(visible) != points.shape[:2]:
         raise ValueError(f"visible: expected {points.shape[:2]} like x2d, got {np.shape(visible)}")
     seen = np.all(np.isfinite(points), axis=-1)
