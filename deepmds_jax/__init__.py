@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from deepmds_jax import geometry, mds, methods, topologies
-    from deepmds_jax.adaptation import adapt
+    from deepmds_jax.adaptation import adapt, adapt_template
     from deepmds_jax.geometry import Placement, place_in_image
     from deepmds_jax.lifting import reconstruct, reconstruct_detailed
     from deepmds_jax.methods.contract import Params, Reconstruction
@@ -44,6 +44,7 @@ _HOMES = {
     "SequenceReconstruction": "video",
     "Smoothing": "video",
     "adapt": "adaptation",
+    "adapt_template": "adaptation",
     "geometry": None,
     "load_params": "methods.saved",
     "load_pretrained": "methods.saved",
@@ -67,6 +68,7 @@ __all__ = [
     "SequenceReconstruction",
     "Smoothing",
     "adapt",
+    "adapt_template",
     "geometry",
     "load_params",
     "load_pretrained",

@@ -12,8 +12,9 @@ from deepmds_jax.data.formats.faces import MIN_CONFIDENCE, Face
 from deepmds_jax.geometry import place_in_image
 from deepmds_jax.lifting import lifting_method, reconstruct_detailed
 from deepmds_jax.mds import Status
-from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
+from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params
 from deepmds_jax.methods.saved import load_pretrained
+from deepmds_jax.topologies import Topology
 from deepmds_jax.video import Smoothing, reconstruct_sequence
 from deepmds_jax.weights.locate import shipped_names
 
@@ -46,9 +47,14 @@ def load_pretrained_for(faces: Mapping[str, Face]) -> Params:
 
 
 def select_faces(
-    faces: Mapping[str, Face], params: Params
+    faces: Mapping[str, Face], topology: Topology, method: LiftingMethod | None = None
 ) -> tuple[dict[str, Face], list[str]]:
-    """The faces that have the landmarks of the weights, as those have them, and can be lifted.
+    """The faces that have the landmarks of a topology, as it has them, and can be lifted.
+
+    Args:
+      faces: from files, by name.
+      topology: that of the weights.
+      method: the weights' own, which may take no hidden landmarks.
 
     Returns:
       Face name -> face, and a line for each of the others.
@@ -56,7 +62,7 @@ def select_faces(
     fitting, left_out = {}, []
     for name, face in faces.items():
         try:
-            fitting[name] = _fit(face, params)
+            fitting[name] = _fit(face, topology, method)
         except ValueError as error:
             left_out.append(f"{name}: {error}")
     return fitting, left_out
@@ -190,9 +196,9 @@ def refuse_gaps(left_out: Sequence[str]) -> None:
         raise ValueError("fps: every frame is needed: " + "; ".join(left_out[:3]))
 
 
-def _fit(face: Face, params: Params) -> Face:
+def _fit(face: Face, topology: Topology, method: LiftingMethod | None) -> Face:
     """A face as the weights take it; ValueError says why it cannot be lifted."""
-    face = schemes.convert(face, topologies.get(params.config.topology))
+    face = schemes.convert(face, topology)
     points, num_visible = face.points[face.visible], int(face.visible.sum())
     if not num_visible and isinstance(face.confidence, float) and (
         face.confidence < MIN_CONFIDENCE
@@ -202,8 +208,7 @@ def _fit(face: Face, params: Params) -> Face:
     if num_visible < MIN_LANDMARKS:
         raise ValueError(f"{num_visible} of {len(face)} landmarks are visible, expected at least "
                          f"{MIN_LANDMARKS}")
-    method = lifting_method(params)
-    if num_visible < len(face) and not method.TAKES_VISIBLE:
+    if num_visible < len(face) and method is not None and not method.TAKES_VISIBLE:
         raise ValueError(f"{len(face) - num_visible} landmarks are hidden, which {method.TITLE} as "
                          f"{method.VARIANT} does not take")
     if np.ptp(points, axis=0).max() == 0:

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import deepmds_jax as dm
-from deepmds_jax import adaptation
+from deepmds_jax import adaptation, topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.views import Uniform, ViewGroup, view_shapes
@@ -134,6 +135,85 @@ def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, monke
     assert np.isfinite(dm.reconstruct(adapted, x2d[:2])).all()
     again = dm.adapt(params, x2d)
     jax.tree.map(np.testing.assert_array_equal, adapted, again)
+
+
+# Things of which no weights know anything: two halves of 6 points, with a hinge between them.
+HINGE = topologies.Topology("hinge", tuple(f"p{i}" for i in range(12)), None, ())
+TEMPLATE = np.random.default_rng(5).normal(size=(12, 3)) * [1, 1, 0.7]
+AROUND = Uniform(-180, 180)
+ANY_SIDE = (ViewGroup(1.0, yaw=AROUND, pitch=Uniform(-60, 60), roll=AROUND),)
+
+
+def hinged(axis):
+    """(50, 12, 3) things whose second half is turned about an axis."""
+    angles = np.random.default_rng(6).uniform(-60, 60, NUM)
+    turns = Rotation.from_rotvec(np.outer(np.deg2rad(angles), np.eye(3)[axis]))
+    moved = np.einsum("fij,nj->fni", turns.as_matrix(), TEMPLATE[6:])
+    fixed = np.broadcast_to(TEMPLATE[:6], moved.shape)
+    return np.concatenate([fixed, moved], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def hinge(monkeypatch):
+    monkeypatch.setattr(topologies, "TOPOLOGIES", {**topologies.TOPOLOGIES, "hinge": HINGE})
+
+
+def test_a_template_learns_how_its_kind_moves(hinge, monkeypatch):
+    shapes = hinged(axis=2)
+    x2d = see(shapes, ANY_SIDE)
+    learnt = adaptation.learn_from_template(TEMPLATE, "hinge", 40 * x2d + 300, smoothness=1)
+    assert learnt.used.all()
+    assert learnt.is_better
+    assert learnt.hidden is not None
+    assert learnt.hidden[1] < 0.7 * learnt.hidden[0]
+    assert 10 < np.sum(learnt.rotation[:, 2, 2] < 0) < 40  # from behind
+    seen = np.ones(x2d.shape[:2], bool)
+    find = jax.jit(jax.vmap(adaptation._found, in_axes=(None, 0, 0, None)), static_argnums=3)
+    points = {"before": find(learnt.before, x2d, seen, True).points,
+              "after": find(learnt.after, x2d, seen, True).points}
+    before, after = (np.linalg.norm(np.asarray(procrustes(points[name], shapes)(points[name]))
+                                    - shapes) for name in ("before", "after"))
+    assert after < 0.7 * before
+    assert learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template") == []
+    assert "from where shapes learnt" in learnt_shapes.summary(learnt, "template")
+
+    monkeypatch.setattr(adaptation, "train", lambda learnt, topology, **_: (learnt, topology))
+    again, topology = dm.adapt_template(TEMPLATE, "hinge", x2d, smoothness=1)
+    assert topology == "hinge"
+    np.testing.assert_allclose(again.after.mean, learnt.after.mean, atol=5e-3)
+
+
+def test_what_does_not_help_is_dropped_and_told(hinge):
+    """The halves of the things move differently: neither says anything of the other."""
+    x2d = np.concatenate([see(hinged(axis=1), ANY_SIDE)[:25], see(hinged(axis=0), ANY_SIDE)[25:]])
+    learnt = adaptation.learn_from_template(TEMPLATE, "hinge", x2d, smoothness=1)
+    assert not learnt.is_better
+    np.testing.assert_array_equal(learnt.after.mean, learnt.before.mean)
+    np.testing.assert_array_equal(learnt.after.covariance, learnt.before.covariance)
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template")
+    assert first.startswith("what was learnt was dropped, and the template kept")
+
+
+def test_one_view_of_things_that_bend_teaches_nothing(hinge):
+    x2d = see(hinged(axis=1), FRONTAL)
+    learnt = adaptation.learn_from_template(TEMPLATE, "hinge", x2d, smoothness=1)
+    assert not learnt.sees_depth
+    np.testing.assert_array_equal(learnt.after.mean, learnt.before.mean)
+    np.testing.assert_array_equal(learnt.after.covariance, learnt.before.covariance)
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)], "template")
+    assert first.startswith("the views differ too little to tell bending from turning")
+    assert "30 are needed" in first
+
+
+@pytest.mark.parametrize(("template", "options", "message"), [
+    (TEMPLATE[:11], {}, r"template: expected \(12, 3\) finite numbers for .* hinge, got \(11"),
+    (TEMPLATE * np.nan, {}, "template: expected .* got some that are not"),
+    (np.outer(np.arange(12), [1, 2, 3]), {}, "template: expected points in space, got points on"),
+    (TEMPLATE, {"smoothness": 0}, "smoothness: expected a number above 0, got 0"),
+])
+def test_bad_templates_are_named(hinge, template, options, message):
+    with pytest.raises(ValueError, match=message):
+        adaptation.learn_from_template(template, "hinge", np.zeros((20, 12, 2)), **options)
 
 
 def test_bad_input(params, shapes):

@@ -11,7 +11,8 @@ from deepmds_jax import faces_by_name
 from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import project, rotation_from_angles
-from deepmds_jax.methods import anchored
+from deepmds_jax.methods import anchored, deep_mds
+from deepmds_jax.topologies import FLAME51
 
 N = 51
 YAW = np.array([-20, 0, 10, 20], np.float32)  # degrees; four faces in every batch
@@ -68,13 +69,12 @@ def test_faces_that_do_not_fit_are_named(params):
     faces = {name: make_face(points) for name, points in faces.items()}
     faces["hidden"] = make_face(rng.normal(size=(N, 2)), visible=np.arange(N) < 5)
     faces["some hidden"] = make_face(rng.normal(size=(N, 2)), visible=np.arange(N) < 6)
-    fitting, left_out = faces_by_name.select_faces(faces, params)
+    fitting, left_out = faces_by_name.select_faces(faces, FLAME51, anchored)
     assert list(fitting) == ["good", "a line", "some hidden"]
     assert left_out == ["few: 7 landmarks, topology flame51 has 51",
                         "one place: all landmarks are equal",
                         "hidden: 5 of 51 landmarks are visible, expected at least 6"]
-    published = dm.load_pretrained("flame51_published")
-    fitting, left_out = faces_by_name.select_faces(faces, published)
+    fitting, left_out = faces_by_name.select_faces(faces, FLAME51, deep_mds)
     assert list(fitting) == ["good", "a line"]
     assert left_out[-1].startswith("some hidden: 45 landmarks are hidden, which Deep-MDS as publ")
 

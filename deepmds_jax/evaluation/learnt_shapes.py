@@ -44,34 +44,50 @@ def rows(learnt: adaptation.Learnt, topology: Topology) -> list[Row]:
     ]
 
 
-def warnings(learnt: adaptation.Learnt, names: Sequence[str]) -> list[str]:
+def warnings(
+    learnt: adaptation.Learnt, names: Sequence[str], start: str = "weights"
+) -> list[str]:
     """A line for what could not be learnt, and for each face that was left out.
 
     Args:
       learnt: from `adaptation.learn_shapes`.
       names: of its faces.
+      start: what it started from, "weights" or "template".
     """
     lines = []
     if not learnt.sees_depth:
         degrees = np.degrees(np.arcsin(np.sqrt(max(learnt.spread, 0))))
-        lines.append(f"all faces are seen from nearly one direction (within {degrees:.1f} degrees, "
-                     "root mean square): nothing of depth was learnt, only where the landmarks "
-                     "lie in the image")
+        far = f"within {degrees:.1f} degrees, root mean square"
+        lines.append(
+            f"all faces are seen from nearly one direction ({far}): nothing of depth was learnt, "
+            "only where the landmarks lie in the image" if start == "weights" else
+            f"the views differ too little to tell bending from turning ({far}; "
+            f"{np.degrees(np.arcsin(np.sqrt(learnt.min_spread))):.0f} are needed): nothing was "
+            "learnt, and the template kept")
     if learnt.residual_after > learnt.residual_before:
         lines.append("the learnt mean shape explains the landmarks no better than that of the "
-                     f"weights ({100 * learnt.residual_after:.2f} against "
+                     f"{start} ({100 * learnt.residual_after:.2f} against "
                      f"{100 * learnt.residual_before:.2f} % of the size)")
-    return lines + [f"{name}: left out, its landmarks are not those of a face seen from the front"
+    if learnt.hidden and not learnt.is_better:
+        before, after = learnt.hidden
+        lines.append("what was learnt was dropped, and the template kept: shapes learnt from one "
+                     "half predict hidden landmarks of the other half no better than the template "
+                     f"does ({100 * after:.1f} against {100 * before:.1f} % of the size)")
+    what = "a face seen from the front" if start == "weights" else "something like the template"
+    return lines + [f"{name}: left out, its landmarks are not those of {what}"
                     for name, used in zip(names, learnt.used, strict=True) if not used]
 
 
-def summary(learnt: adaptation.Learnt) -> str:
+def summary(learnt: adaptation.Learnt, start: str = "weights") -> str:
     """How many faces were used, and how well the mean shape explains them before and after."""
     noise = 100 * float(np.median(learnt.noise[learnt.used]))
+    hidden = "" if learnt.hidden is None else (
+        f"; hidden landmarks lie {100 * learnt.hidden[0]:.1f} % of the size from where the "
+        f"template says, {100 * learnt.hidden[1]:.1f} % from where shapes learnt from others say")
     return (f"{learnt.used.sum()} of {len(learnt.used)} faces used; their landmarks lie "
             f"{100 * learnt.residual_before:.2f} % of the face's size from the posed mean shape of "
-            f"the weights, {100 * learnt.residual_after:.2f} % from the learnt one; noise of a "
-            f"landmark {noise:.2f} %")
+            f"the {start}, {100 * learnt.residual_after:.2f} % from the learnt one; noise of a "
+            f"landmark {noise:.2f} %{hidden}")
 
 
 def draw(learnt: adaptation.Learnt, topology: Topology) -> "Figure":
@@ -96,5 +112,5 @@ def draw(learnt: adaptation.Learnt, topology: Topology) -> "Figure":
     panels[0].invert_yaxis()
     assert dots is not None
     figure.colorbar(dots, ax=panels, label=f"shift of the landmark, {unit}", shrink=0.8)
-    figure.suptitle("Mean shape: grey as in the weights, blue as learnt", fontsize=10)
+    figure.suptitle("Mean shape: grey before, blue as learnt", fontsize=10)
     return figure

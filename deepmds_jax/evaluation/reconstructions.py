@@ -15,6 +15,7 @@ from deepmds_jax.data.photos.detection import check_topology, open_detector
 from deepmds_jax.evaluation import agreement, figures, summaries, tables
 from deepmds_jax.evaluation.sequence_figures import draw_sequence
 from deepmds_jax.faces_by_name import Arrays
+from deepmds_jax.lifting import lifting_method
 from deepmds_jax.methods.contract import Params
 from deepmds_jax.topologies import Topology
 from deepmds_jax.video import Smoothing
@@ -68,7 +69,7 @@ def reconstruct_faces(
       ValueError: no photographs are there.
     """
     topology = topologies.get(params.config.topology)
-    landmarks, left_out = faces_by_name.select_faces(landmarks, params)
+    landmarks, left_out = faces_by_name.select_faces(landmarks, topology, lifting_method(params))
     drawn = list(landmarks)[:_MAX_ROWS]
     photographs, warnings, unread = _read_photographs(image, drawn)
     faces, suspicious, not_finite = _lift(params, landmarks)
@@ -101,7 +102,8 @@ def reconstruct_photographs(
     with open_detector(model) as detector:
         found, files, left_out = named.find_named_faces(photographs, topology.name, detector)
     landmarks, lines = faces_by_name.select_faces(
-        {name: make_face(face[:, :2]) for name, face in found.items()}, params)
+        {name: make_face(face[:, :2]) for name, face in found.items()}, topology,
+        lifting_method(params))
     shapes = {name: face for name, face in found.items() if face.shape[1] == 3}
     drawn = list(landmarks)[: _MAX_ROWS // 2 if shapes else _MAX_ROWS]  # a row for its own, too
     images, unread = named.read_photographs({name: files[name] for name in drawn})

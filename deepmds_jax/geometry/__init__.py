@@ -8,7 +8,12 @@ from deepmds_jax.geometry.cameras import (
     turn_in_image,
 )
 from deepmds_jax.geometry.normalization import centre, min_max, size, standardize
-from deepmds_jax.geometry.pose import Placement, affine_rotation, place_in_image
+from deepmds_jax.geometry.pose import (
+    Placement,
+    affine_rotation,
+    likely_rotations,
+    place_in_image,
+)
 from deepmds_jax.geometry.registration import Registration, icp, nearest_points
 from deepmds_jax.geometry.similarity import Similarity, nearest_orthogonal, procrustes
 
@@ -20,6 +25,7 @@ __all__ = [
     "angles_from_rotation",
     "centre",
     "icp",
+    "likely_rotations",
     "min_max",
     "nearest_orthogonal",
     "nearest_points",

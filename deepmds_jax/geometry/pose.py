@@ -1,9 +1,11 @@
 """Scaled-orthographic pose of a 3D shape in its photograph."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry.cameras import angles_from_rotation
@@ -13,6 +15,11 @@ from deepmds_jax.geometry.similarity import nearest_orthogonal
 _NUM_ITERS = 20
 _RIDGE = 1e-5  # relative to the variance of the points
 _TINY = 1e-12  # keeps roots differentiable at zero
+_CUBE = np.array([  # its 24 rotations
+    turn for signs in itertools.product((1, -1), repeat=3)
+    for order in itertools.permutations(range(3))
+    if np.linalg.det(turn := np.diag(signs)[list(order)]) > 0])
+_SAME_POSE = np.cos(np.deg2rad(20))
 
 
 class Placement(NamedTuple):
@@ -127,6 +134,11 @@ def _fit_pose(shape, image, covariance, variance):
     affine = image.mT @ shape @ _inverse(covariance + ridge)
     rotation = _rotation(affine)
     scale = jnp.sum(rotation[..., :2, :] * affine, axis=(-2, -1))[..., None, None] / 2
+    return _majorized(shape, image, variance, rotation, scale)
+
+
+def _majorized(shape, image, variance, rotation, scale):
+    """The pose of least error near a rotation (..., 3, 3) and a scale (..., 1, 1)."""
 
     def majorize(carry, _):
         rotation, scale = carry
@@ -138,6 +150,42 @@ def _fit_pose(shape, image, covariance, variance):
         return (rotation, scale), None
 
     return jax.lax.scan(majorize, (rotation, scale), length=_NUM_ITERS)[0]
+
+
+@jax.default_matmul_precision("highest")
+def likely_rotations(points: jax.Array, x2d: jax.Array, visible: jax.Array) -> jax.Array:
+    """The two rotations whose scaled-orthographic projections fit best, of any there are. Pure.
+
+    The error of `place_in_image` has more than one minimum: things that are flat, or not quite of
+    this shape, look alike tilted one way and the other. This starts from the 24 rotations of a
+    cube, and so finds objects seen from any side.
+
+    Args:
+      points: (N, 3) float, any unit.
+      x2d: (N, 2) float, image points, x right and y down.
+      visible: (N,) bool, which image points count; the others may hold anything.
+
+    Returns:
+      (2, 3, 3) proper, for column vectors; the better one first. The same twice where all starts
+      lead to one.
+    """
+    weights = visible.astype(points.dtype)[:, None]
+    count = jnp.sum(weights)
+    shape = weights * (points - jnp.sum(weights * points, axis=0) / count)
+    known = jnp.where(visible[:, None], x2d, 0)
+    image = jnp.where(visible[:, None], known - jnp.sum(known, axis=0) / count, 0)
+    variance = jnp.sum(shape**2)
+    starts = jnp.asarray(_CUBE, points.dtype)
+    scale = jnp.sqrt(1.5 * jnp.sum(image**2) / variance)
+    scale = jnp.broadcast_to(scale, (len(starts), 1, 1))
+    images = jnp.broadcast_to(image, (len(starts), *image.shape))
+    rotation, scale = _majorized(shape, images, variance, starts, scale)
+    error = jnp.sum((image - scale * shape @ rotation[:, :2].mT) ** 2, axis=(-2, -1))
+    best = jnp.argmin(error)
+    cosine = (jnp.sum(rotation * rotation[best], axis=(-2, -1)) - 1) / 2
+    other = jnp.argmin(jnp.where(cosine < _SAME_POSE, error, jnp.inf))
+    other = jnp.where(jnp.min(cosine) < _SAME_POSE, other, best)
+    return rotation[jnp.stack([best, other])]
 
 
 @jax.default_matmul_precision("highest")

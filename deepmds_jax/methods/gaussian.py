@@ -57,6 +57,8 @@ class Posterior(NamedTuple):
       perspective: () one over the distance of the camera.
       noise: () standard deviation of the image points.
       trust: (N,) weight of each landmark: about 1, less for outliers, 0 where not visible.
+      evidence: () log density of the image points under the `Gaussian`, near this pose and noise,
+        but for a constant that depends on the landmarks seen. It says which of several poses it is.
     """
 
     points: jax.Array
@@ -65,6 +67,7 @@ class Posterior(NamedTuple):
     perspective: jax.Array
     noise: jax.Array
     trust: jax.Array
+    evidence: jax.Array
 
 
 class _State(NamedTuple):
@@ -141,7 +144,9 @@ def load(argument: str, dataset: Dataset, reference: Dataset) -> Method:
 
 
 @jax.default_matmul_precision("highest")
-def infer(prior: Gaussian, x2d: jax.Array, visible: jax.Array) -> Posterior:
+def infer(
+    prior: Gaussian, x2d: jax.Array, visible: jax.Array, rotation: jax.Array | None = None
+) -> Posterior:
     """The shape, pose, perspective and noise of one face. Pure; batches by vmap.
 
     Gauss-Newton steps for the mode of shape, pose and perspective together: a projection is linear
@@ -154,6 +159,7 @@ def infer(prior: Gaussian, x2d: jax.Array, visible: jax.Array) -> Posterior:
       prior: of the shapes.
       x2d: (N, 2) image points, x right and y down, any unit and origin.
       visible: (N,) bool; what is not visible may hold anything.
+      rotation: (3, 3) to start from, as `Posterior` has it; that of an affine camera by default.
 
     Returns:
       The `Posterior`; NaN where visible landmarks are not finite or all equal.
@@ -207,7 +213,8 @@ def infer(prior: Gaussian, x2d: jax.Array, visible: jax.Array) -> Posterior:
         state = state._replace(perspective=perspective, noise=noise, trust=trust)
         return _aligned(prior.mean, state, points, image), None
 
-    rotation = affine_rotation(prior.mean, image, seen / jnp.sum(seen))
+    if rotation is None:
+        rotation = affine_rotation(prior.mean, image, seen / jnp.sum(seen))
     posed = (prior.mean @ rotation.T)[:, :2]
     posed = posed - seen @ posed / jnp.sum(seen)
     scale = jnp.sum(seen[:, None] * posed * image) / jnp.sum(seen[:, None] * posed**2)
@@ -215,10 +222,14 @@ def infer(prior: Gaussian, x2d: jax.Array, visible: jax.Array) -> Posterior:
     shift = jnp.zeros(2, image.dtype)
     state = _State(prior.mean, rotation, scale, shift, zero, zero + _NOISE, seen)
     state, _ = jax.lax.scan(step, state, None, length=_NUM_ITERS)
-    factor, shape_by_image, *_ = update(state)
+    factor, shape_by_image, _, _, beyond = update(state)
     explained = solve_triangular(factor, shape_by_image, lower=True)
+    surprise = solve_triangular(factor, beyond, lower=True)
+    # The density is that of the image, the same for all poses: not in units of this shape.
+    evidence = -jnp.sum(surprise**2) / 2 - jnp.sum(jnp.log(jnp.diag(factor)))
+    evidence = evidence - 2 * jnp.sum(seen) * jnp.log(jnp.abs(state.scale))
     return Posterior(state.points, covariance - explained.T @ explained, state.rotation,
-                     state.perspective, state.noise, state.trust)
+                     state.perspective, state.noise, state.trust, evidence)
 
 
 def _projected(state):

@@ -95,10 +95,7 @@ def fit(
         while state.step < num_steps:
             start = int(state.step)
             state, losses = jax.block_until_ready(run_chunk(state, data, key))
-            kept = (f"the checkpoint of step {saved_step} is kept" if saved_step
-                    else "there is no checkpoint yet")
-            _check_finite(stage.name, start, losses, f"{kept}. Try a lower --learning_rate in a "
-                          "new --workdir")
+            _check_finite(stage.name, start, losses, _advice(checkpoints, saved_step))
             stop = interrupted()
             due = time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS
             if checkpoints is not None and (due or stop or state.step == num_steps):
@@ -180,6 +177,14 @@ def _chunk_of_steps(stage, mesh):
         return jax.lax.scan(lambda state, r: step(data, steps_key, state, r), state, rows)
 
     return run_chunk
+
+
+def _advice(checkpoints: Checkpoints | None, saved_step: int) -> str:
+    if checkpoints is None:
+        return "nothing is written; try another seed, or other landmarks"
+    kept = (f"the checkpoint of step {saved_step} is kept" if saved_step
+            else "there is no checkpoint yet")
+    return f"{kept}. Try a lower --learning_rate in a new --workdir"
 
 
 def _check_finite(name: str, start: int, losses: jax.Array, advice: str) -> None:

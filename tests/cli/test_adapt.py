@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from deepmds_jax import load_params, load_pretrained
+from deepmds_jax import adaptation, load_params, load_pretrained, topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.mds import Status
 from deepmds_jax.methods.anchored import stages
 from deepmds_jax.methods.saved import read_metadata
 
@@ -44,7 +46,47 @@ def test_weights_are_adapted_and_say_to_what(tmp_path, monkeypatch, landmarks, c
     assert done.status == 0, done.stderr
 
 
+def test_a_template_makes_weights_of_its_own(tmp_path, monkeypatch, call):
+    """6 points: too few to hide any, so nothing is tried on others, and it is quick."""
+    rng = np.random.default_rng(0)
+    template = rng.normal(size=(6, 3))
+    np.savetxt(tmp_path / "kite.csv", template, delimiter=",", header="x,y,z", comments="")
+    (tmp_path / "kite.toml").write_text('name = "kite6"\nlandmarks = ["a","b","c","d","e","f"]\n')
+    turns = Rotation.random(20, rng=rng).as_matrix()
+    kites = template + 0.1 * rng.normal(size=(20, 6, 3))
+    np.savez(tmp_path / "kites.npz", landmarks=np.einsum("fij,fnj->fni", turns, kites)[..., :2])
+    monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
+    # Training itself is tested elsewhere, and takes long to compile.
+    monkeypatch.setattr(adaptation, "fit", lambda stage, variables, **_: variables)
+    monkeypatch.setattr(adaptation, "_NUM_TRAIN", 256)
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+    done = call("adapt", "kites.npz", "--template=kite.csv", "--topology=kite.toml",
+                "--out=kite.safetensors")
+    assert done.status == 0, done.stderr
+    assert "of 20 faces used" in done.stdout
+    assert "posed mean shape of the template" in done.stdout
+    params = load_params(tmp_path / "kite.safetensors")
+    assert params.config.any_side
+    assert params.reference.shape == (6, 3)
+    assert read_metadata(tmp_path / "kite.safetensors")["data"].startswith(
+        "shapes learnt from the template kite.csv")
+    done = call("reconstruct", "kites.npz", "--weights=kite.safetensors", "--out=o.npz")
+    assert done.status == 0, done.stderr
+    with np.load(tmp_path / "o.npz") as lifted:  # half of them from behind, which is no fault
+        behind = lifted["rotation"][:, 2, 2] < 0
+        assert 3 < behind.sum() < 17
+        assert (lifted["status"][behind] != Status.INVALID).mean() > 0.7
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
+    (("faces.npz", "--out=m.safetensors", "--template=a.csv"),
+     "error: topology: expected --topology=hand.toml, got none"),
+    (("faces.npz", "--out=m.safetensors", "--template=a.csv", "--topology=flame51"),
+     "error: a.csv: expected a file of one shape"),
+    (("faces.npz", "--out=m.safetensors", "--smoothness=1"),
+     "error: template: expected --template=hand.csv"),
+    (("faces.npz", "--out=m.safetensors", "--template=a.csv", "--weights=flame51"),
+     "error: weights: expected none with --template"),
     (("faces.npz",), "error: out: expected --out=mine.safetensors, got none"),
     (("faces.npz", "--out=mine.npz"), "error: out: expected a .safetensors file, got mine.npz"),
     (("--out=mine.safetensors",), "error: expected landmark files or folders of them, got none"),

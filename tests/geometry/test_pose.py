@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.optimize
+from scipy.spatial.transform import Rotation
 
 from deepmds_jax import geometry
 from deepmds_jax.geometry import place_in_image
@@ -184,3 +185,25 @@ def test_wrong_shapes_are_named(shape):
         place_in_image(shape, x2d, np.ones(39, bool))
     with pytest.raises(ValueError, match=r"rotation: expected \(..., 3, 3\), got \(2, 2\)"):
         place_in_image(shape, x2d, rotation=np.eye(2))
+
+
+def test_things_are_found_from_any_side(shape):
+    likely = jax.jit(jax.vmap(geometry.likely_rotations, in_axes=(None, 0, 0)))
+    rng = np.random.default_rng(4)
+    turns = Rotation.random(50, rng=rng).as_matrix()
+    x2d = 30 * shape @ turns[:, :2].swapaxes(1, 2) + 200
+    visible = rng.random((50, 40)) < 0.8
+    x2d = np.where(visible[..., None], x2d, np.nan).astype(np.float32)
+    found = likely(shape, x2d, visible)
+    np.testing.assert_allclose(found[:, 0], turns, atol=5e-2)
+    np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-4)
+
+
+def test_flat_things_have_two_poses(shape):
+    flat = shape * [1, 1, 0]
+    turn = Rotation.from_euler("xyz", [40, 20, 10], degrees=True).as_matrix()
+    x2d = (flat @ turn[:2].T).astype(np.float32)
+    found = jax.jit(geometry.likely_rotations)(flat, x2d, np.ones(40, bool))
+    other = turn * [[1, 1, -1], [1, 1, -1], [-1, -1, 1]]  # its depth the other way round
+    errors = [np.abs(np.asarray(found) - x).max(axis=(1, 2)).min() for x in (turn, other)]
+    assert max(errors) < 1e-2

@@ -6,8 +6,10 @@ axes point.
 """
 
 import csv
+import functools
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -55,6 +57,29 @@ def load(topology: str, folder: pathlib.Path) -> ShapeSet:
     return ShapeSet(jnp.asarray(points), is_test, names, topology, "unknown")
 
 
+def read_shape(path: str | os.PathLike, topology: str) -> np.ndarray:
+    """One shape (N, 3) float64 from a file like those of `load`, in its unit and with its axes.
+
+    Args:
+      path: `.npy` (N, 3); `.csv` with columns x, y, z; or a file as `load` reads it, of one shape.
+      topology: its number of landmarks must be the file's.
+
+    Raises:
+      ValueError: there is no such file, it is damaged, or holds other than one such shape.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in _READERS or not path.is_file():
+        raise ValueError(f"{path}: expected a file of one shape, {', '.join(_READERS)}")
+    readers = {**_READERS, ".csv": functools.partial(_read_csv, columns=("x", "y", "z"))}
+    points = _parsed(path, readers)[0]
+    points = points[None] if points.ndim == 2 else points
+    expected = (1, topologies.get(topology).num_landmarks, 3)
+    if points.shape != expected:
+        raise ValueError(f"{path}: expected one shape {expected[1:]} for topology {topology}, got "
+                         f"{points.shape}")
+    return points[0]
+
+
 def check(folder: pathlib.Path) -> list[str]:
     """A line if the file is missing or damaged, or holds nothing to train on or to test on."""
     return problems([folder], lambda folder: _read(_find(folder)))
@@ -75,14 +100,7 @@ def _find(folder: pathlib.Path) -> pathlib.Path:
 
 def _read(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Points (S, N, 3), name, and whether it is to test on, of each shape that is whole."""
-    try:
-        content = _READERS[path.suffix.lower()](path)
-        points = np.asarray(content["points"], np.float64)
-    except ImportError:
-        raise
-    except Exception as error:  # every parser fails on damaged files in ways of its own
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error)
-        raise ValueError(f"{path}: expected points (F, N, 3): {reason}") from error
+    points, content = _parsed(path, _READERS)
     if points.ndim != 3 or points.shape[-1] != 3 or not points.size:
         raise ValueError(f"{path}: expected points of shape (F, N, 3), got {points.shape}")
     given = {name: np.ravel(content[name]) for name in _OPTIONAL if name in content}
@@ -99,6 +117,20 @@ def _read(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     is_test = _split(path, len(points), given)
     points -= points.mean(axis=1, keepdims=True)  # before float32, which has few digits far out
     return points.astype(np.float32), tuple(names.tolist()), is_test
+
+
+def _parsed(
+    path: pathlib.Path, readers: Mapping[str, Callable[[pathlib.Path], dict[str, Any]]]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The points of a file, of any shape, and all that it has."""
+    try:
+        content = readers[path.suffix.lower()](path)
+        return np.asarray(content["points"], np.float64), content
+    except ImportError:
+        raise
+    except Exception as error:  # every parser fails on damaged files in ways of its own
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error)
+        raise ValueError(f"{path}: expected points (F, N, 3): {reason}") from error
 
 
 def _split(path: pathlib.Path, num: int, given: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -144,23 +176,26 @@ def _read_mat(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _read_csv(path: pathlib.Path) -> dict[str, Any]:
+def _read_csv(
+    path: pathlib.Path, columns: Sequence[str] = ("face", "x", "y", "z")
+) -> dict[str, Any]:
     faces: dict[str, list[list[float]]] = {}
     known: dict[str, dict[str, str]] = {"subject": {}, "is_test": {}}
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, strict=True, skipinitialspace=True)
-        columns = rows.fieldnames or ()
-        lacking = [c for c in ("face", "x", "y", "z") if c not in columns]
+        there = rows.fieldnames or ()
+        lacking = [name for name in columns if name not in there]
         if lacking:
-            raise ValueError(f"no column {', '.join(lacking)}; expected face, x, y and z")
+            raise ValueError(f"no column {', '.join(lacking)}; expected "
+                             f"{', '.join(columns[:-1])} and {columns[-1]}")
         for number, row in enumerate(rows, start=2):
-            face = row["face"]
+            face = row.get("face", "")
             try:
                 faces.setdefault(face, []).append([float(row[axis]) for axis in "xyz"])
             except (TypeError, ValueError) as error:
                 raise ValueError(f"line {number}: x, y, z are no three numbers") from error
             for name, values in known.items():
-                if name in columns and values.setdefault(face, row[name]) != row[name]:
+                if name in there and values.setdefault(face, row[name]) != row[name]:
                     raise ValueError(f"line {number}: {name} differs within face {face!r}")
     uneven = [name for name, points in faces.items()
               if len(points) != len(next(iter(faces.values())))]

@@ -34,6 +34,8 @@ class Config:
       observed: whether the proposal and the visible landmarks are anchors; for the ablation too.
       max_iters: upper bound on iterations of stress majorization.
       tolerance: of the solver, see `mds.smacof_anchored`.
+      any_side: whether the landmarks may be of things seen from any side; those of faces, seen from
+        behind, are not those of a face.
       num_modes: K, the modes that the weights bring for `adaptation`; 0 in files of older versions.
 
     Raises:
@@ -46,6 +48,7 @@ class Config:
     max_iters: int = 3000
     tolerance: float = 3e-4
     num_modes: int = implied(NUM_MODES)
+    any_side: bool = implied(False)
 
     def __post_init__(self):
         name_topology(self)

@@ -110,7 +110,8 @@ def lift(
     )
     rotation = proposal.rotation
     is_rotation = jnp.abs(jnp.sum(rotation**2, axis=(-2, -1)) - 3) < 0.1
-    from_front = (rotation[..., 2, 2] > 0) & is_rotation & (num_visible >= MIN_LANDMARKS)
+    from_front = ((rotation[..., 2, 2] > 0) | config.any_side) & is_rotation
+    from_front &= num_visible >= MIN_LANDMARKS
     misfit = jnp.sqrt(jnp.sum(proposal.residual**2, axis=(-2, -1)) / num_visible)
     (a, b), (_, d) = jnp.moveaxis(near.mT @ near, (-2, -1), (0, 1))
     is_flat = a * d - b * b < _MIN_SPREAD * (a + d) ** 2

@@ -172,3 +172,25 @@ def test_wrong_frames_are_refused(tmp_path):
     path.write_text(SPEC.replace("shapes", "synthetic").replace("kite", "ibug68"))
     with pytest.raises(ValueError, match="frame: the source 'synthetic' knows that of its files"):
         open_dataset(load_spec(path), "ibug68", tmp_path)
+
+
+def test_one_shape_is_read_as_it_is(tmp_path):
+    np.savez(tmp_path / "a.npz", points=POINTS[:1])
+    np.save(tmp_path / "a.npy", POINTS[0])
+    lines = [f"{x},{y},{z}" for x, y, z in POINTS[0]]
+    (tmp_path / "a.csv").write_text("\n".join(["x,y,z", *lines]))
+    for ending in ("npz", "npy", "csv"):
+        found = shapes.read_shape(tmp_path / f"a.{ending}", "kite")
+        np.testing.assert_array_equal(found, POINTS[0])
+
+
+@pytest.mark.parametrize(("points", "topology", "message"), [
+    (POINTS[0], "flame51", r"expected one shape \(51, 3\) for topology flame51, got \(1, 4, 3\)"),
+    (POINTS, "kite", r"expected one shape \(4, 3\) for topology kite, got \(10, 4, 3\)"),
+    (None, "kite", "expected a file of one shape, .npz"),
+])
+def test_a_file_of_other_than_one_shape_is_named(tmp_path, points, topology, message):
+    if points is not None:
+        np.save(tmp_path / "a.npy", points)
+    with pytest.raises(ValueError, match=f"a.npy: {message}"):
+        shapes.read_shape(tmp_path / "a.npy", topology)
