@@ -34,7 +34,7 @@ SLOW = (
     "lifting_anchored", "majorization", "mobileface", "outline", "own_method", "own_run",
     "packaging", "photographs", "placement", "programs", "properties", "protocol",
     "reconstruct_video", "registration", "registry", "rendering", "report_page", "reproduction",
-    "similarity", "solver_optima", "torgerson", "train", "video", "zhao",
+    "similarity", "solver_optima", "torgerson", "trackers", "train", "video", "zhao",
 )
 
 

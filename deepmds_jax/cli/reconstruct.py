@@ -4,15 +4,22 @@
   bin/reconstruct face.pts --image=face.jpg --out=face.npz,face.obj
   bin/reconstruct landmarks/*.npy --weights=runs/ict_flame51 --out=faces.json
   bin/reconstruct --image=face.jpg --face_model=face_landmarker.task
+  bin/reconstruct mesh.json --image_size=1920,1080
   bin/reconstruct video.npy --fps=25 --picture=video.png
+  bin/reconstruct openface.csv --fps=25
 
-Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .npz, .json, .csv,
-.obj and .ply, and with --image or --picture a picture. A file that cannot be read is left out and
-named at the end. Without landmark files MediaPipe finds the faces in the photographs, called
-PHOTO#0, PHOTO#1, ... from left to right where there are several, and its own 3D is drawn and scored
-beside ours. With --fps the faces are frames of one face in time, smoothed unless --nosmooth.
+Takes .pts, .json, .csv, .tsv, .txt, .npy, .npz, .mat, .xml, .tps, .ljson and .fcsv files, or
+folders of them (docs/landmarks.md); writes .npz, .json, .csv, .obj and .ply, and with --image or
+--picture a picture. A face or file that cannot be read is left out and named at the end. Without
+landmark files MediaPipe finds the faces in the photographs, called PHOTO#0, PHOTO#1, ... from left
+to right where there are several, and its own 3D is drawn and scored beside ours. With --fps the
+faces are frames in time, of one face or of those that a tracker's file tells apart, smoothed unless
+--nosmooth.
 """
 
+import contextlib
+import functools
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -21,9 +28,14 @@ from absl import flags
 
 from deepmds_jax import faces_by_name
 from deepmds_jax.cli import program
-from deepmds_jax.data.formats.landmark_files import read_all_landmarks
+from deepmds_jax.data.formats.landmark_files import (
+    ImageSize,
+    list_all,
+    read_all_landmarks,
+)
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
-from deepmds_jax.data.photos import detection
+from deepmds_jax.data.photos import detection, named
+from deepmds_jax.data.photos.reading import SUFFIXES, list_photographs
 from deepmds_jax.evaluation import figures
 from deepmds_jax.evaluation.reconstructions import (
     Reconstructions,
@@ -63,13 +75,26 @@ _FACE_MESH_PYTHON = flags.DEFINE_string(
     "Finds faces by MediaPipe's old Face Mesh, whose model comes with it, run by this Python of an "
     f"environment made by: {detection.ENVIRONMENT}", flag_values=_FLAGS,
 )
+_IMAGE_SIZE = flags.DEFINE_list(
+    "image_size", None,
+    "WIDTH,HEIGHT of the pictures in pixels, for landmarks that are parts of them, such as "
+    "MediaPipe's; default: those of --image.", flag_values=_FLAGS,
+)
 _FPS = flags.DEFINE_float(
     "fps", None,
-    "Frames per second: the landmark files hold the frames of one face, in their order. A frame "
-    "whose landmarks are all equal is one without a face.", flag_values=_FLAGS,
+    "Frames per second: the landmark files hold the frames of a video, in their order or with "
+    "times. A frame whose landmarks are all equal or hidden is one without a face.",
+    flag_values=_FLAGS,
 )
 _SMOOTH = flags.DEFINE_bool(
     "smooth", True, "With --fps, whether to smooth over time.", flag_values=_FLAGS)
+
+# What other kinds of files are given by.
+_FLAG_OF = {
+    **dict.fromkeys(SUFFIXES, "photographs by --image=FILE, or --image=FOLDER of several"),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"),
+                    "of a video those of its frames, with --fps"),
+}
 
 
 def main(paths: list[str]) -> int:
@@ -81,13 +106,15 @@ def main(paths: list[str]) -> int:
         lifted = reconstruct_photographs(
             params, image, _FACE_MODEL.value, _FACE_MESH_PYTHON.value)
     else:
-        landmarks, left_out = read_all_landmarks(paths)
+        landmarks, warnings, left_out = read_all_landmarks(paths, image_size=_image_size())
+        print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
         params = (faces_by_name.load_pretrained_for(landmarks) if _WEIGHTS.value is None
                   else load_weights(_WEIGHTS.value)[0])
         if _FPS.value is None:
             lifted = reconstruct_faces(params, landmarks, image)
         else:
-            faces_by_name.refuse_gaps(left_out)
+            if any(face.track is None for face in landmarks.values()):  # the order is the time
+                faces_by_name.refuse_gaps(left_out)
             smoothing = BOTH_WAYS if _SMOOTH.value else None
             lifted = reconstruct_video(params, landmarks, _FPS.value, smoothing, image)
     print(*lifted.warnings, sep="\n", end="\n" if lifted.warnings else "", file=sys.stderr)
@@ -107,8 +134,11 @@ def _check_flags(paths: Sequence[str]) -> str | None:
     if _FPS.value is not None and not (paths and 0 < _FPS.value < float("inf")):
         raise ValueError("fps: expected a number above 0, and landmark files, got "
                          f"{_FPS.value:g} and {len(paths)} files")
-    if not _OUT.value:
+    if not _OUT.value or "" in _OUT.value:
         raise ValueError("out: expected one or more files, got none")
+    for path in paths:
+        if flag := _FLAG_OF.get(pathlib.Path(path).suffix.lower()):
+            raise ValueError(f"{path}: expected landmark files here, {flag}")
     for out in _OUT.value:
         check_format(out)
     picture = _PICTURE.value
@@ -119,10 +149,53 @@ def _check_flags(paths: Sequence[str]) -> str | None:
     if (paths or _IMAGE.value is None) and (_FACE_MODEL.value or _FACE_MESH_PYTHON.value):
         raise ValueError("face_model, face_mesh_python: they find faces in photographs, give "
                          "--image and no landmark files")
+    if _IMAGE_SIZE.value is not None:
+        _parse_image_size(_IMAGE_SIZE.value)
+    outputs = [("out", out) for out in _OUT.value]
+    program.check_outputs(outputs + ([("picture", picture)] if picture else []), _inputs(paths))
     if not paths and _IMAGE.value is None:
         raise ValueError("expected landmark files or folders of them, or --image=PHOTO, got none; "
                          "try: bin/reconstruct examples --image=examples")
     return picture
+
+
+def _inputs(paths: Sequence[str]) -> list[str | os.PathLike]:
+    """The files that are read."""
+    photographs = []
+    if _IMAGE.value is not None:
+        with contextlib.suppress(ValueError):  # told where they are looked for
+            photographs = list_photographs(_IMAGE.value)
+    return [*list_all(paths)[0], *photographs, *([_WEIGHTS.value] if _WEIGHTS.value else [])]
+
+
+def _image_size() -> ImageSize | None:
+    """The size of pictures: as given, or that of the photograph of each face."""
+    if _IMAGE_SIZE.value is not None:
+        return _parse_image_size(_IMAGE_SIZE.value)
+    if _IMAGE.value is None:
+        return None
+
+    @functools.cache
+    def size_of_file(file: pathlib.Path) -> tuple[int, int] | None:
+        photographs, _ = named.read_photographs({"": file})
+        return photographs[""].shape[1::-1] if photographs else None
+
+    def size_of(name: str) -> tuple[int, int] | None:
+        file = named.match_photographs(_IMAGE.value, [name])[0].get(name)
+        return None if file is None else size_of_file(file)
+
+    return size_of
+
+
+def _parse_image_size(given: Sequence[str]) -> tuple[float, float]:
+    try:
+        width, height = map(float, given)
+        if not (0 < width < float("inf") and 0 < height < float("inf")):
+            raise ValueError
+    except ValueError:
+        raise ValueError("image_size: expected WIDTH,HEIGHT in pixels, got "
+                         f"{','.join(given) or 'none'}") from None
+    return width, height
 
 
 def _write(lifted: Reconstructions, picture: str | None) -> None:

@@ -42,7 +42,7 @@ np.savez(folder / "faces.npz", **found)
 def python(tmp_path_factory):
     """The stand-in; its mesh is the landmarks of an example, with a nose, in a unit box."""
     folder = tmp_path_factory.mktemp("stand_in")
-    x2d = read_landmarks(EXAMPLES / "hopper.json")["hopper"][17:]
+    x2d = read_landmarks(EXAMPLES / "hopper.json")["hopper"].points[17:]
     depth = np.abs(x2d[:, 0] - x2d[13, 0]) / np.ptp(x2d[:, 0])
     depth[10:14] = [0, -0.1, -0.2, -0.3]
     mesh = np.zeros((478, 3))
@@ -151,6 +151,7 @@ def test_examples_with_mediapipe_itself(tmp_path, succeed):
             "--weights=ibug68")
     found = np.load(tmp_path / "out/faces.npz")
     for name, x2d in zip(found["names"], found["x2d"], strict=True):
-        by_hand = next(iter(read_landmarks(next(EXAMPLES.glob(f"{name}.[pj][ts]*"))).values()))
+        file = next(EXAMPLES.glob(f"{name}.[pj][ts]*"))
+        by_hand = next(iter(read_landmarks(file).values())).points
         off = np.linalg.norm(x2d - by_hand, axis=1).mean()
         assert off < 0.06 * np.linalg.norm(by_hand[36] - by_hand[45])

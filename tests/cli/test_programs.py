@@ -77,7 +77,6 @@ def test_faces_of_one_name_and_far_from_the_origin_are_all_lifted(tmp_path, succ
     ((EXAMPLES / "hopper.json", "--out="), "out: expected one or more files"),
     ((EXAMPLES / "hopper.json", "--picture=faces.gif"), "faces.gif"),
     ((EXAMPLES / "hopper.json", "--weights=hand21"), "hand21"),
-    ((EXAMPLES / "hopper.json", "--weights=flame51"), "68 landmarks, topology flame51 has 51"),
     ((EXAMPLES / "hopper.json", "--image=none.jpg"), "none.jpg"),
     (("nowhere",), "nowhere"),
     ((), "expected landmark files"),
