@@ -106,30 +106,33 @@ def _permutations(
 ) -> Iterator[tuple[Sequence[int], Sequence[int], str]]:
     parts = list(_parts(topology))
     for part, is_ring in parts:
-        name = " to ".join(topology.landmarks[i] for i in (min(part), max(part)))
-        num = len(part)
-        backward = part[::-1]
+        name, backward = _describe(part, topology), part[::-1]
         if not is_ring:
             yield part, backward, f"{name} run the other way"
             continue
-        for shift in range(num):
+        for shift in range(len(part)):
             if shift:
                 yield part, part[shift:] + part[:shift], f"{name} start elsewhere"
-            yield (part, backward[shift:] + backward[:shift],
-                   f"{name} run the other way round")
+            yield part, backward[shift:] + backward[:shift], f"{name} run the other way round"
     if topology.mirror is None:
         return
     by_landmarks = {frozenset(part): part for part, _ in parts}
     for part, _ in parts:
         partners = [topology.mirror[i] for i in part]
-        other = by_landmarks.get(frozenset(partners))
-        if other is None or min(other) <= min(part) or set(other) & set(part):
+        other = by_landmarks.get(frozenset(partners), part)
+        if min(other) <= min(part):
             continue
-        name = f"{topology.landmarks[min(part)]} and the others of that part"
-        for instead in (partners, sorted(other)):
-            here = part if instead is partners else sorted(part)
-            yield ([*here, *instead], [*instead, *here],
-                   f"{name} are exchanged with those of the other side")
+        text = f"{_describe(part, topology)} and {_describe(other, topology)} are exchanged"
+        for here, there in ((part, partners), (sorted(part), sorted(other))):
+            yield [*here, *there], [*there, *here], text
+
+
+def _describe(part: Sequence[int], topology: topologies.Topology) -> str:
+    first, last = min(part), max(part)
+    names = topology.landmarks
+    if last - first + 1 == len(part):
+        return f"landmarks {first} to {last} ({names[first]} to {names[last]})"
+    return f"the landmarks {names[first]} to {names[last]}"
 
 
 def _parts(topology: topologies.Topology) -> Iterator[tuple[list[int], bool]]:
