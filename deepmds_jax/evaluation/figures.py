@@ -24,7 +24,7 @@ _VIEWS = (
 _PANEL, _GAP, _LEFT, _TOP, _BOTTOM = 2.2, 0.07, 0.3, 0.34, 0.36  # inches
 _MARGIN, _IMAGE_MARGIN = 1.2, 1.5  # size of a panel's window relative to the landmarks' extent
 _INK, _MUTED, _CARD = "#1f2933", "#6b7785", "#f5f6f8"
-_NEAR_TO_FAR = ("#e4572e", "#c13c6d", "#6d4595", "#2f5d9b", "#4aa3b5")
+NEAR_TO_FAR = ("#e4572e", "#c13c6d", "#6d4595", "#2f5d9b", "#4aa3b5")
 
 
 def draw_reconstructions(
@@ -70,7 +70,7 @@ def draw_reconstructions(
     }
     window = _MARGIN * max(_extent(points) for views in turned.values() for points in views)
     depths = np.concatenate([face["points"][:, 2] for face in faces.values()])
-    cmap = colors.LinearSegmentedColormap.from_list("depth", _NEAR_TO_FAR)
+    cmap = colors.LinearSegmentedColormap.from_list("depth", NEAR_TO_FAR)
     style = {"cmap": cmap, "norm": colors.Normalize(depths.min(), depths.max())}
 
     width = _LEFT + (2 + len(_VIEWS)) * (_PANEL + _GAP)

@@ -11,6 +11,7 @@ import numpy as np
 from deepmds_jax import faces_by_name, suspicions, topologies
 from deepmds_jax.data.formats.faces import Face, make_face
 from deepmds_jax.data.photos import named
+from deepmds_jax.data.photos.detection import check_topology, open_detector
 from deepmds_jax.evaluation import agreement, figures, summaries, tables
 from deepmds_jax.evaluation.sequence_figures import draw_sequence
 from deepmds_jax.faces_by_name import Arrays
@@ -77,38 +78,45 @@ def reconstruct_faces(
 
 
 def reconstruct_photographs(
-    params: Params, image: str | os.PathLike, model: str | None, python: str | None
+    params: Params, image: str | os.PathLike, model: str | os.PathLike | None
 ) -> Reconstructions:
-    """Finds the faces in photographs by MediaPipe and lifts them.
+    """Finds the faces in photographs and lifts them.
 
     MediaPipe's own 3D shape, aligned to ours, is compared with it in the listing and has a row of
-    its own in the picture; as `mediapipe` (N, 3) it is among the arrays of a face.
+    its own in the picture; as `mediapipe` (N, 3) it is among the arrays of a face. dlib has none.
 
     Args:
       params: the weights.
       image: a photograph or a folder of them.
-      model, python: one of the two ways to MediaPipe, see `detection.find_faces`.
+      model: of the detector, see `detection.open_detector`.
 
     Raises:
-      ValueError, ImportError: as `named.find_named_faces` does.
+      ValueError: no photographs are there, detectors do not find the landmarks of these weights,
+        and as `open_detector` does.
+      ImportError: a package is missing.
     """
     topology = topologies.get(params.config.topology)
-    meshes, files, left_out = named.find_named_faces(image, topology.name, model, python)
+    check_topology(topology.name)
+    photographs = named.list_files(image)
+    with open_detector(model) as detector:
+        found, files, left_out = named.find_named_faces(photographs, topology.name, detector)
     landmarks, lines = faces_by_name.select_faces(
-        {name: make_face(mesh[:, :2]) for name, mesh in meshes.items()}, params)
-    drawn = list(landmarks)[: _MAX_ROWS // 2]  # MediaPipe's own shape has a row, too
-    photographs, unread = named.read_photographs({name: files[name] for name in drawn})
+        {name: make_face(face[:, :2]) for name, face in found.items()}, params)
+    shapes = {name: face for name, face in found.items() if face.shape[1] == 3}
+    drawn = list(landmarks)[: _MAX_ROWS // 2 if shapes else _MAX_ROWS]  # a row for its own, too
+    images, unread = named.read_photographs({name: files[name] for name in drawn})
     faces, warnings, not_finite = _lift(params, landmarks)
+    warnings = [detector.note] * bool(detector.note) + warnings
     left_out = left_out + lines + unread + not_finite
-    if not faces:
-        return _collect({}, topology, "", {}, {}, warnings, left_out)
-    compared = agreement.compare_shapes(faces, meshes, "MediaPipe", topology)
-    listing = (f"{_list(summaries.summarize_face, faces)}\n\nbeside MediaPipe's own 3D; neither "
-               f"is the truth, which a photograph does not tell:\n{tables.to_text(compared)}")
-    shown, photographs = agreement.add_aligned(
-        {name: faces[name] for name in drawn if name in faces}, photographs, meshes, "MediaPipe")
-    faces = {name: face | {"mediapipe": meshes[name]} for name, face in faces.items()}
-    return _collect(faces, topology, listing, shown, photographs, warnings, left_out)
+    shown = {name: faces[name] for name in drawn if name in faces}
+    listing = _list(summaries.summarize_face, faces)
+    if faces and shapes:
+        compared = agreement.compare_shapes(faces, shapes, detector.name, topology)
+        listing += (f"\n\nbeside {detector.name}'s own 3D; neither is the truth, which a "
+                    f"photograph does not tell:\n{tables.to_text(compared)}")
+        shown, images = agreement.add_aligned(shown, images, shapes, detector.name)
+        faces = {name: face | {"mediapipe": shapes[name]} for name, face in faces.items()}
+    return _collect(faces, topology, listing, shown, images, warnings, left_out)
 
 
 def reconstruct_video(

@@ -145,7 +145,8 @@ def test_weights_of_another_topology_are_told_apart(tmp_path, fail):
     ("check", "--data_dir: Its files; default: data/DATASET."),
     ("convert", "--topology=bfm72|flame51: Which networks."),
     ("eval", "--out: Folder for tables and pictures. (default: results)"),
-    ("reconstruct", "--[no]smooth: With --fps, whether to smooth over time. (default: true)"),
+    ("reconstruct",
+     "--[no]smooth: With --fps or --video, whether to smooth over time. (default: true)"),
     ("train", "--dissimilarity_epochs: published: passes over the faces in the second stage, all "
      "pairs of one face a step (default: 4); anchored: passes over the faces in the second stage, "
      "both networks, 64 faces a step (default: 20)."),

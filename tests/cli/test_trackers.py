@@ -146,7 +146,7 @@ def test_times_that_do_not_fit(weights, turned, tmp_path, refuse, times, message
     (("a.json", "--out="), "out: expected one or more files, got none"),
     (("a.json", "--out=b.npz,"), "out: expected one or more files, got none"),
     (("a.png",), "a.png: expected landmark files here, photographs by --image=FILE"),
-    (("a.json", "clip.MP4"), "clip.MP4: expected landmark files here, of a video those of its"),
+    (("a.json", "clip.MP4"), "clip.MP4: expected landmark files here, films by --video=FILE"),
     (("a.json", "--image_size=640"), "image_size: expected WIDTH,HEIGHT in pixels, got 640"),
     (("a.json", "--image_size=0,x"), "image_size: expected WIDTH,HEIGHT in pixels, got 0,x"),
 ])
