@@ -27,7 +27,7 @@ class Reorderings(NamedTuple):
     """Permutations of the landmarks of a topology that files and programs are known to make.
 
     Attributes:
-      landmarks: (K, L) the landmarks that change places, padded by the first.
+      landmarks: (K, L) the landmarks that change places, padded by 0.
       instead: (K, L) what stands in their places.
       weights: (K, L) 1, and 0 for padding.
       descriptions: K of them, in words.
@@ -48,10 +48,11 @@ def reorderings(topology: str) -> Reorderings:
     """
     found = list(_permutations(topologies.get(topology)))
     longest = max((len(places) for places, _, _ in found), default=0)
-    pad = [(*np.pad([places, instead], [(0, 0), (0, longest - len(places))], mode="edge"),
-            np.arange(longest) < len(places)) for places, instead, _ in found]
-    landmarks, instead, weights = (
-        np.array(rows).reshape(-1, longest) for rows in (zip(*pad, strict=True) if pad else ((),) * 3))
+    landmarks, instead = np.zeros((2, len(found), longest), np.int32)
+    weights = np.zeros(landmarks.shape, np.float32)
+    for k, (places, others, _) in enumerate(found):
+        landmarks[k, : len(places)], instead[k, : len(places)] = places, others
+        weights[k, : len(places)] = 1
     return Reorderings(landmarks, instead, weights, tuple(text for *_, text in found))
 
 

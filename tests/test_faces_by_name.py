@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deepmds_jax as dm
-from deepmds_jax import faces_by_name
+from deepmds_jax import faces_by_name, suspicions
 from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import project, rotation_from_angles
@@ -16,6 +16,7 @@ from deepmds_jax.methods import anchored
 N = 51
 YAW = np.array([-20, 0, 10, 20], np.float32)  # degrees; four faces in every batch
 NAMES = list("abcd")
+NO_FACE = "these are not the landmarks of a face seen from the front"
 
 
 @pytest.fixture
