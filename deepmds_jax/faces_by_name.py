@@ -11,7 +11,6 @@ from deepmds_jax.data.formats import schemes
 from deepmds_jax.data.formats.faces import MIN_CONFIDENCE, Face
 from deepmds_jax.geometry import place_in_image
 from deepmds_jax.lifting import lifting_method, reconstruct_detailed
-from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params
 from deepmds_jax.methods.saved import load_pretrained
 from deepmds_jax.topologies import Topology
@@ -104,11 +103,6 @@ def lift_faces(params: Params, faces: Mapping[str, Face]) -> tuple[dict[str, Arr
         else:
             left_out.append(f"{name}: the reconstruction is not finite")
     return lifted, left_out
-
-
-def suspicious_names(faces: Mapping[str, Arrays]) -> list[str]:
-    """The faces whose landmarks are not those of a face seen from the front."""
-    return [name for name, face in faces.items() if face["status"] == Status.INVALID]
 
 
 def split_tracks(faces: Mapping[str, Face]) -> dict[str | None, dict[str, Face]]:

@@ -99,4 +99,5 @@ def untrained():
     config = anchored.Config("flame51", tolerance=1e-5)
     shapes = jax.eval_shape(lambda: anchored.init(config, jax.random.key(0)))
     networks = (jax.tree_util.tree_map_with_path(draw, x) for x in (shapes.encoder, shapes.pairs))
-    return anchored.Params(*networks, mean, np.zeros(shapes.modes.shape, np.float32), config)
+    modes, unexplained = (np.zeros(x.shape, np.float32) for x in (shapes.modes, shapes.unexplained))
+    return anchored.Params(*networks, mean, modes, unexplained, config)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deepmds_jax as dm
-from deepmds_jax import faces_by_name
+from deepmds_jax import faces_by_name, suspicions
 from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import project, rotation_from_angles
@@ -17,6 +17,7 @@ from deepmds_jax.topologies import FLAME51
 N = 51
 YAW = np.array([-20, 0, 10, 20], np.float32)  # degrees; four faces in every batch
 NAMES = list("abcd")
+NO_FACE = "these are not the landmarks of a face seen from the front"
 
 
 @pytest.fixture
@@ -82,7 +83,8 @@ def test_faces_that_do_not_fit_are_named(params):
 def test_lifted_faces_lie_where_their_landmarks_are(params, x2d):
     faces, left_out = faces_by_name.lift_faces(params, landmarks(x2d))
     assert list(faces) == NAMES
-    assert left_out == faces_by_name.suspicious_names(faces) == []
+    assert left_out == []
+    assert suspicions.describe(params, faces) == {}
     for face, yaw, given in zip(faces.values(), YAW, x2d, strict=True):
         np.testing.assert_array_equal(face["x2d"], given)  # float64, as far from the origin
         size = np.ptp(given[:, 0])
@@ -102,7 +104,7 @@ def test_faces_that_cannot_be_lifted_are_named_and_odd_ones_told(params, x2d):
         faces, left_out = faces_by_name.lift_faces(params, landmarks(given))
     assert list(faces) == ["a", "c", "d"]
     assert left_out == ["b: the reconstruction is not finite"]
-    assert faces_by_name.suspicious_names(faces) == ["c"]
+    assert suspicions.describe(params, faces) == {"c": f"{NO_FACE}; mirrored?"}
 
 
 def test_frames_are_lifted_in_time_and_lie_where_their_landmarks_are(params, x2d):

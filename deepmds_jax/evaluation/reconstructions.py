@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepmds_jax import faces_by_name, topologies
+from deepmds_jax import faces_by_name, suspicions, topologies
 from deepmds_jax.data.formats.faces import Face, make_face
 from deepmds_jax.data.photos import named
 from deepmds_jax.data.photos.detection import check_topology, open_detector
@@ -190,8 +190,7 @@ def _lift(
 ) -> tuple[dict[str, Arrays], list[str], list[str]]:
     """Lifted faces, warnings, and a line for each face that is left out."""
     faces, left_out = faces_by_name.lift_faces(params, landmarks) if landmarks else ({}, [])
-    warnings = [f"{name}: these are not the landmarks of a face seen from the front; mirrored, or "
-                "in another order?" for name in faces_by_name.suspicious_names(faces)]
+    warnings = [f"{name}: {text}" for name, text in suspicions.describe(params, faces).items()]
     return faces, warnings, left_out
 
 

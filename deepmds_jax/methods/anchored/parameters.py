@@ -67,6 +67,7 @@ class Params:
         where no frame shows a face.
       modes: (K, N, 3) changes of the reference, one standard deviation each: how training faces
         differ. `adaptation` starts from them; lifting does not look at them.
+      unexplained: (N, N) that tells landmarks in another order, see `landmark_order.unexplained`.
       config: the static part.
     """
 
@@ -74,6 +75,7 @@ class Params:
     pairs: Any
     reference: jax.Array
     modes: jax.Array
+    unexplained: jax.Array
     config: Config = dataclasses.field(metadata={"static": True})
 
 
@@ -87,7 +89,8 @@ def init(config: Config, key: jax.Array) -> Params:
     )
     pairs = PairNetwork(num_landmarks).init(pairs_key, proposal, visible)
     modes = jnp.zeros((config.num_modes, num_landmarks, 3))
-    return Params(encoder, pairs, jnp.zeros((num_landmarks, 3)), modes, config)
+    unexplained = jnp.zeros((num_landmarks, num_landmarks))
+    return Params(encoder, pairs, jnp.zeros((num_landmarks, 3)), modes, unexplained, config)
 
 
 def count(params: Params) -> int:
@@ -99,13 +102,14 @@ def to_tree(params: Params) -> dict[str, Any]:
     """The arrays as a weights file holds them, under the names of the published system's parts."""
     modes = {"modes": params.modes} if params.config.num_modes else {}
     return {"autoencoder": params.encoder, "dissimilarity": params.pairs,
-            "reference": params.reference, **modes}
+            "reference": params.reference, "unexplained": params.unexplained, **modes}
 
 
 def from_tree(config: Config, tree: Mapping[str, Any]) -> Params:
     """The parameters whose arrays a weights file holds."""
     modes = tree.get("modes", jnp.zeros((0, *tree["reference"].shape)))
-    return Params(tree["autoencoder"], tree["dissimilarity"], tree["reference"], modes, config)
+    return Params(tree["autoencoder"], tree["dissimilarity"], tree["reference"], modes,
+                  tree["unexplained"], config)
 
 
 def read_config(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> Config:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from deepmds_jax import mds
+from deepmds_jax import landmark_order, mds
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize, turn_in_image
 from deepmds_jax.methods.anchored.encoder import Proposal, ShapeEncoder
@@ -115,7 +115,10 @@ def lift(
     misfit = jnp.sqrt(jnp.sum(proposal.residual**2, axis=(-2, -1)) / num_visible)
     (a, b), (_, d) = jnp.moveaxis(near.mT @ near, (-2, -1), (0, 1))
     is_flat = a * d - b * b < _MIN_SPREAD * (a + d) ** 2
-    is_face = from_front & (misfit < _MAX_MISFIT) & ~is_flat
+    complete = jnp.where(seen[..., None], proposal.observed, proposal.points[..., :2])
+    gains = landmark_order.gains(complete, params.unexplained, config.topology)
+    in_order = jnp.all(gains <= 0, axis=-1)
+    is_face = from_front & (misfit < _MAX_MISFIT) & ~is_flat & in_order
     variance = estimate.landmark_std**2 @ rotation**2
     return Reconstruction(
         standardize(embedded.embedding @ rotation),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from deepmds_jax import topologies
+from deepmds_jax import landmark_order, topologies
 from deepmds_jax.data.augmentation import (
     augmented_faces,
     deformation_basis,
@@ -118,8 +118,9 @@ def refine(params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage
 def _train_both(params, dataset, points, training, keys, fit_stage):
     """The parameters after both stages and the calibration, from `params` on."""
     config, reference = params.config, standardize(dataset.mean)
-    beside = {"reference": reference,
-              "modes": _modes(points[:, : len(reference)], reference, config.num_modes)}
+    modes = _modes(points[:, : len(reference)], reference, config.num_modes)
+    beside = {"reference": reference, "modes": modes,
+              "unexplained": landmark_order.unexplained(reference, modes)}
     faces = dataset.spec, dataset.topology, dataset.mean
     stage = encoder_stage(*faces, points, 3 * training.learning_rate, training.autoencoder_epochs)
     encoder = fit_stage(stage, params.encoder, key=keys[0],
@@ -147,9 +148,10 @@ def _modes(points, reference, num_modes):
 def assemble(
     config: Config, trained: Mapping[str, Any], beside: Mapping[str, jax.Array]
 ) -> Params:
-    """Parameters from the variables of the joint stage, the reference shape and its modes."""
+    """Parameters from the variables of the joint stage, and what else `Params` has."""
     encoder, pairs = ({"params": trained["joint"]["params"][k]} for k in ("encoder", "pairs"))
-    return Params(encoder, pairs, beside["reference"], beside["modes"], config)
+    return Params(encoder, pairs, beside["reference"], beside["modes"], beside["unexplained"],
+                  config)
 
 
 def encoder_stage(

@@ -1,0 +1,65 @@
+"""What landmarks look like that are not those of a face seen from the front."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from deepmds_jax import landmark_order
+from deepmds_jax.faces_by_name import Arrays
+from deepmds_jax.geometry import place_in_image
+from deepmds_jax.lifting import reconstruct_detailed
+from deepmds_jax.mds import Status
+from deepmds_jax.methods.contract import Params
+
+_VAGUE = 0.5  # mean standard deviation, in sizes of the face
+
+
+def describe(params: Params, faces: Mapping[str, Arrays]) -> dict[str, str]:
+    """What is wrong with the landmarks of faces whose shape cannot be believed.
+
+    Args:
+      params: the weights that lifted them.
+      faces: from `faces_by_name.lift_faces`.
+
+    Returns:
+      By face name a sentence; nothing of faces in order.
+    """
+    vague = {
+        name: f"the shape is known to {100 * face['std'].mean():.0f} % of its size only; too few "
+              "landmarks, or too noisy?"
+        for name, face in faces.items() if "std" in face and face["std"].mean() > _VAGUE}
+    wrong = {name: face for name, face in faces.items() if face["status"] == Status.INVALID}
+    if not wrong:
+        return vague
+    complete = np.stack([
+        np.where(face["visible"][:, None], face["x2d"], face["image_points"][:, :2])
+        for face in wrong.values()])
+    near = (complete - complete.mean(axis=1, keepdims=True)).astype(np.float32)
+    looks = zip(wrong, _reordered(params, near), _mirrored(params, near), strict=True)
+    return vague | {
+        name: "these are not the landmarks of a face seen from the front; "
+              f"{reordered or mirrored or 'in another order?'}"
+        for name, reordered, mirrored in looks}
+
+
+def _reordered(params: Params, x2d: np.ndarray) -> list[str | None]:
+    """The permutation that the landmarks of each face look like."""
+    topology, unexplained = params.config.topology, getattr(params, "unexplained", None)
+    descriptions = landmark_order.reorderings(topology).descriptions
+    if unexplained is None or not descriptions:
+        return [None] * len(x2d)
+    gains = np.asarray(landmark_order.gains(x2d, unexplained, topology))
+    return [f"as if {descriptions[best]}" if face[best] > 0 else None
+            for face, best in zip(gains, gains.argmax(axis=1), strict=True)]
+
+
+def _mirrored(params: Params, x2d: np.ndarray) -> list[str | None]:
+    """Which axes of each face look wrong: those of a mirrored face, by how it is turned then."""
+    found = jax.jit(reconstruct_detailed)(params, x2d * np.float32([-1, 1]))
+    roll = np.abs(np.asarray(jax.jit(place_in_image)(
+        found.points, x2d * np.float32([-1, 1]), rotation=found.rotation).roll))
+    return ["mirrored?" if face < 45 else "with y upward?" if face > 135 else
+            "with x and y exchanged?" if is_face else None
+            for face, is_face in zip(np.where(found.converged, roll, 90), found.converged,
+                                     strict=True)]
