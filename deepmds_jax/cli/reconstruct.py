@@ -5,12 +5,15 @@
   bin/reconstruct landmarks/*.npy --weights=runs/ict_flame51 --out=faces.json
   bin/reconstruct --image=face.jpg --face_model=face_landmarker.task
   bin/reconstruct video.npy --fps=25 --picture=video.png
+  bin/reconstruct face.pts --image=face.jpg --mesh=face.glb --data_dir=ICT-FaceKit
 
 Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .npz, .json, .csv,
 .obj and .ply, and with --image or --picture a picture. A file that cannot be read is left out and
 named at the end. Without landmark files MediaPipe finds the faces in the photographs, called
 PHOTO#0, PHOTO#1, ... from left to right where there are several, and its own 3D is drawn and scored
 beside ours. With --fps the faces are frames of one face in time, smoothed unless --nosmooth.
+With --mesh the dense face of ICT-FaceKit, whose folder --data_dir names, is fitted to each shape and
+written, coloured from its photograph if there is one; of several faces each to a file of its own.
 """
 
 import pathlib
@@ -21,16 +24,20 @@ from absl import flags
 
 from deepmds_jax import faces_by_name
 from deepmds_jax.cli import program
+from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.formats import meshes
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.shape_files import check_format, write_shapes
-from deepmds_jax.data.photos import detection
-from deepmds_jax.evaluation import figures
+from deepmds_jax.data.photos import detection, named
+from deepmds_jax.evaluation import figures, reconstructed_meshes
 from deepmds_jax.evaluation.reconstructions import (
     Reconstructions,
     reconstruct_faces,
     reconstruct_photographs,
     reconstruct_video,
 )
+from deepmds_jax.extras import require
+from deepmds_jax.methods.contract import Params
 from deepmds_jax.methods.saved import load_weights
 from deepmds_jax.video import BOTH_WAYS
 
@@ -71,6 +78,19 @@ _FPS = flags.DEFINE_float(
 _SMOOTH = flags.DEFINE_bool(
     "smooth", True, "With --fps, whether to smooth over time.", flag_values=_FLAGS)
 
+_MESH = flags.DEFINE_string(
+    "mesh", None,
+    "Dense face, .obj, .ply (both in mm) or .glb; of several faces each to FILE-NAME. Needs "
+    "--data_dir.", flag_values=_FLAGS,
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "With --mesh, the folder of ICT-FaceKit that holds FaceXModel/.",
+    flag_values=_FLAGS)
+_MESH_IN_IMAGE = flags.DEFINE_bool(
+    "mesh_in_image", False,
+    "With --mesh, where the face is in its image, in pixels, instead of upright in its own size.",
+    flag_values=_FLAGS)
+
 
 def main(paths: list[str]) -> int:
     """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
@@ -78,12 +98,14 @@ def main(paths: list[str]) -> int:
     left_out: list[str] = []
     if image is not None and not paths:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
+        model = _open_model(params)
         lifted = reconstruct_photographs(
             params, image, _FACE_MODEL.value, _FACE_MESH_PYTHON.value)
     else:
         landmarks, left_out = read_all_landmarks(paths)
         params = (faces_by_name.load_pretrained_for(landmarks) if _WEIGHTS.value is None
                   else load_weights(_WEIGHTS.value)[0])
+        model = _open_model(params)
         if _FPS.value is None:
             lifted = reconstruct_faces(params, landmarks, image)
         else:
@@ -93,7 +115,7 @@ def main(paths: list[str]) -> int:
     print(*lifted.warnings, sep="\n", end="\n" if lifted.warnings else "", file=sys.stderr)
     if lifted.faces:
         print(lifted.listing)
-        _write(lifted, picture)
+        _write(lifted, picture, model)
     left_out += lifted.left_out
     if left_out:
         print("left out:", *left_out, sep="\n  ", file=sys.stderr)
@@ -116,6 +138,7 @@ def _check_flags(paths: Sequence[str]) -> str | None:
         picture = str(pathlib.Path(_OUT.value[0]).with_suffix(".png"))
     if picture is not None:
         figures.check_format(picture)
+    _check_mesh_flags()
     if (paths or _IMAGE.value is None) and (_FACE_MODEL.value or _FACE_MESH_PYTHON.value):
         raise ValueError("face_model, face_mesh_python: they find faces in photographs, give "
                          "--image and no landmark files")
@@ -125,15 +148,42 @@ def _check_flags(paths: Sequence[str]) -> str | None:
     return picture
 
 
-def _write(lifted: Reconstructions, picture: str | None) -> None:
-    """Writes the shapes and the picture."""
+def _check_mesh_flags() -> None:
+    if _MESH.value is None:
+        if _DATA_DIR.value is not None or _MESH_IN_IMAGE.value:
+            raise ValueError("data_dir, mesh_in_image: they are for dense faces, give --mesh=FILE")
+        return
+    meshes.check_format(pathlib.Path(_MESH.value))
+    if _DATA_DIR.value is None:
+        raise ValueError("mesh: needs the dense face of ICT-FaceKit, give its folder by --data_dir")
+    if not pathlib.Path(_DATA_DIR.value).is_dir():
+        raise ValueError(f"data_dir: no folder {_DATA_DIR.value}")
+    if _FPS.value is not None:
+        raise ValueError("mesh: expected faces, got frames of a video, by --fps")
+    require("trimesh", extra="files")
+
+
+def _open_model(params: Params) -> DenseModel | None:
+    """The dense face for --mesh, if it is given."""
+    return None if _MESH.value is None else reconstructed_meshes.open_model(
+        pathlib.Path(_DATA_DIR.value), params.config.topology)
+
+
+def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> None:
+    """Writes the shapes, the dense faces and the picture."""
     for out in _OUT.value:
         write_shapes(out, lifted.faces, lifted.topology)
     if picture is not None:
         if lifted.picture_note:
             print(lifted.picture_note)
         figures.save_figure(lifted.draw(), picture)
-    print(f"{lifted.summary}; wrote", *_OUT.value, *([picture] if picture is not None else []))
+    wrote = [*_OUT.value, *([picture] if picture is not None else [])]
+    if model is not None:
+        photographs, _ = named.match_photographs(_IMAGE.value, list(lifted.faces))
+        wrote += map(str, reconstructed_meshes.write_meshes(
+            pathlib.Path(_MESH.value), lifted.faces, model, photographs,
+            in_image=_MESH_IN_IMAGE.value))
+    print(f"{lifted.summary}; wrote", *wrote)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
