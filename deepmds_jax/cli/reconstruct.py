@@ -57,8 +57,9 @@ _IMAGE = flags.DEFINE_string(
     "Without landmark files, where to find the faces.", flag_values=_FLAGS,
 )
 _PICTURE = flags.DEFINE_string(
-    "picture", None, "Picture, .png, .svg or .pdf; default with --image: the first --out as .png.",
-    flag_values=_FLAGS,
+    "picture", None,
+    "Picture, .png, .svg or .pdf; default with --image: the first --out as .png. More than ten "
+    "faces are pages of the .pdf, or NAME-1.png, NAME-2.png.", flag_values=_FLAGS,
 )
 _FACE_MODEL = flags.DEFINE_string(
     "face_model", None,
@@ -171,13 +172,13 @@ def _open_model(params: Params) -> DenseModel | None:
 
 def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> None:
     """Writes the shapes, the dense faces and the picture."""
+    wrote = list(_OUT.value)
     for out in _OUT.value:
         write_shapes(out, lifted.faces, lifted.topology)
     if picture is not None:
         if lifted.picture_note:
             print(lifted.picture_note)
-        figures.save_figure(lifted.draw(), picture)
-    wrote = [*_OUT.value, *([picture] if picture is not None else [])]
+        wrote += map(str, figures.save_pages(lifted.draw(), picture))
     if model is not None:
         photographs, _ = named.match_photographs(_IMAGE.value, list(lifted.faces))
         wrote += map(str, reconstructed_meshes.write_meshes(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FRAMES_DRAWN = 5  # of a video
-_MAX_ROWS = 20  # of a table of frames, and of a picture
+_MAX_ROWS = 20  # of a table of frames
+_MAX_DRAWN = 30  # rows of a picture, on all its pages: their photographs are in memory together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Reconstructions:
       topology: of their landmarks.
       listing: a table of pose, uncertainty and the solver's report, as text.
       summary: how many there are, in words.
-      draw: makes a picture of them, with photographs where there are some. Raises ImportError if
-        matplotlib is not installed, ValueError if there are no faces.
+      draw: makes the pages of a picture of them, with photographs where there are some. Raises
+        ImportError if matplotlib is not installed, ValueError if there are no faces.
       picture_note: what the picture leaves out, in words; empty if nothing.
       warnings: a line for each face that looks wrong or is drawn without a photograph.
       left_out: a line for each face or photograph that could not be used.
@@ -45,7 +46,7 @@ class Reconstructions:
     topology: Topology
     listing: str
     summary: str
-    draw: Callable[[], "Figure"]
+    draw: Callable[[], Sequence["Figure"]]
     picture_note: str
     warnings: Sequence[str]
     left_out: Sequence[str]
@@ -67,7 +68,7 @@ def reconstruct_faces(
     """
     topology = topologies.get(params.config.topology)
     landmarks, left_out = faces_by_name.select_faces(landmarks, topology)
-    drawn = list(landmarks)[:_MAX_ROWS]
+    drawn = list(landmarks)[:_MAX_DRAWN]
     photographs, warnings, unread = _read_photographs(image, drawn)
     faces, suspicious, not_finite = _lift(params, landmarks)
     shown = {name: faces[name] for name in drawn if name in faces}
@@ -95,7 +96,7 @@ def reconstruct_photographs(
     meshes, files, left_out = named.find_named_faces(image, topology.name, model, python)
     landmarks, lines = faces_by_name.select_faces(
         {name: mesh[:, :2] for name, mesh in meshes.items()}, topology)
-    drawn = list(landmarks)[: _MAX_ROWS // 2]  # MediaPipe's own shape has a row, too
+    drawn = list(landmarks)[: _MAX_DRAWN // 2]  # MediaPipe's own shape has a row, too
     photographs, unread = named.read_photographs({name: files[name] for name in drawn})
     faces, warnings, not_finite = _lift(params, landmarks)
     left_out = left_out + lines + unread + not_finite
@@ -135,14 +136,13 @@ def reconstruct_video(
     listing = tables.to_text([summaries.summarize_frame(name, frames[name]) for name in listed])
     if len(listed) < len(frames):
         listing += f"\n{len(listed)} of {len(frames)} frames, spread over time"
-    drawn = {name: frame | {"frontal": frame["points"][:, :2]} for name, frame in frames.items()}
     return Reconstructions(
         faces=frames,
         topology=topology,
         listing=listing,
         summary=f"{len(frames)} frames of one face, {len(frames) - len(found)} without a face, "
                 f"weights {topology.name}",
-        draw=functools.partial(draw_sequence, drawn, shown, topology, photographs),
+        draw=lambda: [draw_sequence(frames, shown, topology, photographs)],
         picture_note="",
         warnings=warnings,
         left_out=left_out,
@@ -188,12 +188,15 @@ def _collect(
     left_out: Sequence[str],
 ) -> Reconstructions:
     num_shown = sum(name in faces for name in shown)
+    # Where a whole shape is proposed, its front view is none that a network made by itself.
+    shown = {name: {key: array for key, array in face.items()
+                    if key != "frontal" or "proposal" not in face} for name, face in shown.items()}
     return Reconstructions(
         faces=faces,
         topology=topology,
         listing=listing,
         summary=f"{len(faces)} faces, weights {topology.name}",
-        draw=functools.partial(figures.draw_reconstructions, shown, topology, photographs),
+        draw=functools.partial(figures.draw_pages, shown, topology, photographs),
         picture_note=(f"the picture shows {num_shown} of {len(faces)} faces"
                       if num_shown < len(faces) else ""),
         warnings=warnings,
