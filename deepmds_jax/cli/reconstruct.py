@@ -12,10 +12,11 @@ Takes .pts, .json, .csv, .npy, .npz and .mat files, or folders of them; writes .
 named at the end. Without landmark files MediaPipe finds the faces in the photographs, called
 PHOTO#0, PHOTO#1, ... from left to right where there are several, and its own 3D is drawn and scored
 beside ours. With --fps the faces are frames of one face in time, smoothed unless --nosmooth.
-With --mesh the dense face of ICT-FaceKit, whose folder --data_dir names, is fitted to each shape and
-written, coloured from its photograph if there is one; of several faces each to a file of its own.
+With --mesh the dense face of ICT-FaceKit, whose folder --data_dir names, is fitted to each shape
+and written, coloured from its photograph if there is one; of several faces each to its own file.
 """
 
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -116,7 +117,8 @@ def main(paths: list[str]) -> int:
     print(*lifted.warnings, sep="\n", end="\n" if lifted.warnings else "", file=sys.stderr)
     if lifted.faces:
         print(lifted.listing)
-        _write(lifted, picture, model)
+        unread = _write(lifted, picture, model)
+        left_out += [line for line in unread if line not in lifted.left_out]
     left_out += lifted.left_out
     if left_out:
         print("left out:", *left_out, sep="\n  ", file=sys.stderr)
@@ -155,10 +157,10 @@ def _check_mesh_flags() -> None:
             raise ValueError("data_dir, mesh_in_image: they are for dense faces, give --mesh=FILE")
         return
     meshes.check_format(pathlib.Path(_MESH.value))
+    if os.path.abspath(_MESH.value) in map(os.path.abspath, _OUT.value):
+        raise ValueError(f"mesh: {_MESH.value} is among the files of --out, expected another")
     if _DATA_DIR.value is None:
         raise ValueError("mesh: needs the dense face of ICT-FaceKit, give its folder by --data_dir")
-    if not pathlib.Path(_DATA_DIR.value).is_dir():
-        raise ValueError(f"data_dir: no folder {_DATA_DIR.value}")
     if _FPS.value is not None:
         raise ValueError("mesh: expected faces, got frames of a video, by --fps")
     require("trimesh", extra="files")
@@ -170,9 +172,9 @@ def _open_model(params: Params) -> DenseModel | None:
         pathlib.Path(_DATA_DIR.value), params.config.topology)
 
 
-def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> None:
-    """Writes the shapes, the dense faces and the picture."""
-    wrote = list(_OUT.value)
+def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> list[str]:
+    """Writes all; returns a line for each photograph that cannot be read for a dense face."""
+    wrote, unread = list(_OUT.value), []
     for out in _OUT.value:
         write_shapes(out, lifted.faces, lifted.topology)
     if picture is not None:
@@ -181,10 +183,12 @@ def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | Non
         wrote += map(str, figures.save_pages(lifted.draw(), picture))
     if model is not None:
         photographs, _ = named.match_photographs(_IMAGE.value, list(lifted.faces))
-        wrote += map(str, reconstructed_meshes.write_meshes(
+        files, unread = reconstructed_meshes.write_meshes(
             pathlib.Path(_MESH.value), lifted.faces, model, photographs,
-            in_image=_MESH_IN_IMAGE.value))
+            in_image=_MESH_IN_IMAGE.value)
+        wrote += map(str, files)
     print(f"{lifted.summary}; wrote", *wrote)
+    return unread
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats import meshes
-from deepmds_jax.data.photos.reading import read_photograph
+from deepmds_jax.data.photos.named import read_photographs
 from deepmds_jax.data.sources import ict
 from deepmds_jax.faces_by_name import Arrays
 from deepmds_jax.surface import Surface, fit_surface
@@ -72,7 +72,7 @@ def write_meshes(
     photographs: Mapping[str, pathlib.Path],
     *,
     in_image: bool,
-) -> list[pathlib.Path]:
+) -> tuple[list[pathlib.Path], list[str]]:
     """Writes the dense face of each reconstructed one to a file of its own, see `mesh_files`.
 
     Axes are x right, y up and z toward the viewer. The frame is ICT's own, upright, with the origin
@@ -89,26 +89,28 @@ def write_meshes(
       in_image: whether to write the face where it is in its image.
 
     Returns:
-      The files.
+      The files, and a line for each photograph that cannot be read; that face has no colours.
 
     Raises:
-      ValueError: another ending, or a photograph is damaged.
+      ValueError: another ending.
       ImportError: trimesh is not installed, or for photographs Pillow.
     """
     files = mesh_files(path, list(faces))
     unit = _MILLIMETRES[model.shape.unit] * (_METRES if path.suffix.lower() == ".glb" else 1)
     triangles = np.asarray(model.triangles)
+    unread: list[str] = []
     for name, file in files.items():
         face = faces[name]
         std = face.get("std", np.full_like(face["points"], _UNKNOWN_STD))
         surface, vertices = jax.device_get(_fit(model, face["points"], std))
         placed = _place(surface, vertices, face)
-        texture = None
-        if name in photographs:
-            texture = _texture(read_photograph(photographs[name]), placed[:, :2])
+        # One at a time: a thousand photographs do not fit into memory.
+        read, lines = read_photographs({name: photographs[name]} if name in photographs else {})
+        unread += lines
+        texture = _texture(read[name], placed[:, :2]) if read else None
         shown = placed if in_image else vertices * unit
         meshes.write(file, meshes.Mesh(shown * _TO_MESH, triangles), texture)
-    return list(files.values())
+    return list(files.values()), list(dict.fromkeys(unread))
 
 
 @jax.jit

@@ -18,6 +18,7 @@ from deepmds_jax.evaluation.figures import (
 TOPOLOGY = topologies.get("ibug68")
 N, EDGES = TOPOLOGY.num_landmarks, np.array(TOPOLOGY.edges)
 INDEX = {name: i for i, name in enumerate(TOPOLOGY.landmarks)}
+MINUS = "\N{MINUS SIGN}"
 PANELS = ["image", "frontal", "front", "three-quarter", "profile"]
 
 
@@ -143,7 +144,7 @@ def test_titles_and_names():
     for title in ("Landmarks", "Frontalised", "3D, front", "3D, turned by 45°", "3D, left profile"):
         assert texts(figure).count(title) == 1
     assert "$x_{$ & <1>" in texts(figure)
-    assert any(text.startswith("aaaa") and text.endswith("a#1") and "…" in text for text in texts(figure))
+    assert f"{'a' * 19}…{'a' * 10}#1" in texts(figure)
     FigureCanvasAgg(figure).draw()  # a name with a dollar is no formula
     box = figure.bbox
     for text in figure.texts:
@@ -248,10 +249,11 @@ def test_captions_tell_pose_and_trust():
     told = {"yaw": np.array(-12.34), "pitch": 5.0, "roll": -0.01}
     good = make_face() | told | {"std": np.full((N, 3), 0.0251), "converged": np.array(True)}
     bad = make_face(1) | told | {"std": np.ones((N, 3)), "converged": np.array(False)}
+    published = make_face(2) | told
     figure = draw_reconstructions(
-        {"good": good, "bad": bad, "published": make_face(2) | told, "none": make_face(3)}, TOPOLOGY)
+        {"good": good, "bad": bad, "published": published, "none": make_face(3)}, TOPOLOGY)
     found = [text for text in figure.texts if text.get_text().startswith("yaw")]
-    pose = "yaw −12.3°   pitch 5.0°   roll 0.0°"
+    pose = f"yaw {MINUS}12.3°   pitch 5.0°   roll 0.0°"
     assert [text.get_text() for text in found] == [
         f"{pose}   ·   std 2.5 % of size   ·   converged",
         f"{pose}   ·   std 100.0 % of size   ·   not converged", pose]
@@ -267,7 +269,7 @@ def test_legend_has_numbers_and_nothing_overlaps():
     face["points"][:, 2] = np.linspace(-0.654, 1.1, N)
     bare = {key: face[key] for key in ("x2d", "points")}  # the narrowest
     figure = draw_reconstructions({"a": bare}, TOPOLOGY)
-    assert "depth in units: near −0.65" in texts(figure) and "1.10 far" in texts(figure)
+    assert f"depth in units: near {MINUS}0.65" in texts(figure) and "1.10 far" in texts(figure)
     boxes = [text.get_window_extent() for text in figure.texts]
     boxes += [axes.get_window_extent() for axes in figure.axes]
     for i, box in enumerate(boxes):
@@ -285,7 +287,7 @@ def test_pages_of_ten(tmp_path):
     assert sorted(tmp_path.iterdir()) == paths
     assert save_pages(small[:1], tmp_path / "b.svg") == [tmp_path / "b.svg"]
     assert save_pages(small, tmp_path / "c.pdf") == [tmp_path / "c.pdf"]
-    assert (tmp_path / "c.pdf").read_bytes().count(b"/Type /Page\n") == 2
+    assert (tmp_path / "c.pdf").read_bytes().count(b"/Type /Page /") == 2
     with pytest.raises(ValueError, match="faces: expected at least one, got none"):
         draw_pages({}, TOPOLOGY)
 
@@ -313,7 +315,7 @@ def test_refuses_bad_input():
     refuses(r"x2d of 'a': expected \(68, 2\), got \(51, 2\)", x2d=np.ones((51, 2)))
     refuses(r"points of 'a': expected \(68, 3\), got \(68, 2\)", points=np.ones((68, 2)))
     refuses(r"frontal of 'a': expected \(68, 2\), got \(\)", frontal=None)
-    refuses(r"image_points of 'a': expected \(68, 3\), got \(68, 2\)", image_points=np.ones((68, 2)))
+    refuses(r"image_points of 'a': expected \(68, 3\), got", image_points=np.ones((68, 2)))
     refuses("points of 'a': expected finite numbers", points=np.full((68, 3), np.nan))
     refuses(
         r"image of 'a': expected \(height, width, 3\), got \(9, 9, 2\)", {"a": np.ones((9, 9, 2))}

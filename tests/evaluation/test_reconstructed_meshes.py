@@ -56,11 +56,11 @@ def face(model):
 
 def test_upright_in_millimetres_or_metres(tmp_path, model, face):
     lifted, vertices, _ = face
-    (path,) = write_meshes(tmp_path / "a.ply", {"a": lifted}, model, {}, in_image=False)
+    (path,), _ = write_meshes(tmp_path / "a.ply", {"a": lifted}, model, {}, in_image=False)
     found = meshes.read(path)
     np.testing.assert_allclose(found.vertices, 10 * vertices * [1, -1, -1], atol=0.5)
     np.testing.assert_array_equal(found.triangles, model.triangles)
-    (path,) = write_meshes(tmp_path / "a.glb", {"a": lifted}, model, {}, in_image=False)
+    (path,), _ = write_meshes(tmp_path / "a.glb", {"a": lifted}, model, {}, in_image=False)
     found = trimesh.load_mesh(path, process=False)
     np.testing.assert_allclose(found.vertices, vertices * [0.01, -0.01, -0.01], atol=5e-4)
 
@@ -71,24 +71,34 @@ def test_in_the_image_with_the_colours_of_the_photograph(tmp_path, model, face):
     image = np.stack([x, y, 0 * x], axis=-1).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "photo.png")
     photographs = {"a": tmp_path / "photo.png"}
-    (path,) = write_meshes(tmp_path / "a.ply", {"a": lifted, }, model, photographs, in_image=True)
+    (path,), _ = write_meshes(tmp_path / "a.ply", {"a": lifted}, model, photographs, in_image=True)
     found = trimesh.load_mesh(path, process=False)
     np.testing.assert_allclose(found.vertices, pixels * [1, -1, -1], atol=0.3)
     inside = ((pixels[:, :2] > 0) & (pixels[:, :2] < [149, 99])).all(axis=1)
     assert inside.sum() > 50
     np.testing.assert_allclose(
         found.visual.vertex_colors[inside, :2], pixels[inside, :2], atol=1)
-    (path,) = write_meshes(tmp_path / "a.glb", {"a": lifted}, model, photographs, in_image=False)
+    (path,), _ = write_meshes(tmp_path / "a.glb", {"a": lifted}, model, photographs, in_image=False)
     visual = trimesh.load_mesh(path, process=False).visual
     shown = np.asarray(visual.material.baseColorTexture)
     column, row = ((visual.uv * [1, -1] + [0, 1]) * shown.shape[1::-1])[inside].astype(int).T
     np.testing.assert_allclose(shown[row, column, :2], pixels[inside, :2], atol=1.5)
 
 
+def test_damaged_photographs_are_told_and_leave_a_mesh(tmp_path, model, face):
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG cut off")
+    files, (line,) = write_meshes(
+        tmp_path / "a.ply", {"a": face[0], "b": face[0]}, model,
+        dict.fromkeys("ab", tmp_path / "cut.png"), in_image=False)
+    assert "cut.png: cannot be read" in line
+    assert files == [tmp_path / "a-a.ply", tmp_path / "a-b.ply"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_published_shapes_tell_no_deviations(tmp_path, model, face):
     lifted, vertices, _ = face
     bare = {key: array for key, array in lifted.items() if key != "std"}
-    (path,) = write_meshes(tmp_path / "a.obj", {"a": bare}, model, {}, in_image=False)
+    (path,), _ = write_meshes(tmp_path / "a.obj", {"a": bare}, model, {}, in_image=False)
     found, true = meshes.read(path).vertices, 10 * vertices * [1, -1, -1]
     mean = 10 * np.asarray(model.shape.mean) * [1, -1, -1]
     assert np.abs(found - true).mean() < 0.7 * np.abs(mean - true).mean()
@@ -107,11 +117,11 @@ def test_a_file_for_each_face(tmp_path):
 
 
 def test_wrong_models_are_refused(tmp_path, folder):
-    with pytest.raises(ValueError, match="has the landmarks of ibug68 and flame51, .* of bfm72"):
+    with pytest.raises(ValueError, match=r"has the landmarks of ibug68 and flame51, .* of bfm72"):
         open_model(folder, "bfm72")
-    with pytest.raises(ValueError, match="data_dir: no folder .*nowhere"):
+    with pytest.raises(ValueError, match=r"data_dir: no folder .*nowhere"):
         open_model(tmp_path / "nowhere", "ibug68")
-    with pytest.raises(ValueError, match="data_dir: no .*; expected the folder of ICT-FaceKit"):
+    with pytest.raises(ValueError, match=r"data_dir: no .*; expected the folder of ICT-FaceKit"):
         open_model(tmp_path, "ibug68")
 
 
@@ -120,7 +130,7 @@ def test_icts_own_face(tmp_path, shared):
     points = np.asarray(model.shape.mean)[np.asarray(model.landmarks)]
     face = {"points": points, "std": np.full_like(points, 0.1), "rotation": np.eye(3),
             "scale": np.array(1.0), "translation": np.zeros(2)}
-    (path,) = write_meshes(tmp_path / "a.ply", {"a": face}, model, {}, in_image=False)
+    (path,), _ = write_meshes(tmp_path / "a.ply", {"a": face}, model, {}, in_image=False)
     found = meshes.read(path)
     assert len(found.vertices) >= 9409 and len(found.triangles) > 18000
     original = np.load(shared / "data/ict_facekit/ict_face_dense.npz")["mean"]
