@@ -168,8 +168,9 @@ def _check_mesh_flags() -> None:
 
 def _open_model(params: Params) -> DenseModel | None:
     """The dense face for --mesh, if it is given."""
-    return None if _MESH.value is None else reconstructed_meshes.open_model(
-        pathlib.Path(_DATA_DIR.value), params.config.topology)
+    if _MESH.value is None or _DATA_DIR.value is None:
+        return None
+    return reconstructed_meshes.open_model(pathlib.Path(_DATA_DIR.value), params.config.topology)
 
 
 def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> list[str]:
@@ -181,7 +182,7 @@ def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | Non
         if lifted.picture_note:
             print(lifted.picture_note)
         wrote += map(str, figures.save_pages(lifted.draw(), picture))
-    if model is not None:
+    if model is not None and _MESH.value is not None:
         photographs, _ = named.match_photographs(_IMAGE.value, list(lifted.faces))
         files, unread = reconstructed_meshes.write_meshes(
             pathlib.Path(_MESH.value), lifted.faces, model, photographs,
