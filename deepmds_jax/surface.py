@@ -50,9 +50,16 @@ def fit_surface(model: DenseModel, points: jax.Array, std: jax.Array) -> Surface
     Returns:
       The `Surface`; NaN where the landmarks are.
 
+    Raises:
+      ValueError: wrong shapes.
+
     Source: Blanz & Vetter (2002), "Reconstructing the complete 3D shape of faces from partial
     information"; Albrecht et al. (2013), "Posterior shape models", Medical Image Analysis 17:959.
     """
+    expected = (len(model.landmarks), 3)
+    if jnp.shape(points) != expected or jnp.shape(std) != expected:
+        raise ValueError(f"points, std: expected {expected} each, got {jnp.shape(points)} and "
+                         f"{jnp.shape(std)}")
     mean = model.shape.mean[model.landmarks]
     identity, expression = (x[:, model.landmarks] for x in (model.shape.identity,
                                                             model.shape.expression))

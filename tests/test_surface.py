@@ -19,11 +19,15 @@ MEAN, IDENTITY, EXPRESSION = (
 
 
 @pytest.fixture(scope="module")
-def fit():
+def model():
     none = np.zeros((0, V, 3), np.float32)
-    model = DenseModel(
+    return DenseModel(
         MorphableModel(MEAN, IDENTITY, EXPRESSION, topology="any", unit="cm"),
         np.zeros((1, 3), np.int32), LANDMARKS, MEAN, none, topology="any")
+
+
+@pytest.fixture(scope="module")
+def fit(model):
     batch = jax.jit(jax.vmap(lambda points, std: fit_surface(model, points, std)))
 
     def fit(*faces):
@@ -81,3 +85,10 @@ def test_is_the_mean_of_the_posterior(fit):
     np.testing.assert_allclose(coefficients[0], expected, atol=3e-3)
     np.testing.assert_allclose(coefficients[1], 0, atol=1e-3)  # nothing is known: the mean face
     assert np.isnan(coefficients[2]).all() and np.isfinite(coefficients[:2]).all()
+
+
+def test_refuses_other_landmarks(model):
+    good = np.ones((len(LANDMARKS), 3))
+    for points, std in ((good[1:], good), (good, good[:, :1]), (good[None], good)):
+        with pytest.raises(ValueError, match=r"points, std: expected \(20, 3\) each, got "):
+            fit_surface(model, points, std)

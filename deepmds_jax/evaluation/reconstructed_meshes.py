@@ -27,7 +27,7 @@ def open_model(folder: pathlib.Path, topology: str) -> DenseModel:
     """ICT-FaceKit's dense face for the landmarks of some weights.
 
     Args:
-      folder: that of the clone, or its FaceXModel/ itself.
+      folder: as `ict.load_dense` takes it.
       topology: of the weights.
 
     Raises:
@@ -38,8 +38,6 @@ def open_model(folder: pathlib.Path, topology: str) -> DenseModel:
                          f"the weights those of {topology}")
     if not folder.is_dir():
         raise ValueError(f"data_dir: no folder {folder}")
-    if folder.name == "FaceXModel":
-        folder = folder.parent
     try:
         return ict.load_dense(topology, folder)
     except FileNotFoundError as error:
