@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats import schemes
+from deepmds_jax.data.formats.faces import MIN_CONFIDENCE, Face
 from deepmds_jax.geometry import place_in_image
-from deepmds_jax.lifting import reconstruct_detailed
+from deepmds_jax.lifting import lifting_method, reconstruct_detailed
 from deepmds_jax.mds import Status
-from deepmds_jax.methods.contract import Params
+from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 from deepmds_jax.methods.saved import load_pretrained
-from deepmds_jax.topologies import Topology
 from deepmds_jax.video import Smoothing, reconstruct_sequence
 from deepmds_jax.weights.locate import shipped_names
 
@@ -19,11 +21,15 @@ from deepmds_jax.weights.locate import shipped_names
 Arrays = dict[str, np.ndarray]
 
 
-def load_pretrained_for(landmarks: Mapping[str, np.ndarray]) -> Params:
+# Of a gap in time, in seconds, only so much is told to the smoothing, which forgets within that.
+_LONGEST_GAP = 10.0
+_LONGEST_STEP = 100  # in frames, half of the steps: else times are not in seconds
+
+
+def load_pretrained_for(faces: Mapping[str, Face]) -> Params:
     """The shipped weights for the number of landmarks of the first face that there are some for.
 
-    Args:
-      landmarks: face name -> (N, 2).
+    Schemes that have our landmarks among theirs count as `schemes.READ_AS` says.
 
     Raises:
       ValueError: no weights are shipped for any of the faces.
@@ -31,66 +37,67 @@ def load_pretrained_for(landmarks: Mapping[str, np.ndarray]) -> Params:
     shipped = set(shipped_names())
     sizes = {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
              if name in shipped}
-    found = [len(points) for points in landmarks.values()]
-    known = [n for n in found if n in sizes]
+    found = [len(face) for face in faces.values()]
+    known = [name for n in found if (name := sizes.get(n, schemes.READ_AS.get(n))) in shipped]
     if found and not known:
         raise ValueError(f"weights are shipped for {list(sizes)} landmarks, the first face has "
                          f"{found[0]}; give others by --weights")
-    return load_pretrained(sizes[known[0]] if known else next(iter(sizes.values())))
+    return load_pretrained(known[0] if known else next(iter(sizes.values())))
 
 
 def select_faces(
-    landmarks: Mapping[str, np.ndarray], topology: Topology
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The faces that have the landmarks of a topology, and a line for each of the others."""
+    faces: Mapping[str, Face], params: Params
+) -> tuple[dict[str, Face], list[str]]:
+    """The faces that have the landmarks of the weights, as those have them, and can be lifted.
+
+    Returns:
+      Face name -> face, and a line for each of the others.
+    """
     fitting, left_out = {}, []
-    for name, points in landmarks.items():
-        if len(points) != topology.num_landmarks:
-            left_out.append(_wrong_number(name, points, topology))
-        elif np.ptp(points, axis=0).max() == 0:
-            left_out.append(f"{name}: all landmarks are equal")
-        else:
-            fitting[name] = points
+    for name, face in faces.items():
+        try:
+            fitting[name] = _fit(face, params)
+        except ValueError as error:
+            left_out.append(f"{name}: {error}")
     return fitting, left_out
 
 
-def lift_faces(
-    params: Params, landmarks: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Arrays], list[str]]:
+def lift_faces(params: Params, faces: Mapping[str, Face]) -> tuple[dict[str, Arrays], list[str]]:
     """Lifts faces, and places them in their images.
 
     Args:
       params: the weights.
-      landmarks: face name -> (N, 2) image points, x right and y down, in pixels; at least one face.
+      faces: from `select_faces`; at least one.
 
     Returns:
-      Face name -> its arrays: `x2d`; those of a `Reconstruction` and its `converged`; those of a
-      `Placement`, with its points as `image_points`. And a line for each face that came out not
-      finite, which is left out.
+      Face name -> its arrays: `x2d`, NaN where hidden, and `visible`; those of a `Reconstruction`
+      and its `converged`; those of a `Placement`, with its points as `image_points`. And a line for
+      each face that came out not finite, which is left out.
     """
-    x2d = np.stack(list(landmarks.values()))
-    origin = x2d.mean(axis=1, keepdims=True)  # far from it, float32 has no digits for a face
-    near = (x2d - origin).astype(np.float32)
-    result = jax.jit(reconstruct_detailed)(params, near)
-    place = jax.device_get(jax.jit(place_in_image)(result.points, near, rotation=result.rotation))
+    x2d, visible = _stack(faces)
+    origin, near = _around_origin(x2d, visible)
+    seen = None if visible.all() else visible
+    result = jax.jit(reconstruct_detailed)(params, near, seen)
+    place = jax.device_get(jax.jit(place_in_image)(
+        result.points, near, seen, rotation=result.rotation))
     place = place._replace(
         points=place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
         translation=place.translation + origin[:, 0],
     )
     arrays = {
-        "x2d": x2d,
+        "x2d": x2d, "visible": visible,
         **{key: value for key, value in result._asdict().items() if value is not None},
         "converged": result.converged,
         **{f"image_{k}" if k == "points" else k: v for k, v in place._asdict().items()},
     }
     arrays = jax.device_get(arrays)
-    faces, left_out = {}, []
-    for i, name in enumerate(landmarks):
+    lifted, left_out = {}, []
+    for i, name in enumerate(faces):
         if np.isfinite(arrays["points"][i]).all():
-            faces[name] = {key: array[i] for key, array in arrays.items()}
+            lifted[name] = {key: array[i] for key, array in arrays.items()}
         else:
             left_out.append(f"{name}: the reconstruction is not finite")
-    return faces, left_out
+    return lifted, left_out
 
 
 def suspicious_names(faces: Mapping[str, Arrays]) -> list[str]:
@@ -98,47 +105,80 @@ def suspicious_names(faces: Mapping[str, Arrays]) -> list[str]:
     return [name for name, face in faces.items() if face["status"] == Status.INVALID]
 
 
+def split_tracks(faces: Mapping[str, Face]) -> dict[str | None, dict[str, Face]]:
+    """The faces of each track, by the track's name; those without one are a track, too."""
+    tracks: dict[str | None, dict[str, Face]] = {}
+    for name, face in faces.items():
+        tracks.setdefault(face.track, {})[name] = face
+    return tracks
+
+
 def lift_frames(
     params: Params,
-    landmarks: Mapping[str, np.ndarray],
+    faces: Mapping[str, Face],
     frame_rate: float,
     smoothing: Smoothing | None,
 ) -> dict[str, Arrays]:
     """Lifts the frames of a video, and places the shapes in their images.
 
+    The published system, which takes no hidden landmarks, takes a frame with some as one without a
+    face.
+
     Args:
       params: the weights.
-      landmarks: frame name -> (N, 2) image points of one face, x right and y down, in pixels, in
-        the order of time; in a frame without a face all are equal.
+      faces: frame name -> landmarks of one face; in a frame without a face none is visible, or all
+        are equal. Times are those of the faces, else their frames' numbers over `frame_rate`, else
+        that of their order.
       frame_rate: frames per second.
       smoothing: see `reconstruct_sequence`.
 
     Returns:
-      Frame name -> its arrays: `x2d`; those of a `SequenceReconstruction` and its `converged`;
-      `image_points`, `scale` and `translation` as in `Placement`; and the time in `seconds`.
+      Frame name -> its arrays, in the order of time: `x2d`, NaN where hidden, and `visible`; those
+      of a `SequenceReconstruction` and its `converged`; `image_points`, `scale` and `translation`
+      as in `Placement`; and the time in `seconds`.
 
     Raises:
-      ValueError: a frame has another number of landmarks, or no frame shows a face.
+      ValueError: a frame has another number of landmarks; no frame shows a face; some frames have a
+        time and others none, or the same.
     """
     topology = topologies.get(params.config.topology)
-    wrong = [_wrong_number(name, points, topology) for name, points in landmarks.items()
-             if len(points) != topology.num_landmarks]
+    fitting, wrong = {}, []
+    for name, face in faces.items():
+        try:
+            fitting[name] = schemes.convert(face, topology)
+        except ValueError as error:
+            wrong.append(f"{name}: {error}")
     refuse_gaps(wrong)
-    x2d = np.stack(list(landmarks.values()))
-    origin = x2d.mean(axis=1)
-    near = (x2d - origin[:, None]).astype(np.float32)
-    result = jax.device_get(reconstruct_sequence(
-        params, near, frame_rate=frame_rate, smoothing=smoothing))
-    place = jax.device_get(
-        jax.jit(place_in_image)(result.points, near, rotation=result.rotation))
-    placed = place.points + np.pad(origin, ((0, 0), (0, 1)))[:, None]
+    seconds, places = _times(fitting, frame_rate)
+    order, known = np.argsort(seconds, kind="stable"), list(fitting)
+    names, seconds = [known[i] for i in order], seconds[order]
+    x2d, visible = _stack({name: fitting[name] for name in names})
+    method = lifting_method(params)
+    enough = visible.sum(-1) >= (MIN_LANDMARKS if method.TAKES_VISIBLE else topology.num_landmarks)
+    seen = np.where(enough[:, None], visible, True)  # there all are equal, which is no face
+    origin, near = _around_origin(x2d, visible & enough[:, None])
+
+    # In the frames between those of the file all landmarks are equal.
+    steps = np.zeros((places[-1] + 1, *near.shape[1:]), np.float32)
+    steps[places] = near
+    in_steps = None
+    if not seen.all():
+        in_steps = np.ones(steps.shape[:-1], bool)
+        in_steps[places] = seen
+        in_steps = jnp.asarray(in_steps)
+    result = jax.tree.map(lambda array: array[places], jax.device_get(reconstruct_sequence(
+        params, jnp.asarray(steps), in_steps, frame_rate=frame_rate, smoothing=smoothing)))
+    place = jax.device_get(jax.jit(place_in_image)(
+        result.points, near, None if in_steps is None else seen, rotation=result.rotation))
     arrays = {
-        "x2d": x2d, **{key: value for key, value in result._asdict().items() if value is not None},
-        "converged": result.converged, "image_points": placed, "scale": place.scale,
-        "translation": place.translation + origin, "seconds": np.arange(len(x2d)) / frame_rate,
+        "x2d": x2d, "visible": visible,
+        **{key: value for key, value in result._asdict().items() if value is not None},
+        "converged": result.converged,
+        "image_points": place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
+        "scale": place.scale, "translation": place.translation + origin[:, 0], "seconds": seconds,
     }
     frames = {name: {key: array[i] for key, array in arrays.items()}
-              for i, name in enumerate(landmarks)}
+              for i, name in enumerate(names)}
     if not any(frame["converged"] for frame in frames.values()):
         raise ValueError("fps: no frame shows a face")
     return frames
@@ -150,6 +190,66 @@ def refuse_gaps(left_out: Sequence[str]) -> None:
         raise ValueError("fps: every frame is needed: " + "; ".join(left_out[:3]))
 
 
-def _wrong_number(name: str, points: np.ndarray, topology: Topology) -> str:
-    return (f"{name}: {len(points)} landmarks, topology {topology.name} has "
-            f"{topology.num_landmarks}")
+def _fit(face: Face, params: Params) -> Face:
+    """A face as the weights take it; ValueError says why it cannot be lifted."""
+    face = schemes.convert(face, topologies.get(params.config.topology))
+    points, num_visible = face.points[face.visible], int(face.visible.sum())
+    if not num_visible and isinstance(face.confidence, float) and (
+        face.confidence < MIN_CONFIDENCE
+    ):
+        raise ValueError(f"its confidence is {face.confidence:g}, expected at least "
+                         f"{MIN_CONFIDENCE:g}")
+    if num_visible < MIN_LANDMARKS:
+        raise ValueError(f"{num_visible} of {len(face)} landmarks are visible, expected at least "
+                         f"{MIN_LANDMARKS}")
+    method = lifting_method(params)
+    if num_visible < len(face) and not method.TAKES_VISIBLE:
+        raise ValueError(f"{len(face) - num_visible} landmarks are hidden, which {method.TITLE} as "
+                         f"{method.VARIANT} does not take")
+    if np.ptp(points, axis=0).max() == 0:
+        raise ValueError("all landmarks are equal")
+    return face
+
+
+def _stack(faces: Mapping[str, Face]) -> tuple[np.ndarray, np.ndarray]:
+    """(F, N, 2) points, NaN where hidden, and (F, N) whether visible."""
+    visible = np.stack([face.visible for face in faces.values()])
+    points = np.stack([face.points for face in faces.values()])
+    return np.where(visible[..., None], points, np.nan), visible
+
+
+def _around_origin(x2d: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middles (F, 1, 2) of visible points, and float32 points around them, 0 where hidden.
+
+    Far from the origin, float32 has no digits for a face.
+    """
+    known = visible[..., None]
+    count = np.maximum(visible.sum(-1), 1)[:, None, None]
+    origin = (x2d.mean(axis=1, keepdims=True) if visible.all() else
+              np.sum(x2d, axis=1, keepdims=True, where=known) / count)
+    return origin, np.where(known, x2d - origin, 0).astype(np.float32)
+
+
+def _times(faces: Mapping[str, Face], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds (F,) of frames, and (F,) their places, sorted, in a sequence without gaps."""
+    times = [face.seconds if face.seconds is not None else
+             face.frame / frame_rate if face.frame is not None else None
+             for face in faces.values()]
+    known = [time for time in times if time is not None]
+    if not known:
+        order = np.arange(len(times))
+        return order / frame_rate, order
+    if len(known) < len(times):
+        raise ValueError(f"fps: {len(times) - len(known)} of {len(times)} frames have no time, "
+                         "expected one for all or for none")
+    seconds = np.array(known)
+    steps = np.rint(np.diff(np.sort(seconds)) * frame_rate).astype(np.int64)
+    if np.any(steps == 0):
+        twice = np.sort(seconds)[np.argmin(steps)]
+        raise ValueError(f"fps: two frames of one face at {twice:g} s with {frame_rate:g} frames "
+                         "per second; expected other frames per second, or a column face_id")
+    if steps.size and np.median(steps) > _LONGEST_STEP:
+        raise ValueError(f"fps: the times of frames are {np.median(np.diff(np.sort(seconds))):g} "
+                         f"apart, expected seconds, at {frame_rate:g} frames per second")
+    steps = np.minimum(steps, max(1, int(_LONGEST_GAP * frame_rate)))
+    return seconds, np.concatenate([[0], np.cumsum(steps)])

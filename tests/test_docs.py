@@ -11,6 +11,8 @@ import pytest
 
 from deepmds_jax import topologies
 from deepmds_jax.data import sources, specs
+from deepmds_jax.data.formats import landmark_files, schemes
+from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.methods import table
 from deepmds_jax.methods.anchored import stages
 
@@ -51,11 +53,34 @@ def test_readme(run):
 def test_landmarks(run):
     names = run("docs/landmarks.md")
     assert names["ibug68"].landmarks[30] == "pronasale"
-    assert names["faces"]["collins"].shape == (68, 2)
+    assert names["collins"].points.shape == (68, 2)
     assert names["hands"].points.shape == (16, 6, 3)
     np.testing.assert_allclose(
         names["turned"].mean, names["dataset"].mean * np.array([1, -1, -1]), atol=1e-6)
     assert names["turned"].spec.augmentation.noise == 0.05
+
+
+def test_every_format_has_a_sample_that_is_read(tmp_path):
+    section = PAGES["docs/landmarks.md"].partition("## Landmark files that are read")[2]
+    table = section.partition("All texts")[0]
+    samples = re.findall(r"^`([\w.]+)`[^`]*?(?:`[^`\n]+`[^`]*?)*:\n\n```text\n(.*?)^```", section,
+                         re.DOTALL | re.MULTILINE)
+    assert len(samples) == section.count("```text")
+    for name, text in samples:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (face,) = read_landmarks(tmp_path / name, image_size=(300, 200)).values()
+        np.testing.assert_allclose(face.points, [[120.5, 80], [180, 82.5], [150, 130]])
+        assert face.visible.all()
+    endings = set(re.findall(r"`(?:\.mrk)?(\.\w+)`", table))
+    assert endings - {pathlib.Path(name).suffix for name, _ in samples} == {
+        ".tsv", ".npy", ".npz", ".mat"}
+    assert endings == landmark_files._FORMATS.keys()
+
+
+def test_schemes_of_the_page_are_those_that_are_read():
+    section = PAGES["docs/landmarks.md"].partition("### Landmarks of other programs")[2]
+    numbers = re.findall(r"^\| ([\d, ]+) \|", section, re.MULTILINE)
+    assert {int(n) for cell in numbers for n in cell.split(",")} == schemes.READ_AS.keys()
 
 
 def test_embed_fills_in_what_is_hidden_and_is_less_sure_of_it(run):

@@ -1,12 +1,14 @@
 """Faces by name: which weights and faces fit, where lifted ones lie, and frames of a video."""
 
+import dataclasses
 
 import jax
 import numpy as np
 import pytest
 
 import deepmds_jax as dm
-from deepmds_jax import faces_by_name, topologies
+from deepmds_jax import faces_by_name
+from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import project, rotation_from_angles
 from deepmds_jax.methods import anchored
@@ -30,15 +32,20 @@ def x2d():
     return 2 * np.asarray(flat, np.float64) + 1e8
 
 
-def landmarks(x2d):
-    return dict(zip(NAMES, x2d, strict=True))
+def landmarks(x2d, **fields):
+    """Faces by name; of the fields, each has its own value."""
+    values = [dict(zip(fields, each, strict=True)) for each in zip(*fields.values(), strict=True)]
+    faces = [make_face(points, **own)
+             for points, own in zip(x2d, values or [{}] * len(x2d), strict=True)]
+    return dict(zip(NAMES, faces, strict=True))
 
 
 @pytest.mark.parametrize(("sizes", "topology"), [
     ((68,), "ibug68"), ((51, 68), "flame51"), ((7, 51, 68), "flame51"), ((), "ibug68"),
+    ((98,), "ibug68"), ((133,), "ibug68"), ((478,), "flame51"),
 ])
 def test_weights_are_those_of_the_first_face_that_fits(sizes, topology):
-    faces = {str(i): np.zeros((size, 2)) for i, size in enumerate(sizes)}
+    faces = {str(i): make_face(np.zeros((size, 2))) for i, size in enumerate(sizes)}
     loaded = faces_by_name.load_pretrained_for(faces)
     if not sizes:  # any will do
         assert loaded.config.topology in ("flame51", "ibug68")
@@ -49,18 +56,27 @@ def test_weights_are_those_of_the_first_face_that_fits(sizes, topology):
 
 def test_no_weights_for_any_face(params):
     with pytest.raises(ValueError, match=r"the first face has 7; give others by --weights"):
-        faces_by_name.load_pretrained_for({"a": np.zeros((7, 2)), "b": np.zeros((8, 2))})
+        faces_by_name.load_pretrained_for(
+            {"a": make_face(np.zeros((7, 2))), "b": make_face(np.zeros((8, 2)))})
 
 
-def test_faces_that_do_not_fit_are_named():
+def test_faces_that_do_not_fit_are_named(params):
     rng = np.random.default_rng(0)
     faces = {"few": rng.normal(size=(7, 2)), "good": rng.normal(size=(N, 2)),
              "one place": np.full((N, 2), 3.0), "a line": np.full((N, 2), 3.0)}
     faces["a line"][:, 0] = np.arange(N)
-    fitting, left_out = faces_by_name.select_faces(faces, topologies.get("flame51"))
-    assert list(fitting) == ["good", "a line"]
+    faces = {name: make_face(points) for name, points in faces.items()}
+    faces["hidden"] = make_face(rng.normal(size=(N, 2)), visible=np.arange(N) < 5)
+    faces["some hidden"] = make_face(rng.normal(size=(N, 2)), visible=np.arange(N) < 6)
+    fitting, left_out = faces_by_name.select_faces(faces, params)
+    assert list(fitting) == ["good", "a line", "some hidden"]
     assert left_out == ["few: 7 landmarks, topology flame51 has 51",
-                        "one place: all landmarks are equal"]
+                        "one place: all landmarks are equal",
+                        "hidden: 5 of 51 landmarks are visible, expected at least 6"]
+    published = dm.load_pretrained("flame51_published")
+    fitting, left_out = faces_by_name.select_faces(faces, published)
+    assert list(fitting) == ["good", "a line"]
+    assert left_out[-1].startswith("some hidden: 45 landmarks are hidden, which Deep-MDS as publ")
 
 
 def test_lifted_faces_lie_where_their_landmarks_are(params, x2d):
@@ -112,7 +128,29 @@ def test_videos_with_gaps_or_without_a_face_are_refused(params, x2d):
         faces_by_name.lift_frames(params, landmarks(np.zeros_like(x2d)), 10.0, None)
     with pytest.raises(ValueError, match=r"^fps: every frame is needed: b: 7 landmarks, topology"):
         faces_by_name.lift_frames(
-            params, landmarks(x2d) | {"b": np.zeros((7, 2))}, 10.0, None)
+            params, landmarks(x2d) | {"b": make_face(np.zeros((7, 2)))}, 10.0, None)
     faces_by_name.refuse_gaps([])
     with pytest.raises(ValueError, match=r"every frame is needed: a; b; c$"):
         faces_by_name.refuse_gaps(["a", "b", "c", "d"])
+
+
+def test_a_gap_in_time_is_one_to_the_smoothing(params, x2d):
+    hidden = make_face(np.zeros_like(x2d[0]), found=False)
+    a, b, c, d = map(make_face, x2d)
+    whole = {"a": a, "b": b, "1": hidden, "2": hidden, "c": c, "d": d}
+    expected = faces_by_name.lift_frames(params, whole, 10.0, dm.Smoothing())
+    for field, scale in (("frame", 1), ("seconds", 0.1)):
+        gap = {name: dataclasses.replace(face, **{field: scale * time}) for name, face, time in
+               zip("dabc", (d, a, b, c), (5, 0, 1, 4), strict=True)}
+        frames = faces_by_name.lift_frames(params, gap, 10.0, dm.Smoothing())
+        assert list(frames) == NAMES  # in the order of time
+        for name, frame in frames.items():
+            assert frame["seconds"] == pytest.approx(expected[name]["seconds"])
+            np.testing.assert_allclose(frame["points"], expected[name]["points"], atol=1e-6)
+            np.testing.assert_allclose(frame["yaw"], expected[name]["yaw"], atol=1e-3)
+    far = {name: dataclasses.replace(face, frame=1000 * time) for name, face, time in
+           zip("ab", (a, b), (0, 1), strict=True)}
+    with pytest.raises(ValueError, match="fps: the times of frames are 100 apart"):
+        faces_by_name.lift_frames(params, far, 10.0, None)
+    with pytest.raises(ValueError, match="fps: 1 of 2 frames have no time"):
+        faces_by_name.lift_frames(params, {"a": far["a"], "b": b}, 10.0, None)

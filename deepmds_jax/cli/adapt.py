@@ -17,7 +17,7 @@ from absl import flags
 
 from deepmds_jax import adaptation, faces_by_name, topologies
 from deepmds_jax.cli import program
-from deepmds_jax.data.formats.landmark_files import read_all_landmarks
+from deepmds_jax.data.formats.landmark_files import list_all, read_all_landmarks
 from deepmds_jax.evaluation import figures, learnt_shapes, tables
 from deepmds_jax.methods.saved import load_weights, save_params
 
@@ -49,15 +49,19 @@ def main(paths: list[str]) -> int:
     if not paths:
         raise ValueError("expected landmark files or folders of them, got none; "
                          "try: bin/adapt landmarks --out=mine.safetensors")
-    landmarks, left_out = read_all_landmarks(paths)
+    program.check_outputs([("out", out), ("picture", picture)],
+                          [*list_all(paths)[0], *([_WEIGHTS.value] if _WEIGHTS.value else [])])
+    landmarks, warnings, left_out = read_all_landmarks(paths)
+    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
     weights = _WEIGHTS.value or faces_by_name.load_pretrained_for(landmarks).config.topology
     params, description = load_weights(weights)
     topology = topologies.get(params.config.topology)
-    landmarks, unfit = faces_by_name.select_faces(landmarks, topology)
+    landmarks, unfit = faces_by_name.select_faces(landmarks, params)
     if not landmarks:
         raise ValueError("no faces to learn from: " + "; ".join((left_out + unfit)[:3]))
-    x2d = np.stack(list(landmarks.values()))
-    learnt = adaptation.learn_shapes(params, x2d, progress=True)
+    x2d = np.stack([face.points for face in landmarks.values()])
+    visible = np.stack([face.visible for face in landmarks.values()])
+    learnt = adaptation.learn_shapes(params, x2d, visible, progress=True)
     print(learnt_shapes.summary(learnt))
     print(tables.to_text(learnt_shapes.rows(learnt, topology)))
     warnings = learnt_shapes.warnings(learnt, list(landmarks))

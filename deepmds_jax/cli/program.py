@@ -79,6 +79,23 @@ def require(flag: flags.FlagHolder, example: str) -> str:
     return flag.value
 
 
+def check_outputs(
+    outputs: Sequence[tuple[str, str | os.PathLike]], inputs: Sequence[str | os.PathLike]
+) -> None:
+    """Raises ValueError where an output would replace an input, or another output.
+
+    Args:
+      outputs: the flag and the file of each.
+      inputs: files.
+    """
+    read = {os.path.realpath(path): str(path) for path in inputs}
+    for flag, path in outputs:
+        real = os.path.realpath(path)
+        if real in read:
+            raise ValueError(f"{flag}: {path} would replace {read[real]}, expected another file")
+        read[real] = f"--{flag}={path}"
+
+
 def check_writable(flag: str, folder: str | os.PathLike) -> None:
     """Raises ValueError where a folder neither can be written to nor be made."""
     folder = pathlib.Path(folder)

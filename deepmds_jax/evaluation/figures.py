@@ -26,7 +26,7 @@ _MARGIN, _IMAGE_MARGIN = 1.2, 1.5  # size of a panel's window relative to the la
 _CAPTION = 0.22  # inches, below each row
 _MAX_ROWS = 10  # of a page
 _INK, _MUTED, _CARD, _ALARM = "#1f2933", "#6b7785", "#f5f6f8", "#b3261e"
-_NEAR_TO_FAR = ("#e4572e", "#c13c6d", "#6d4595", "#2f5d9b", "#4aa3b5")
+NEAR_TO_FAR = ("#e4572e", "#c13c6d", "#6d4595", "#2f5d9b", "#4aa3b5")
 
 
 def draw_pages(
@@ -89,9 +89,10 @@ def draw_reconstructions(
     }
     window = _MARGIN * max(_extent(points) for views in turned.values() for points in views)
     depths = np.concatenate([face["points"][:, 2] for face in faces.values()])
-    cmap = colors.LinearSegmentedColormap.from_list("depth", _NEAR_TO_FAR)
+    cmap = colors.LinearSegmentedColormap.from_list("depth", NEAR_TO_FAR)
     norm = colors.Normalize(depths.min(), depths.max())
     style = {"cmap": cmap, "norm": norm}
+
 
     optional = [key for key in ("image_points", "frontal")
                 if any(key in face for face in faces.values())]

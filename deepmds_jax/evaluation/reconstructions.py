@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepmds_jax import faces_by_name, topologies
+from deepmds_jax.data.formats.faces import Face, make_face
 from deepmds_jax.data.photos import named
+from deepmds_jax.data.photos.detection import check_topology, open_detector
 from deepmds_jax.evaluation import agreement, figures, summaries, tables
 from deepmds_jax.evaluation.sequence_figures import draw_sequence
 from deepmds_jax.faces_by_name import Arrays
@@ -53,104 +55,136 @@ class Reconstructions:
 
 
 def reconstruct_faces(
-    params: Params, landmarks: Mapping[str, np.ndarray], image: str | os.PathLike | None
+    params: Params, landmarks: Mapping[str, Face], image: str | os.PathLike | None
 ) -> Reconstructions:
     """Lifts landmarks of faces.
 
     Args:
       params: the weights.
-      landmarks: face name -> (N, 2) image points, x right and y down, in pixels. Faces that have
-        another number of landmarks, or all of them in one place, are left out.
+      landmarks: face name -> landmarks. Faces that have others than the weights, all of them in one
+        place or too few that are visible are left out.
       image: the photograph or folder of photographs to draw, see `named.match_photographs`.
 
     Raises:
       ValueError: no photographs are there.
     """
     topology = topologies.get(params.config.topology)
-    landmarks, left_out = faces_by_name.select_faces(landmarks, topology)
+    landmarks, left_out = faces_by_name.select_faces(landmarks, params)
     drawn = list(landmarks)[:_MAX_DRAWN]
     photographs, warnings, unread = _read_photographs(image, drawn)
     faces, suspicious, not_finite = _lift(params, landmarks)
-    shown = {name: faces[name] for name in drawn if name in faces}
-    return _collect(faces, topology, _list_faces(faces), shown, photographs,
+    shown = {name: _to_draw(faces[name]) for name in drawn if name in faces}
+    return _collect(faces, topology, _list(summaries.summarize_face, faces), shown, photographs,
                     warnings + suspicious, left_out + unread + not_finite)
 
 
 def reconstruct_photographs(
-    params: Params, image: str | os.PathLike, model: str | None, python: str | None
+    params: Params, image: str | os.PathLike, model: str | os.PathLike | None
 ) -> Reconstructions:
-    """Finds the faces in photographs by MediaPipe and lifts them.
+    """Finds the faces in photographs and lifts them.
 
     MediaPipe's own 3D shape, aligned to ours, is compared with it in the listing and has a row of
-    its own in the picture; as `mediapipe` (N, 3) it is among the arrays of a face.
+    its own in the picture; as `mediapipe` (N, 3) it is among the arrays of a face. dlib has none.
 
     Args:
       params: the weights.
       image: a photograph or a folder of them.
-      model, python: one of the two ways to MediaPipe, see `detection.find_faces`.
+      model: of the detector, see `detection.open_detector`.
 
     Raises:
-      ValueError, ImportError: as `named.find_named_faces` does.
+      ValueError: no photographs are there, detectors do not find the landmarks of these weights,
+        and as `open_detector` does.
+      ImportError: a package is missing.
     """
     topology = topologies.get(params.config.topology)
-    meshes, files, left_out = named.find_named_faces(image, topology.name, model, python)
+    check_topology(topology.name)
+    photographs = named.list_files(image)
+    with open_detector(model) as detector:
+        found, files, left_out = named.find_named_faces(photographs, topology.name, detector)
     landmarks, lines = faces_by_name.select_faces(
-        {name: mesh[:, :2] for name, mesh in meshes.items()}, topology)
-    drawn = list(landmarks)[: _MAX_DRAWN // 2]  # MediaPipe's own shape has a row, too
-    photographs, unread = named.read_photographs({name: files[name] for name in drawn})
+        {name: make_face(face[:, :2]) for name, face in found.items()}, params)
+    shapes = {name: face for name, face in found.items() if face.shape[1] == 3}
+    drawn = list(landmarks)[: _MAX_DRAWN // 2 if shapes else _MAX_DRAWN]  # a row for its own, too
+    images, unread = named.read_photographs({name: files[name] for name in drawn})
     faces, warnings, not_finite = _lift(params, landmarks)
+    warnings = [detector.note] * bool(detector.note) + warnings
     left_out = left_out + lines + unread + not_finite
-    if not faces:
-        return _collect({}, topology, "", {}, {}, warnings, left_out)
-    compared = agreement.compare_shapes(faces, meshes, "MediaPipe", topology)
-    listing = (f"{_list_faces(faces)}\n\nbeside MediaPipe's own 3D; neither is the truth, which a "
-               f"photograph does not tell:\n{tables.to_text(compared)}")
-    shown, photographs = agreement.add_aligned(
-        {name: faces[name] for name in drawn if name in faces}, photographs, meshes, "MediaPipe")
-    faces = {name: face | {"mediapipe": meshes[name]} for name, face in faces.items()}
-    return _collect(faces, topology, listing, shown, photographs, warnings, left_out)
+    shown = {name: faces[name] for name in drawn if name in faces}
+    listing = _list(summaries.summarize_face, faces)
+    if faces and shapes:
+        compared = agreement.compare_shapes(faces, shapes, detector.name, topology)
+        listing += (f"\n\nbeside {detector.name}'s own 3D; neither is the truth, which a "
+                    f"photograph does not tell:\n{tables.to_text(compared)}")
+        shown, images = agreement.add_aligned(shown, images, shapes, detector.name)
+        faces = {name: face | {"mediapipe": shapes[name]} for name, face in faces.items()}
+    return _collect(faces, topology, listing, shown, images, warnings, left_out)
 
 
 def reconstruct_video(
     params: Params,
-    landmarks: Mapping[str, np.ndarray],
+    landmarks: Mapping[str, Face],
     frame_rate: float,
     smoothing: Smoothing | None,
     image: str | os.PathLike | None,
 ) -> Reconstructions:
-    """Lifts the frames of a video. The listing and the picture show some, spread over time.
+    """Lifts the frames of a video, each track by itself.
+
+    The listing and the picture show some frames, spread over time; the picture those of one track.
 
     Args:
-      params, landmarks, frame_rate, smoothing: see `faces_by_name.lift_frames`.
+      params: the weights.
+      landmarks: frame name -> landmarks, of one face or of several told apart by their `track`.
+      frame_rate, smoothing: see `faces_by_name.lift_frames`.
       image: as `reconstruct_faces` takes it; face names are those of frames.
 
     Raises:
-      ValueError: as `faces_by_name.lift_frames` does, or no photographs are there.
+      ValueError: as `faces_by_name.lift_frames` does of the only track, or no photographs are
+        there.
     """
     topology = topologies.get(params.config.topology)
-    frames = faces_by_name.lift_frames(params, landmarks, frame_rate, smoothing)
-    found = [name for name, frame in frames.items() if frame["converged"]]
+    tracks, left_out = {}, []
+    given = faces_by_name.split_tracks(landmarks)
+    for track, faces in given.items():
+        try:
+            tracks[track] = faces_by_name.lift_frames(params, faces, frame_rate, smoothing)
+        except ValueError as error:
+            if len(given) == 1:
+                raise
+            left_out.append(f"{track or 'frames without times'}: {error}")
+    if not tracks:
+        raise ValueError("; ".join(left_out[:3]))
+    frames = {name: frame for track in tracks.values() for name, frame in track.items()}
+    drawn = {name: _to_draw(frame) for name, frame in next(iter(tracks.values())).items()}
+    found = [name for name, frame in drawn.items() if frame["converged"]]
     shown = summaries.spread_evenly(found, _FRAMES_DRAWN)
-    photographs, warnings, left_out = _read_photographs(image, shown)
+    photographs, warnings, unread = _read_photographs(image, shown)
     listed = summaries.spread_evenly(list(frames), _MAX_ROWS)
-    listing = tables.to_text([summaries.summarize_frame(name, frames[name]) for name in listed])
+    listing = _list(summaries.summarize_frame, {name: frames[name] for name in listed})
     if len(listed) < len(frames):
         listing += f"\n{len(listed)} of {len(frames)} frames, spread over time"
+    without = sum(not frame["converged"] for frame in frames.values())
+    who = "one face" if len(tracks) == 1 else f"{len(tracks)} faces, each smoothed by itself"
     return Reconstructions(
         faces=frames,
         topology=topology,
         listing=listing,
-        summary=f"{len(frames)} frames of one face, {len(frames) - len(found)} without a face, "
-                f"weights {topology.name}",
-        draw=lambda: [draw_sequence(frames, shown, topology, photographs)],
-        picture_note="",
+        summary=f"{len(frames)} frames of {who}, {without} without a face, weights {topology.name}",
+        draw=lambda: [draw_sequence(drawn, shown, topology, photographs)],
+        picture_note=(f"the picture shows {next(iter(tracks))}, one of {len(tracks)} faces"
+                      if len(tracks) > 1 else ""),
         warnings=warnings,
-        left_out=left_out,
+        left_out=left_out + unread,
     )
 
 
+def _to_draw(face: Arrays) -> Arrays:
+    """The arrays of a face with hidden landmarks where its shape lies in the image."""
+    return face | {"x2d": np.where(face["visible"][:, None], face["x2d"],
+                                   face["image_points"][:, :2])}
+
+
 def _lift(
-    params: Params, landmarks: Mapping[str, np.ndarray]
+    params: Params, landmarks: Mapping[str, Face]
 ) -> tuple[dict[str, Arrays], list[str], list[str]]:
     """Lifted faces, warnings, and a line for each face that is left out."""
     faces, left_out = faces_by_name.lift_faces(params, landmarks) if landmarks else ({}, [])
@@ -159,9 +193,15 @@ def _lift(
     return faces, warnings, left_out
 
 
-def _list_faces(faces: Mapping[str, Arrays]) -> str:
-    return tables.to_text(
-        [summaries.summarize_face(name, face) for name, face in faces.items()]) if faces else ""
+def _list(summarize: Callable[[str, Arrays], tables.Row], faces: Mapping[str, Arrays]) -> str:
+    """A table of faces or frames, with how many landmarks are hidden where some are."""
+    if not faces:
+        return ""
+    rows = [summarize(name, face) for name, face in faces.items()]
+    if not all(face["visible"].all() for face in faces.values()):
+        rows = [{**row, "hidden": int((~face["visible"]).sum())}
+                for row, face in zip(rows, faces.values(), strict=True)]
+    return tables.to_text(rows)
 
 
 def _read_photographs(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.data.photos.detection import find_faces
+from deepmds_jax.data.photos.detection import find_faces, open_detector
 from deepmds_jax.data.photos.mesh_landmarks import FLAME51_POINTS, NUM_POINTS
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.methods.arguments import require_argument, require_names
@@ -45,7 +45,7 @@ def mediapipe_live(
     Of several faces in a photograph the largest is taken.
 
     Args:
-      model_path: Google's model file `face_landmarker.task`, see `find_faces`.
+      model_path: Google's model file `face_landmarker.task`, see `open_detector`.
       images: path of each photograph; None, one without a face, or one that cannot be read, which
         a warning tells, gives no prediction.
       names: of the faces, in the same order.
@@ -55,7 +55,8 @@ def mediapipe_live(
       ValueError: the model file is missing or damaged, or there is a face in none of the
         photographs.
     """
-    found, wrong = find_faces([path for path in images if path is not None], model=model_path)
+    with open_detector(model_path) as detector:
+        found, wrong = find_faces(detector, [path for path in images if path is not None])
     faces = {
         name: max(found[path], key=lambda face: np.ptp(face[:, 1]))
         for name, path in zip(names, images, strict=True)

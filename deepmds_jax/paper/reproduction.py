@@ -279,7 +279,7 @@ def _photographs(
     if not images:
         raise ValueError(f"no photographs: expected images/NAME.jpg and landmarks/NAME.npy in "
                          f"{folder}, or the examples of the repository in {_EXAMPLES}")
-    landmarks = {path.stem: np.asarray(next(iter(read_landmarks(file).values())), float)
+    landmarks = {path.stem: next(iter(read_landmarks(file).values())).points
                  for path, file in zip(images, files, strict=True)}
     known = {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
              if f"{name}_published" in shipped_names()}

@@ -19,6 +19,7 @@ def landmarks(tmp_path):
     x2d = np.array(dataset.draw(jax.random.key(0), 60).x2d)
     x2d[:, :10, 1] -= 5
     x2d[3] *= [-1, 1]
+    x2d[5, 30:36] = np.nan  # hidden
     np.savez(tmp_path / "faces.npz", landmarks=x2d)
     return x2d
 

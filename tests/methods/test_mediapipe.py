@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ def test_another_mesh_is_named(tmp_path):
 
 
 def test_live_needs_its_model_file(tmp_path):
-    with pytest.raises(ValueError, match="no such model file"):
+    with pytest.raises(ValueError, match=r"face_landmarker\.task: no such file"):
         mediapipe_live(tmp_path / "face_landmarker.task", [None], ["a"])
 
 
@@ -83,13 +84,15 @@ def test_live_takes_the_largest_face_and_goes_on_past_photographs_without(monkey
     small = rng.uniform(0, 50, (478, 3))
     large = small * 3 + 200
 
-    def find_faces(paths, *, model):
-        assert model == "face_landmarker.task"
+    def find_faces(detector, paths):
+        assert detector == "opened face_landmarker.task"
         found = {two: np.stack([small, large]), none: np.empty((0, 468, 3))}
         wrong = [f"{damaged}: cannot be read"] if damaged in paths else []
         return {path: found[path] for path in paths if path != damaged}, wrong
 
     monkeypatch.setattr(module, "find_faces", find_faces)
+    monkeypatch.setattr(
+        module, "open_detector", lambda model: contextlib.nullcontext(f"opened {model}"))
     lines = []
     monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
 

@@ -1,80 +1,146 @@
-"""2D landmark files: .pts of 300-W, .json, .csv, .npy, .npz and .mat.
+"""2D landmark files of many programs.
 
 `read_landmarks` returns image points with x right, y down and the centre of the top left pixel at
 (0, 0). Annotations made in MATLAB count pixels from 1 and are shifted by one pixel: .pts of 300-W
-and the fields of 300W-LP and AFLW2000-3D in .mat. All other files are taken as written.
+and the fields of 300W-LP and AFLW2000-3D in .mat. All other files are taken as written, but for
+.tps, whose y grows upward.
 """
 
-import csv
-import json
+import dataclasses
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import scipy.io
+from absl import logging
 
-_FIELDS = ("landmarks", "points", "x2d")
-# 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
-# only 21 points, some of them missing.
-_MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
+from deepmds_jax.data.formats import arrays, points_files, text_tables
+from deepmds_jax.data.formats.faces import (
+    MESH_POINTS,
+    Contents,
+    Face,
+    are_parts,
+    hide_marks,
+    in_pixels,
+    natural_key,
+    read_text,
+    tell_apart,
+    undo_alphabet,
+)
+
+# Width and height of a picture in pixels: of all, or by the name of a face, None if not known.
+ImageSize = tuple[float, float] | Callable[[str], tuple[float, float] | None]
 
 
-def read_landmarks(path: str | Path) -> dict[str, np.ndarray]:
+class LandmarksRead(NamedTuple):
+    """Faces from files.
+
+    Attributes:
+      faces: by name.
+      warnings: a line for each thing that was taken for something, or may be wrong.
+      left_out: a line for each file and each face that cannot be read.
+    """
+
+    faces: dict[str, Face]
+    warnings: list[str]
+    left_out: list[str]
+
+
+def read_landmarks(
+    path: str | Path, *, image_size: ImageSize | None = None
+) -> dict[str, Face]:
     """Reads the 2D landmarks of every face in a file.
 
-    Layouts, with N landmarks and F faces:
+    docs/landmarks.md shows every format. Numbers that are missing, NaN or null, negative pairs, and
+    (0, 0) and (-1, -1) apart from the other landmarks are hidden landmarks, and so are those of a
+    confidence below 0.3. Damaged faces are left out and, as all that was taken for something,
+    named in the log.
 
-    * `.pts`: the header of 300-W with `n_points: N`, and N lines `x y` in braces.
-    * `.npy`, or a list in `.json`: (N, 2), (F, N, 2), or the transposed (2, N), (F, 2, N).
-    * `.npz`, `.mat`, or an object in `.json`: such an array called `landmarks`, `points` or `x2d`;
-      beside it, in `.npz` and `.json`, optionally the F face `names`; in `.mat` also `pt3d_68` (its
-      x and y), `pt2d_68`, `pt2d`, `pts_2d`. Without one of these, each entry is a face and its key
-      the face's name.
-    * `.csv`: columns `x` and `y`, one row per landmark, and optionally a column `face` that tells
-      faces apart; or one row per face, columns `x0,y0,x1,y1,...` in any order (also `x_0`, as
-      OpenFace writes them) and optionally a column `face`, `name`, `image` or `file`. Other columns
-      are ignored. Without a header, two columns are `x,y`, three are a name and `x,y`, and more are
-      `x0,y0,x1,y1,...`, after a name if their number is odd.
-
-    A face without a name is named after the file, with `#0`, `#1`, ... if there are several.
+    A face is named as the file says, or like the file; of several of one name each has #0, #1, ...
+    at its end. They come in the order of the file, or where that is the alphabet's, in that of the
+    numbers in their names.
 
     Args:
       path: The file.
+      image_size: (width, height) of the picture in pixels, or a function that gives it for the name
+        of a face, or None where it is not known. Landmarks that are parts of width and height are
+        multiplied by it, and in .tps y is counted from the upper edge.
 
     Returns:
-      By face name, (N, 2) float64 points, x right and y down in the file's unit (usually pixels),
-      the centre of the top left pixel at (0, 0).
+      By face name, faces of N landmarks each, x right and y down in the file's unit (usually
+      pixels), the centre of the top left pixel at (0, 0).
 
     Raises:
       ValueError: One line that names the file: it cannot be read, is cut off, has another layout,
-        or a coordinate is not finite.
+        or all its faces are damaged.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        raise ValueError(f"{path}: unknown landmark format, expected {', '.join(_FORMATS)}")
-    load, parse = _FORMATS[path.suffix.lower()]
-    try:
-        content = load(path)
-    except Exception as error:  # every parser fails on damaged files in ways of its own
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
-    try:
-        return parse(content, path.stem)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    found = _read(Path(path), image_size)
+    for line in found.warnings + found.left_out:
+        logging.warning("%s", line)
+    return found.faces
+
+
+def read_all_landmarks(
+    paths: Sequence[str | os.PathLike], *, image_size: ImageSize | None = None
+) -> LandmarksRead:
+    """Reads landmark files and folders of them, each file once.
+
+    Of a second face of one name, the file is part of the name. `image_size` is that of
+    `read_landmarks`.
+    """
+    files, left_out = list_all(paths)
+    faces: dict[str, Face] = {}
+    tracks: set[str] = set()
+    warnings = []
+    once: dict[str, Path] = {}
+    for file in files:
+        once.setdefault(os.path.realpath(file), file)
+    if len(once) < len(files):
+        warnings.append(f"warning: {len(files) - len(once)} of {len(files)} files are given again; "
+                        "each is read once")
+    for file in once.values():
+        try:
+            found = _read(file, image_size)
+        except ValueError as error:
+            left_out.append(str(error))
+            continue
+        warnings += [f"warning: {line}" for line in found.warnings]
+        left_out += found.left_out
+        taken = {face.track for face in found.faces.values() if face.track in tracks}
+        for name, face in found.faces.items():
+            if face.track in taken:
+                face = dataclasses.replace(face, track=f"{face.track} ({file})")
+            if face.track is not None:
+                tracks.add(face.track)
+            faces[name if name not in faces else f"{name} ({file})"] = face
+    return LandmarksRead(faces, warnings, left_out)
+
+
+def list_all(paths: Sequence[str | os.PathLike]) -> tuple[list[Path], list[str]]:
+    """The files given and those in the folders given, and a line for each folder without any.
+
+    Paths in the order of the alphabet, as shells sort them, are put in natural order.
+    """
+    files, wrong = [], []
+    given = [str(os.fspath(path)) for path in paths]
+    for path in (given[i] for i in undo_alphabet(given)):
+        try:
+            files += list_landmark_files(path) if os.path.isdir(path) else [Path(path)]
+        except (ValueError, OSError) as error:
+            wrong.append(str(error))
+    return files, wrong
 
 
 def list_landmark_files(folder: str | Path) -> list[Path]:
     """Lists the files in a folder that have an extension `read_landmarks` knows.
 
     Args:
-      folder: The folder. Its subfolders and hidden files are skipped.
+      folder: The folder. Its subfolders and hidden files are skipped, and .txt files that do not
+        begin with a number.
 
     Returns:
-      The files, sorted by name.
+      The files, sorted by name, numbers in it by value.
 
     Raises:
       ValueError: There is no such folder, or no such file in it.
@@ -82,210 +148,112 @@ def list_landmark_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in _FORMATS and not file.name.startswith(".") and file.is_file()
-    )
+    files = sorted((file for file in folder.iterdir() if _is_landmark_file(file)),
+                   key=lambda file: natural_key(file.name))
     if not files:
         raise ValueError(f"{folder}: no landmark files, expected some of {', '.join(_FORMATS)}")
     return files
 
 
-def _faces_of(points: Any, stem: str, names: Any = None) -> dict[str, np.ndarray]:
-    """Checks an array in any of the accepted layouts and splits it into (N, 2) points per face."""
-    try:
-        points = np.asarray(points)
-    except ValueError:  # nested lists of unequal length
-        points = np.empty((), object)
-    if points.dtype.kind not in "iuf":
-        raise ValueError(f"'{stem}' is not a table of numbers, expected (N, 2) or (faces, N, 2)")
-    if points.ndim not in (2, 3) or 2 not in points.shape[-2:] or points.size == 0:
-        raise ValueError(f"'{stem}' has shape {points.shape}, expected (N, 2) or (faces, N, 2)")
-    if points.shape[-1] != 2:
-        points = points.swapaxes(-1, -2)
-    points = points.reshape(-1, *points.shape[-2:]).astype(np.float64)
-    if names is None:
-        names = [f"{stem}#{i}" for i in range(len(points))] if len(points) > 1 else [stem]
-    if np.shape(names) != (len(points),):
-        raise ValueError(f"names have shape {np.shape(names)}, expected ({len(points)},)")
-    faces: dict[str, np.ndarray] = {}
-    for name, face in zip(map(str, names), points, strict=True):
-        if name in faces:
-            raise ValueError(f"two faces are named '{name}'")
-        for i in np.flatnonzero(~np.isfinite(face).all(-1))[:1]:
-            x, y = face[i]
-            raise ValueError(f"landmark {i} of '{name}' is ({x}, {y}), expected finite numbers")
-        faces[name] = face
-    return faces
-
-
-def _count_from_0(faces: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: points - 1.0 for name, points in faces.items()}
-
-
-def _number(cell: str, where: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise ValueError(f"{where}: '{cell}', expected a number") from None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
+def _is_landmark_file(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    if suffix not in _FORMATS or file.name.startswith(".") or not file.is_file():
         return False
-    return True
+    if suffix != ".txt":
+        return True
+    with file.open("rb") as opened:
+        return opened.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n-")[:1].isdigit()
 
 
-def _load_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig")
-
-
-def _parse_pts(text: str, stem: str) -> dict[str, np.ndarray]:
-    header, opening, rest = text.partition("{")
-    body, closing, _ = rest.partition("}")
-    match = re.search(r"n_points:\s*(\d+)", header)
-    if not (opening and match):
-        raise ValueError("no header of 300-W, expected 'n_points: N' and '{' before the points")
-    num_points = int(match[1])
-    rows = [line.split() for line in body.splitlines() if line.strip()]
-    if not closing:
-        raise ValueError(f"cut off after {len(rows)} of {num_points} points, expected a '}}'")
-    if len(rows) != num_points:
-        raise ValueError(f"{len(rows)} points where the header says {num_points}")
-    for i, row in enumerate(rows):
-        if len(row) != 2:
-            raise ValueError(f"landmark {i}: '{' '.join(row)}', expected two numbers")
-    points = [[_number(cell, f"landmark {i}") for cell in row] for i, row in enumerate(rows)]
-    return _count_from_0(_faces_of(points, stem))
-
-
-def _load_json(path: Path) -> Any:
-    return json.loads(_load_text(path))
-
-
-def _load_numpy(path: Path) -> Any:
-    with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        for field in _FIELDS:
-            if field in content:  # the other arrays may be anything, photographs for one
-                return {key: content[key] for key in (field, "names") if key in content}
-        faces = {key: content[key] for key in content}
-    return next(iter(faces.values())) if len(faces) == 1 else faces
-
-
-def _parse_arrays(content: Any, stem: str) -> dict[str, np.ndarray]:
-    if not isinstance(content, dict):
-        return _faces_of(content, stem)
-    for field in _FIELDS:
-        if field in content:
-            return _faces_of(content[field], stem, content.get("names"))
-    faces: dict[str, np.ndarray] = {}
-    for name, points in content.items():
-        faces |= _faces_of(points, name)
-    if not faces:
-        raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
-    return faces
-
-
-def _load_mat(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
+    """The faces of a file, in pixels where that is known; lines begin with the file."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ValueError(f"{path}: unknown landmark format, expected {', '.join(_FORMATS)}")
+    load, parse = _FORMATS[path.suffix.lower()]
     try:
-        content = scipy.io.loadmat(path)
-    except NotImplementedError:
-        raise ValueError("it is in MATLAB's 7.3 format, expected save(..., '-v7')") from None
-    return {key: value for key, value in content.items() if not key.startswith("__")}
+        content = load(path)
+    except ImportError:
+        raise
+    except Exception as error:  # every parser fails on damaged files in ways of its own
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
+    try:
+        parsed = parse(content, path.stem.removesuffix(".mrk"))
+        if not parsed.faces:
+            raise ValueError(parsed.left_out[0] if parsed.left_out else "no faces")
+        faces, warnings, left_out = _finish(parsed, image_size)
+        if not faces:
+            raise ValueError(left_out[-1].partition(": ")[2])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: lists in lists without end") from None
+    return LandmarksRead(faces, [f"{path}: {line}" for line in warnings],
+                         [f"{path}: {line}" for line in left_out])
 
 
-def _parse_mat(content: dict[str, np.ndarray], stem: str) -> dict[str, np.ndarray]:
-    for field in _MATLAB_FIELDS:
-        if field in content:
-            points = content[field][:2] if field == "pt3d_68" else content[field]
-            return _count_from_0(_faces_of(points, stem))
-    for field in _FIELDS:
-        if field in content:
-            return _faces_of(content[field], stem)
-    return _parse_arrays(next(iter(content.values())) if len(content) == 1 else content, stem)
+def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
+    """Names told apart, marks of hidden landmarks, and pixels from the top left."""
+    order = undo_alphabet(name for name, _ in parsed.faces)
+    named = [parsed.faces[i] for i in order]
+    names = tell_apart([name for name, _ in named])
+    faces, warnings, marked = {}, list(parsed.notes), {}
+    for name, (_, face) in zip(names, named, strict=True):
+        faces[name], count = hide_marks(face)
+        if count and faces[name].visible.any():  # else it is a frame without a face
+            marked[name] = count
+    if marked:
+        warnings.append(f"{sum(marked.values())} landmarks at (0, 0), (-1, -1) or negative places "
+                        f"are taken as hidden: {_some(marked)}")
+    size_of = image_size if callable(image_size) else lambda name: image_size
+    shown = [face.points[face.visible] for face in faces.values()]
+    parts = are_parts(np.concatenate(shown))
+    inside = parts and all(np.all((points >= 0) & (points <= 1)) for points in shown)
+    unknown = []
+    for name, face in faces.items():
+        size = size_of(name) if parts or parsed.y_up else None
+        face = dataclasses.replace(face, points=face.points - parsed.first_pixel)
+        if parts and size is not None:
+            face = in_pixels(face, size)
+        elif inside or (parts and len(face) in MESH_POINTS):
+            unknown.append(name)
+        if parsed.y_up:
+            upper_edge = 0 if size is None else size[1]
+            face = dataclasses.replace(face, points=face.points * [1, -1] + [0, upper_edge])
+        faces[name] = face
+    left_out = list(parsed.left_out)
+    for name in unknown:
+        if len(faces[name]) in MESH_POINTS:
+            del faces[name]
+            left_out.append(f"{name}: MediaPipe's landmarks are parts of the picture's width and "
+                            "height; give them by image_size (--image_size=WIDTH,HEIGHT)")
+    if any(name in faces for name in unknown):
+        warnings.append("all landmarks lie within [0, 1]; if they are parts of the picture's width "
+                        "and height, give those by image_size (--image_size=WIDTH,HEIGHT), or "
+                        "shapes come out wrong")
+    return LandmarksRead(faces, warnings, left_out)
 
 
-def _load_csv(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return [[cell.strip() for cell in row] for row in csv.reader(file, strict=True)]
+def _some(marked: Iterable[str]) -> str:
+    names = list(marked)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _parse_csv(rows: list[list[str]], stem: str) -> dict[str, np.ndarray]:
-    lines = [(f"line {number}", row) for number, row in enumerate(rows, 1) if any(row)]
-    if not lines:
-        raise ValueError("no rows, expected landmarks")
-    header = lines[0][1]
-    if len(header) > 1 and all(map(_is_number, header[1:])):
-        pairs = len(header) // 2
-        coordinates = ["x", "y"] if pairs == 1 else [f"{a}{i}" for i in range(pairs) for a in "xy"]
-        header = ["name"] * (len(header) % 2) + coordinates
-    else:
-        lines = lines[1:]
-    if not lines:
-        raise ValueError("no rows under the header, expected landmarks")
-    for where, row in lines:
-        if len(row) != len(header):
-            raise ValueError(f"{where}: {len(row)} cells, expected {len(header)}")
-
-    def column(*names: str) -> int | None:
-        return next((i for i, cell in enumerate(header) if cell.lower() in names), None)
-
-    x, y = column("x"), column("y")
-    if x is not None and y is not None:
-        face = column("face")
-        faces: dict[str, list[list[float]]] = {}
-        for where, row in lines:
-            point = [_number(row[x], where), _number(row[y], where)]
-            faces.setdefault(stem if face is None else row[face], []).append(point)
-        return {name: _faces_of(points, name)[name] for name, points in faces.items()}
-
-    # Lower case only: the X_0, Y_0, Z_0 of OpenFace are its 3D landmarks.
-    matches = [(re.fullmatch(r"([xy])_?(\d+)", cell), i) for i, cell in enumerate(header)]
-    axes = {axis: {int(m[2]): i for m, i in matches if m and m[1] == axis} for axis in "xy"}
-    if not axes["x"] or axes["x"].keys() != axes["y"].keys():
-        raise ValueError(f"header '{','.join(header)}', expected x,y or x0,y0,x1,y1,...")
-    columns = [axes[axis][i] for i in sorted(axes["x"]) for axis in "xy"]
-    points = [[_number(row[i], where) for i in columns] for where, row in lines]
-    name = column("face", "name", "image", "file")
-    names = None if name is None else [row[name] for _, row in lines]
-    return _faces_of(np.reshape(points, (len(points), len(columns) // 2, 2)), stem, names)
+def _load_table(path: Path) -> tuple[list[list[str]], str]:
+    return text_tables.split_rows(read_text(path))
 
 
 _FORMATS = {
-    ".pts": (_load_text, _parse_pts),
-    ".json": (_load_json, _parse_arrays),
-    ".csv": (_load_csv, _parse_csv),
-    ".npy": (_load_numpy, _parse_arrays),
-    ".npz": (_load_numpy, _parse_arrays),
-    ".mat": (_load_mat, _parse_mat),
+    ".pts": (read_text, points_files.parse_pts),
+    ".json": (arrays.load_json, arrays.parse_arrays),
+    ".csv": (_load_table, text_tables.parse_table),
+    ".npy": (arrays.load_numpy, arrays.parse_arrays),
+    ".npz": (arrays.load_numpy, arrays.parse_arrays),
+    ".mat": (arrays.load_mat, arrays.parse_mat),
+    ".tsv": (_load_table, text_tables.parse_table),
+    ".txt": (read_text, points_files.parse_txt),
+    ".xml": (points_files.load_imglib, points_files.parse_imglib),
+    ".tps": (read_text, points_files.parse_tps),
+    ".ljson": (arrays.load_json, arrays.parse_arrays),
+    ".fcsv": (read_text, points_files.parse_fcsv),
 }
-
-
-def read_all_landmarks(
-    paths: Sequence[str | os.PathLike],
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Reads landmark files and folders of them.
-
-    Returns:
-      Landmarks by face name; of a second face of one name, the file is part of the name. And a line
-      for each file or folder that cannot be read.
-    """
-    files, landmarks, left_out = [], {}, []
-    for path in paths:
-        try:
-            files += list_landmark_files(Path(path)) if os.path.isdir(path) else [Path(path)]
-        except (ValueError, OSError) as error:
-            left_out.append(str(error))
-    for file in files:
-        try:
-            for name, points in read_landmarks(file).items():
-                landmarks[name if name not in landmarks else f"{name} ({file})"] = points
-        except ValueError as error:
-            left_out.append(str(error))
-    return landmarks, left_out

@@ -44,7 +44,8 @@ def write_shapes(
 
     Raises:
       ValueError: The extension is unknown, there is no face, `points` is not (N, 3) for the N of
-        the topology, a number is not finite, or the faces differ in their arrays.
+        the topology, a number is not finite (but `x2d` where `visible` is not), or the faces differ
+        in their arrays.
     """
     path = check_format(path)
     faces = {
@@ -85,7 +86,8 @@ def _check(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> None:
                 f"the arrays of '{name}' differ in name or shape from the first face's"
             )
         for key, array in face.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            known = array[face["visible"]] if key == "x2d" and "visible" in face else array
+            if array.dtype.kind == "f" and not np.isfinite(known).all():
                 raise ValueError(f"{key} of '{name}' is not finite")
 
 
@@ -108,9 +110,11 @@ def _npz(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
 
 
 def _plain(array: np.ndarray) -> Any:
-    """A number, or lists of numbers, with no more digits than the dtype of the array has."""
+    """A number, or lists of numbers, with no more digits than the dtype has; null for NaN."""
     if array.dtype.kind == "f":
-        array = array.astype(str).astype(np.float64)
+        numbers = array.astype(str).astype(np.float64)
+        array = numbers.astype(object) if np.isnan(numbers).any() else numbers
+        array[np.isnan(numbers)] = None
     return array.tolist()
 
 

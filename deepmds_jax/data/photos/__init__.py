@@ -1,1 +1,1 @@
-"""Photographs: reading them, finding the faces in them, and sets of them with true shapes."""
+"""Photographs and films: reading them, finding the faces in them, sets with true shapes."""

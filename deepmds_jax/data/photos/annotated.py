@@ -106,4 +106,8 @@ def read_face(path: pathlib.Path, topology: str) -> np.ndarray:
     if len(faces) != 1 or len(faces[0]) not in expected:
         raise ValueError(f"{path}: expected one face of {' or '.join(map(str, expected))} "
                          f"landmarks, got {[len(face) for face in faces]}")
-    return faces[0][-expected[0]:]
+    points, visible = (x[-expected[0]:] for x in (faces[0].points, faces[0].visible))
+    if not visible.all():
+        raise ValueError(f"{path}: expected landmarks that are all seen, "
+                         f"{np.sum(~visible)} are hidden")
+    return points

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepmds_jax.data.photos import mesh_landmarks
-from deepmds_jax.data.photos.detection import ENVIRONMENT, find_faces
+from deepmds_jax.data.photos.detection import Detector, find_faces
 from deepmds_jax.data.photos.reading import list_photographs, read_photograph
 
 
@@ -17,53 +16,43 @@ class FoundFaces(NamedTuple):
     """Faces that were found in photographs.
 
     Attributes:
-      meshes: face name -> (N, 3) landmarks as MediaPipe has them, see `find_faces`. A face has the
-        name of its photograph, or NAME#0, NAME#1, ... from left to right where there are several.
+      landmarks: face name -> (N, 2 or 3) as its detector has them, see `Detector.detect`. A face
+        has the name of its photograph, or NAME#0, NAME#1, ... from left to right where there are
+        several.
       files: face name -> its photograph.
       left_out: a line for each photograph that cannot be read or shows no face.
     """
 
-    meshes: dict[str, np.ndarray]
+    landmarks: dict[str, np.ndarray]
     files: dict[str, pathlib.Path]
     left_out: list[str]
 
 
 def find_named_faces(
-    image: str | os.PathLike, topology: str, model: str | None, python: str | None
+    photographs: Sequence[pathlib.Path], topology: str, detector: Detector
 ) -> FoundFaces:
-    """Finds the faces in a photograph or a folder of them.
+    """Finds the faces in photographs.
 
     Args:
-      image: the photograph or folder.
-      topology: of the landmarks that are wanted.
-      model, python: one of the two ways to MediaPipe, see `find_faces`.
+      photographs: see `list_files`.
+      topology: of the landmarks that are wanted, "flame51" or "ibug68".
+      detector: see `open_detector`.
 
     Raises:
-      ValueError: MediaPipe's mesh has no landmarks of that topology, not one of `model` and
-        `python`, or no photographs.
-      ImportError: a package is missing.
+      ImportError: no Pillow.
     """
-    if topology not in mesh_landmarks.TOPOLOGIES:
-        raise ValueError(f"weights: MediaPipe's mesh has the landmarks of "
-                         f"{' and '.join(mesh_landmarks.TOPOLOGIES)}, not of {topology}")
-    if bool(model) == bool(python):
-        raise ValueError(
-            "image: to find faces in photographs give either --face_model=face_landmarker.task, "
-            "Google's model file, after: pip install 'deepmds-jax[mediapipe]'; or "
-            f"--face_mesh_python=face_mesh/bin/python, of an environment made by: {ENVIRONMENT}"
-        )
-    found, left_out = find_faces(_list(image), model=model or None, python=python or None)
+    found, left_out = find_faces(detector, photographs)
     stems = collections.Counter(path.stem for path in found)
-    meshes, files = {}, {}
+    landmarks, files = {}, {}
     for path, faces in found.items():
         if not len(faces):
             left_out.append(f"{path}: no face found")
-        for i, mesh in enumerate(faces):
+        for i, face in enumerate(faces):
             name = path.stem if stems[path.stem] == 1 else path.name
             name += f"#{i}" if len(faces) > 1 else ""
-            meshes[name] = mesh_landmarks.to_landmarks(mesh, topology)
+            landmarks[name] = detector.landmarks(face, topology)
             files[name] = path
-    return FoundFaces(meshes, files, left_out)
+    return FoundFaces(landmarks, files, left_out)
 
 
 def match_photographs(
@@ -83,7 +72,7 @@ def match_photographs(
     """
     if image is None or not names:
         return {}, []
-    files = _list(image)
+    files = list_files(image)
     if not os.path.isdir(image):
         return dict.fromkeys(names, files[0]), []
     beginnings = [(begin, file) for file in files for begin in (file.stem, file.name)]
@@ -110,7 +99,8 @@ def read_photographs(
     return {name: opened[file] for name, file in files.items() if file in opened}, left_out
 
 
-def _list(image: str | os.PathLike) -> list[pathlib.Path]:
+def list_files(image: str | os.PathLike) -> list[pathlib.Path]:
+    """As `list_photographs`; its ValueError names the flag."""
     try:
         return list_photographs(image)
     except ValueError as error:

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepmds_jax.extras import require
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def list_photographs(path: str | os.PathLike) -> list[pathlib.Path]:
@@ -22,9 +22,9 @@ def list_photographs(path: str | os.PathLike) -> list[pathlib.Path]:
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.iterdir()
-                   if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."))
+                   if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
     if not files:
-        raise ValueError(f"{path}: no photographs, expected some of {', '.join(_SUFFIXES)}")
+        raise ValueError(f"{path}: no photographs, expected some of {', '.join(SUFFIXES)}")
     return files
 
 

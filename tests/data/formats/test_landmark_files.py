@@ -29,8 +29,9 @@ def write_rows(path, rows):
 def assert_faces(faces, expected):
     assert list(faces) == list(expected)
     for name, points in expected.items():
-        assert faces[name].dtype == np.float64
-        np.testing.assert_array_equal(faces[name], points)
+        assert faces[name].points.dtype == np.float64
+        np.testing.assert_array_equal(faces[name].points, points)
+        assert faces[name].visible.all()
 
 
 # Every entry writes FACE, or FACES, into a folder and gives back the file and the expected names.
@@ -168,7 +169,8 @@ def test_takes_path_as_text_and_any_case(tmp_path):
 
 def test_landmarks_of_photographs(shared):
     path = shared / "data/celeba_hq_samples/imgHQ00039_lmks.npy"
-    (points,) = read_landmarks(path).values()
+    (face,) = read_landmarks(path).values()
+    points = face.points
     assert points.shape == (51, 2) and points.min() > 0 and points.max() < 1024
 
 
@@ -187,8 +189,8 @@ def cut(path, keep):
 TABLE = r"expected \(N, 2\) or \(faces, N, 2\)$"
 BROKEN = {
     "unknown extension": (
-        lambda d: write(d / "a.txt", PTS),
-        r"unknown landmark format, expected \.pts, \.json, \.csv, \.npy, \.npz, \.mat$",
+        lambda d: write(d / "a.doc", PTS),
+        r"unknown landmark format, expected \.pts, \.json, \.csv, \.npy, \.npz, \.mat, ",
     ),
     "missing": (lambda d: d / "a.pts", "cannot be read: No such file or directory$"),
     "folder": (lambda d: (d / "a.pts").mkdir() or d / "a.pts", "cannot be read: Is a directory$"),
@@ -201,11 +203,11 @@ BROKEN = {
     "pts, empty": (lambda d: write(d / "a.pts", ""), "no header of 300-W"),
     "pts, no points": (
         lambda d: write(d / "a.pts", "n_points: 0\n{\n}\n"),
-        r"'a' has shape \(0,\), " + TABLE,
+        "no points$",
     ),
     "pts, third coordinate": (
         lambda d: write(d / "a.pts", PTS.replace("31.25 22.0", "31 22 9")),
-        "landmark 1: '31 22 9', expected two numbers$",
+        "landmark 1: '31 22 9', expected two numbers, or three",
     ),
     "pts, letters": (
         lambda d: write(d / "a.pts", PTS.replace("22.0", "2Z")),
@@ -215,7 +217,7 @@ BROKEN = {
         lambda d: (d / "a.pts").write_bytes(b"\xff\xd8\xff\xe0") and d / "a.pts",
         "cannot be read",
     ),
-    "npy, 3D": (lambda d: npy(d / "a.npy", np.ones((4, 3))), r"'a' has shape \(4, 3\), " + TABLE),
+    "npy, 4D": (lambda d: npy(d / "a.npy", np.ones((4, 5))), r"'a' has shape \(4, 5\), " + TABLE),
     "npy, flat": (lambda d: npy(d / "a.npy", FACE.ravel()), r"'a' has shape \(8,\), " + TABLE),
     "npy, no points": (
         lambda d: npy(d / "a.npy", np.ones((0, 2))),
@@ -227,14 +229,6 @@ BROKEN = {
     ),
     "npy, complex": (lambda d: npy(d / "a.npy", FACE * 1j), "'a' is not a table of numbers"),
     "npy, text": (lambda d: npy(d / "a.npy", FACE.astype(str)), "'a' is not a table of numbers"),
-    "npy, NaN": (
-        lambda d: npy(d / "a.npy", nan_face()),
-        r"landmark 2 of 'a' is \(20\.0, nan\), expected finite numbers$",
-    ),
-    "npy, infinite in the second face": (
-        lambda d: npy(d / "a.npy", np.stack([FACE, nan_face(-np.inf)])),
-        r"landmark 2 of 'a#1' is \(20\.0, -inf\), expected finite",
-    ),
     "npy, cut off": (lambda d: cut(npy(d / "a.npy", FACE), 0.9), "cannot be read"),
     "npy, header cut off": (lambda d: cut(npy(d / "a.npy", FACE), 0.1), "cannot be read"),
     "npy, empty": (lambda d: cut(npy(d / "a.npy", FACE), 0), "cannot be read"),
@@ -243,14 +237,6 @@ BROKEN = {
     "npz, one name too few": (
         lambda d: npz(d / "a.npz", points=FACES, names=["a", "b"]),
         r"names have shape \(2,\), expected \(3,\)$",
-    ),
-    "npz, names twice": (
-        lambda d: npz(d / "a.npz", points=FACES, names=list("aba")),
-        "two faces are named 'a'$",
-    ),
-    "npz, an array that is not a face": (
-        lambda d: npz(d / "a.npz", left=FACE, scale=np.array(2.0)),
-        r"'scale' has shape \(\), ",
     ),
     "mat, cut off": (lambda d: cut(mat(d / "a.mat", landmarks=FACE), 0.6), "cannot be read"),
     "mat, not one": (lambda d: write(d / "a.mat", PTS), "cannot be read"),
@@ -273,14 +259,8 @@ BROKEN = {
         lambda d: write(d / "a.json", "[[1, 2], [3]]"),
         "'a' is not a table of numbers, " + TABLE,
     ),
-    "json, null": (lambda d: write(d / "a.json", "[[1, 2], [3, null]]"), "not a table of numbers"),
     "json, a number": (lambda d: write(d / "a.json", "3"), r"'a' has shape \(\), " + TABLE),
     "json, empty object": (lambda d: write(d / "a.json", "{}"), "no landmarks, " + TABLE),
-    "json, NaN": (lambda d: write(d / "a.json", "[[1, 2], [NaN, 4]]"), "landmark 1 of 'a'"),
-    "json, no landmarks in the object": (
-        lambda d: write(d / "a.json", '{"version": 1, "pts": [[1, 2]]}'),
-        r"'version' has shape",
-    ),
     "csv, empty": (lambda d: write(d / "a.csv", "\n"), "no rows"),
     "csv, header alone": (
         lambda d: write(d / "a.csv", ",".join(WIDE)),
@@ -302,15 +282,6 @@ BROKEN = {
     "csv, letters": (
         lambda d: write(d / "a.csv", "x,y\n1,2\n3,four\n"),
         "line 3: 'four', expected a number$",
-    ),
-    "csv, empty cell": (
-        lambda d: write(d / "a.csv", "1,2\n3,\n"),
-        "line 2: '', expected a number$",
-    ),
-    "csv, NaN": (lambda d: write(d / "a.csv", "face,x,y\nb,1,nan\n"), "landmark 0 of 'b' is"),
-    "csv, names twice": (
-        lambda d: write(d / "a.csv", "b,1,2,3,4\nb,1,2,3,4\n"),
-        "two faces are named 'b'$",
     ),
 }
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from deepmds_jax.data.photos import named
+from deepmds_jax.data.photos.detection import Detector, check_topology
 from deepmds_jax.data.photos.mesh_landmarks import to_landmarks
 
 RED = (255, 0, 0)
@@ -30,37 +31,34 @@ def test_faces_have_the_name_of_their_photograph_and_a_number(folder, monkeypatc
     photographs = folder("one.png", "two.png", "same.bmp", "same.png", "none.png")
     found = {photographs / name: meshes(number) for name, number in (
         ("one.png", 1), ("two.png", 2), ("same.bmp", 1), ("same.png", 2), ("none.png", 0))}
+    detector = Detector("MediaPipe", lambda image: meshes(0), to_landmarks, "")
     asked = []
 
-    def find_faces(files, model, python):
-        asked.append((files, model, python))
+    def find_faces(detector, files):
+        asked.append((detector, files))
         return found, ["cut.jpg: cannot be read"]
 
     monkeypatch.setattr(named, "find_faces", find_faces)
-    faces = named.find_named_faces(photographs, "flame51", None, "some/python")
-    assert asked == [(sorted(found), None, "some/python")]
-    assert list(faces.meshes) == ["one", "two#0", "two#1", "same.bmp", "same.png#0", "same.png#1"]
+    faces = named.find_named_faces(named.list_files(photographs), "flame51", detector)
+    assert asked == [(detector, sorted(found))]
+    assert list(faces.landmarks) == [
+        "one", "two#0", "two#1", "same.bmp", "same.png#0", "same.png#1"]
     np.testing.assert_array_equal(
-        faces.meshes["two#1"], to_landmarks(found[photographs / "two.png"][1], "flame51"))
+        faces.landmarks["two#1"], to_landmarks(found[photographs / "two.png"][1], "flame51"))
     assert faces.files["same.png#1"] == photographs / "same.png"
     assert faces.left_out == ["cut.jpg: cannot be read",
                               f"{photographs / 'none.png'}: no face found"]
 
 
-@pytest.mark.parametrize(("topology", "model", "python", "message"), [
-    ("bfm72", "a.task", None, "^weights: MediaPipe's mesh has the landmarks of .*not of bfm72"),
-    ("flame51", None, None, "^image: .*either --face_model=.*or --face_mesh_python="),
-    ("flame51", "", "", "^image: .*either --face_model="),
-    ("flame51", "a.task", "some/python", "^image: .*either --face_model="),
-])
-def test_one_way_to_mediapipe_and_landmarks_that_it_has(folder, topology, model, python, message):
-    with pytest.raises(ValueError, match=message):
-        named.find_named_faces(folder("one.png"), topology, model, python)
+def test_landmarks_that_detectors_do_not_have_are_told():
+    check_topology("ibug68")
+    with pytest.raises(ValueError, match=r"^weights: detectors find .*, not of bfm72"):
+        check_topology("bfm72")
 
 
 def test_no_photographs_name_the_flag(tmp_path):
     for call in (lambda image: named.match_photographs(image, ["a"]),
-                 lambda image: named.find_named_faces(image, "flame51", "a.task", None)):
+                 named.list_files):
         with pytest.raises(ValueError, match=r"^image: no such file or folder: .*none.png"):
             call(tmp_path / "none.png")
         with pytest.raises(ValueError, match=r"^image: .*: no photographs, expected some of"):

@@ -158,10 +158,10 @@ DAMAGE = {
     "no landmarks": (
         lambda d: (d / "landmarks" / "000002.npy").unlink(), "000002.* (no face detected?)"),
     "five landmarks": (
-        lambda d: save(d / "landmarks" / "000002.npy", np.ones((5, 2))),
+        lambda d: save(d / "landmarks" / "000002.npy", np.full((5, 2), 9)),
         "expected one face of 68 landmarks, got [5]"),
     "two faces": (
-        lambda d: save(d / "landmarks" / "000002.npy", np.ones((2, 68, 2))),
+        lambda d: save(d / "landmarks" / "000002.npy", np.full((2, 68, 2), 9)),
         "expected one face of 68 landmarks, got [68, 68]"),
 }
 

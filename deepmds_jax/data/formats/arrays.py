@@ -1,0 +1,397 @@
+"""Landmarks in arrays: .npy, .npz, .mat, and in the objects and lists of .json.
+
+One face, or several, with what else is known of them, under the names of `FIELDS` and `_KNOWN`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from deepmds_jax.data.formats.faces import (
+    MESH_POINTS,
+    THIRD_IS_CONFIDENCE,
+    Contents,
+    Face,
+    are_parts,
+    in_pixels,
+    make_face,
+    read_text,
+    split_third,
+    with_tracks,
+)
+from deepmds_jax.data.formats.points_files import slicer_face
+from deepmds_jax.extras import require
+
+# What landmarks are called, the likeliest first: in our own files `points` are in 3D.
+FIELDS = ("landmarks", "x2d", "keypoints", "face_kpts", "landmark", "points")
+# What is called as what `make_face` takes.
+_KNOWN = {
+    "visible": ("visible", "visibility"),
+    "confidence": ("confidence", "confidences", "score", "scores", "keypoint_scores"),
+    "success": ("success",),
+    "seconds": ("seconds", "timestamp"),
+    "frame": ("frame", "frame_id"),
+    "track": ("face_id", "track", "track_id"),
+    "size": ("image_size",),
+}
+# 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
+# only 21 points, some of them missing.
+_MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
+# Lists of faces under other things: ours, MediaPipe's, COCO's and MMPose's.
+_LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "annotations",
+          "instance_info", "instances")
+
+
+def load_numpy(path: Path) -> Any:
+    """The array of a .npy, or those of a .npz that matter; never unpickled."""
+    with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        field = next((field for field in FIELDS if field in content), None)
+        if field is not None:  # the other arrays may be anything, photographs for one
+            names = {"names", *(name for names in _KNOWN.values() for name in names)}
+            return {key: content[key] for key in content if key == field or key in names}
+        faces = {key: content[key] for key in content}
+    return next(iter(faces.values())) if len(faces) == 1 else faces
+
+
+def load_mat(path: Path) -> dict[str, np.ndarray]:
+    """The variables of a MATLAB file before 7.3."""
+    try:
+        content = require("scipy.io", extra="files").loadmat(path)
+    except NotImplementedError:
+        raise ValueError("it is in MATLAB's 7.3 format, expected save(..., '-v7')") from None
+    return {key: value for key, value in content.items() if not key.startswith("__")}
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file; of an object with a name twice, a `_Pairs`."""
+    return json.loads(read_text(path), object_pairs_hook=_object)
+
+
+class _Pairs(list):
+    """Names and values of an object that has a name more than once."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    content = dict(pairs)
+    return content if len(content) == len(pairs) else _Pairs(pairs)
+
+
+def parse_mat(content: Mapping[str, Any], stem: str) -> Contents:
+    """Data sets of MATLAB, else like `parse_arrays`."""
+    for field in _MATLAB_FIELDS:
+        if field in content:
+            points = content[field][:2] if field == "pt3d_68" else content[field]
+            return parse_arrays(points, stem)._replace(first_pixel=1)
+    if len(content) == 1 and not content.keys() & set(FIELDS):
+        return parse_arrays(next(iter(content.values())), stem)
+    return parse_arrays({key: value for key, value in content.items() if key != "names"}, stem)
+
+
+def parse_arrays(content: Any, stem: str) -> Contents:
+    """The faces in arrays, lists and objects.
+
+    Raises:
+      ValueError: there are none.
+    """
+    found: list[tuple[str, Face]] = []
+    left_out: list[str] = []
+    notes: dict[str, None] = {}
+    for item in _faces(content, stem, {}):
+        if isinstance(item, str):
+            left_out.append(item)
+        else:
+            name, face, guessed = item
+            found.append((name, face))
+            notes |= dict.fromkeys([THIRD_IS_CONFIDENCE] * guessed)
+    if not found and not left_out:
+        raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
+    return Contents(with_tracks(found, stem), left_out, list(notes))
+
+
+# A face with its name, and whether its third numbers were guessed; or what is wrong with one.
+_Item = tuple[str, Face, bool] | str
+
+
+def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
+    """Faces in anything; `outer` is what the objects around it say, as `_KNOWN` calls it."""
+    try:
+        if isinstance(content, _Pairs):
+            twice = {key for key, _ in content if key in FIELDS or key in _LISTS}
+            if twice:
+                raise ValueError(f"'{sorted(twice)[0]}' in an object with a name twice")
+            yield from _by_name(content, outer)
+        elif isinstance(content, Mapping):
+            yield from _of_object(content, name, outer)
+        elif isinstance(content, list) and _holds_faces(content):
+            if not content:
+                raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
+            several = len(content) > 1
+            for i, item in enumerate(content):
+                for face in _faces(item, name, outer):
+                    yield f"{name}#{i}: {face}" if isinstance(face, str) and several else face
+        else:
+            yield from _of_array(content, name, outer)
+    except ValueError as error:
+        yield str(error)
+
+
+def _holds_faces(content: list) -> bool:
+    """Whether a list is one of faces, not of points or of numbers, nor a whole array of faces."""
+    items = [item for item in content if item is not None]
+    if all(isinstance(item, Mapping | _Pairs) for item in items):
+        return not items or not all(_is_point(item) for item in items)
+    if not all(isinstance(item, list) for item in items):
+        return False
+    inner = [point for item in items for point in item if point is not None]
+    if inner and all(_is_point(point) for point in inner):
+        return True
+    return all(isinstance(point, list) for point in inner) and _shape(content) is None
+
+
+def _is_point(item: Any) -> bool:
+    return isinstance(item, Mapping) and {"x", "y"} <= item.keys()
+
+
+def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
+    known = dict(outer) | {key: content[given] for key, names in _KNOWN.items()
+                           for given in names if _is_known(key, content.get(given))}
+    if {"width", "height"} <= content.keys() and not content.keys() & {"x", "left"}:  # no box
+        known.setdefault("size", [content["width"], content["height"]])
+    if "markups" in content:
+        markups = content["markups"]
+        for markup in markups if isinstance(markups, list) else [None]:
+            yield name, _slicer(markup), False
+        return
+    menpo = _ljson(content)
+    if menpo is not None:
+        for group in menpo:
+            yield name, _yx_face(group), False
+        return
+    for key in _LISTS:
+        if isinstance(content.get(key), list | Mapping):
+            pictures = _coco_pictures(content)
+            if pictures and isinstance(content[key], list):
+                for item in content[key]:
+                    known_id = item.get("image_id") if isinstance(item, Mapping) else None
+                    picture = PurePosixPath(pictures.get(str(known_id), name)).stem
+                    yield from _faces(item, picture, known)
+            elif isinstance(content[key], Mapping):
+                yield from _by_name(list(content[key].items()), known)
+            else:
+                yield from _faces(content[key], name, known)
+            return
+    for field in FIELDS:
+        if field in content:
+            points = content[field]
+            if field in ("keypoints", "face_kpts"):
+                points = _in_threes(points)
+            yield from _of_array(points, str(content.get("name", name)), known,
+                                 content.get("names"))
+            return
+    yield from _by_name(list(content.items()), outer)
+
+
+def _by_name(pairs: Sequence[tuple[str, Any]], outer: Mapping[str, Any]) -> Iterator[_Item]:
+    if not pairs:
+        raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
+    for name, value in pairs:
+        yield from _faces(value, str(name), outer)
+
+
+def _is_known(key: str, value: Any) -> bool:
+    """Whether a value may be that; our own files have a text as `frame`."""
+    return value is not None and (key == "track" or not isinstance(value, str))
+
+
+def _of_array(
+    content: Any, name: str, outer: Mapping[str, Any], names: Any = None
+) -> Iterator[_Item]:
+    """Faces in an array, or in a list of points."""
+    known = dict(outer)
+    if isinstance(content, list) and content and all(
+        item is None or _is_point(item) for item in content
+    ):
+        content, of_points = _points_of(content)
+        known |= of_points
+    points = _to_array(content)
+    if points is None:
+        raise ValueError(f"'{name}' is not a table of numbers, expected (N, 2) or (faces, N, 2)")
+    axis = _axis(points.shape)
+    if axis is None or points.size == 0:
+        raise ValueError(f"'{name}' has shape {points.shape}, expected (N, 2) or (faces, N, 2)")
+    if axis == -2:
+        points = points.swapaxes(-1, -2)
+    points = points.reshape(-1, *points.shape[-2:])
+    flat, third, guessed = split_third(points)
+    if points.shape[1] in MESH_POINTS:
+        known.pop("visible", None)  # MediaPipe writes 0 for all of a face, seen or not
+    size = _picture_size(known.pop("size", None)) if are_parts(flat) else None
+    known.pop("size", None)
+    count = len(flat)
+    if names is None:
+        names = [name] * count
+    if np.shape(names) != (count,):
+        raise ValueError(f"names have shape {np.shape(names)}, expected ({count},)")
+    fields = {key: _each(key, value, count, flat.shape[1]) for key, value in known.items()}
+    fields = third | fields
+    for i, face_name in enumerate(names):
+        one = {key: value[i] for key, value in fields.items()}
+        for key, kind in (("seconds", float), ("frame", int), ("track", str)):
+            if key in one:
+                one[key] = kind(one[key])
+        one["found"] = bool(one.pop("success", True))
+        face = make_face(flat[i], **one)
+        yield str(face_name), face if size is None else in_pixels(face, size), guessed
+
+
+def _picture_size(given: Any) -> tuple[float, float] | None:
+    """Width and height of a picture that an object names; None if it names none."""
+    size = None if given is None else _to_array(given)
+    if size is None or size.shape != (2,) or not (np.isfinite(size) & (size > 1)).all():
+        return None
+    return float(size[0]), float(size[1])
+
+
+def _axis(shape: tuple[int, ...]) -> int | None:
+    """Which of the last two axes is that of x and y, or of x, y and one more."""
+    if len(shape) not in (2, 3):
+        return None
+    for size in (2, 3):
+        for axis in (-1, -2):
+            if shape[axis] == size:
+                return axis
+    return None
+
+
+def _each(key: str, value: Any, count: int, num_landmarks: int) -> Any:
+    """A value for each face, or for each landmark of each face."""
+    if key == "track":
+        values = np.array(value, str)
+    else:
+        plain = np.asarray(value)
+        values = plain.astype(np.float64) if plain.dtype.kind == "b" else _to_array(value)
+        if values is None:
+            raise ValueError(f"{key} is not made of numbers")
+    if values.size == count * num_landmarks and key in ("visible", "confidence"):
+        return values.reshape(count, num_landmarks)
+    if values.size == count:
+        values = values.reshape(count)
+    elif values.ndim == 0:
+        values = np.full(count, values)
+    else:
+        raise ValueError(f"{key} has shape {values.shape}, expected ({count},) or "
+                         f"({count}, {num_landmarks})")
+    if key in ("seconds", "frame") and not np.isfinite(values).all():
+        raise ValueError(f"{key} is not finite")
+    return values
+
+
+def _to_array(content: Any) -> np.ndarray | None:
+    """An array of floating point numbers, null as NaN; None if it is none."""
+    try:
+        array = np.asarray(_filled(content) if isinstance(content, list) else content)
+        if array.dtype.kind == "O" and isinstance(content, list) and all(
+            item is None or isinstance(item, int | float) for item in array.ravel()
+        ):
+            array = array.astype(np.float64)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None  # nested lists of unequal length, or endless ones
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else None
+
+
+def _shape(content: list) -> tuple[int, ...] | None:
+    array = _to_array(content)
+    return None if array is None else array.shape
+
+
+def _filled(content: list) -> list:
+    """Nested lists with null in place of a list made as long as the lists beside it."""
+    whole = next((item for item in content if isinstance(item, list)), None)
+    if whole is None:
+        return content
+    content = [_filled(item) if isinstance(item, list) else item for item in content]
+    whole = next(item for item in content if isinstance(item, list))
+    return [_nulls(whole) if item is None else item for item in content]
+
+
+def _nulls(whole: list) -> list:
+    return [_nulls(item) if isinstance(item, list) else None for item in whole]
+
+
+def _points_of(content: list) -> tuple[list, dict[str, Any]]:
+    """Numbers of points {x, y, z, ...}, and what they say besides."""
+    axes = "xyz" if all(item is None or "z" in item for item in content) else "xy"
+    rows = [[None if item is None else item[axis] for axis in axes] for item in content]
+    known = {}
+    for key in ("visible", "confidence"):
+        values = [next((item[name] for name in _KNOWN[key] if name in item), None) if item else 0
+                  for item in content]
+        if None not in values:
+            known[key] = values
+    return rows, known
+
+
+def _in_threes(points: Any) -> Any:
+    """COCO's x, y, v in turn as rows of three; of the face alone, or 133 points with the body."""
+    flat = isinstance(points, list) and points and not isinstance(points[0], list)
+    if flat and len(points) % 3 == 0:
+        return [points[i : i + 3] for i in range(0, len(points), 3)]
+    return points
+
+
+def _coco_pictures(content: Mapping[str, Any]) -> dict[str, str]:
+    images = content.get("images")
+    if not isinstance(images, list):
+        return {}
+    return {str(image["id"]): str(image["file_name"]) for image in images
+            if isinstance(image, Mapping) and {"id", "file_name"} <= image.keys()}
+
+
+def _slicer(markup: Any) -> Face:
+    if not isinstance(markup, Mapping) or not isinstance(markup.get("controlPoints"), list):
+        raise ValueError("a markup without controlPoints")
+    positions = []
+    for point in markup["controlPoints"]:
+        known = isinstance(point, Mapping) and point.get("positionStatus") in (None, "defined")
+        positions.append(point.get("position") if known else None)
+    array = _to_array([[None] * 3 if position is None else position for position in positions])
+    if array is None:
+        raise ValueError("positions of control points are not three numbers each")
+    return slicer_face(array.tolist(), str(markup.get("coordinateSystem", "LPS")))
+
+
+def _ljson(content: Mapping[str, Any]) -> list[Any] | None:
+    """The points of menpo's LJSON, versions 1 to 3, a list for each face; None if it is none."""
+    groups, landmarks = content.get("groups"), content.get("landmarks")
+    if isinstance(landmarks, Mapping) and "points" in landmarks:
+        return [landmarks["points"]]
+    if isinstance(groups, Mapping):
+        return [_dig(group, "landmarks", "points") for group in groups.values()]
+    if isinstance(groups, list):  # parts of one face
+        parts = [_dig(group, "landmarks") for group in groups]
+        return [[_dig(point, "point") for part in parts
+                 for point in (part if isinstance(part, list) else [part])]]
+    return None
+
+
+def _dig(content: Any, *keys: str) -> Any:
+    for key in keys:
+        if not isinstance(content, Mapping) or key not in content:
+            raise ValueError(f"no '{key}' where LJSON has it")
+        content = content[key]
+    return content
+
+
+def _yx_face(points: Any) -> Face:
+    """A face from menpo's points, whose first coordinate is y."""
+    array = _to_array(points)
+    if array is None or array.ndim != 2 or array.shape[1] != 2 or array.size == 0:
+        shape = None if array is None else array.shape
+        raise ValueError(f"LJSON's points have shape {shape}, expected (N, 2): those of a picture")
+    return make_face(array[:, ::-1])

@@ -1,0 +1,250 @@
+"""What a landmark file says of its faces, whatever its format, and the rules all formats share."""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS as MESH_POINTS
+
+# Below it a landmark counts as hidden, and a face as not found. Trackers that fail report less
+# than 0.1, and MMPose draws landmarks from 0.3 on (its `kpt_thr`).
+MIN_CONFIDENCE = 0.3
+
+# A face that is given in parts of its picture's width and height may lie across the edge.
+_PARTS = (-0.5, 1.5)
+
+_NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """One face, as a file describes it.
+
+    Attributes:
+      points: (N, 2) float64, x right and y down, usually in pixels. NaN where the file has none.
+      visible: (N,) bool, whether each landmark was seen; the points of others may hold anything.
+        None is in a frame without a face.
+      confidence: of the face, or (N,) of each landmark, from 0 to 1; None if the file has none.
+        What is below `MIN_CONFIDENCE` is not `visible`.
+      depth: (N,) third coordinate where the file has one, x's unit, away from the viewer. Only
+        MediaPipe's is used, to spread the jaw line.
+      seconds: time in a video, if the file has one.
+      frame: number in a video, 0 in the first frame of the file, if the file has one.
+      track: tells the faces of one video apart, and videos; None if the file has no time.
+    """
+
+    points: np.ndarray
+    visible: np.ndarray
+    confidence: float | np.ndarray | None = None
+    depth: np.ndarray | None = None
+    seconds: float | None = None
+    frame: int | None = None
+    track: str | None = None
+
+    def __len__(self) -> int:
+        """Number of landmarks N."""
+        return len(self.points)
+
+
+class Contents(NamedTuple):
+    """What a parser found in a file.
+
+    Attributes:
+      faces: names, which may be the same, and faces, in the file's frame and unit.
+      left_out: a line for each face that is damaged.
+      notes: lines on what was taken for something.
+      first_pixel: 1 in files that count pixels from 1.
+      y_up: whether y grows from the lower edge of the picture upward.
+    """
+
+    faces: list[tuple[str, Face]]
+    left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    first_pixel: int = 0
+    y_up: bool = False
+
+
+def make_face(
+    points: Any, *, visible: Any = None, confidence: Any = None, found: bool = True, **fields: Any
+) -> Face:
+    """A face whose points that are not finite, not visible or not confident are hidden.
+
+    Args:
+      points: (N, 2).
+      visible, confidence: of the face or of each landmark; NaN counts as low. All by default.
+      found: whether the frame shows a face at all.
+      **fields: others of `Face`.
+    """
+    points = np.array(points, np.float64)
+    seen = np.isfinite(points).all(-1)
+    if visible is not None:
+        seen &= np.nan_to_num(np.asarray(visible, float)) >= 0.5
+    if confidence is not None:
+        confidence = np.asarray(confidence, float)
+        seen &= np.nan_to_num(confidence) >= MIN_CONFIDENCE
+        confidence = confidence if confidence.ndim else float(confidence)
+    return Face(points, seen & found, confidence, **fields)
+
+
+def split_third(points: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], bool]:
+    """The (..., 2) points of (..., 2) or (..., N, 3), and what their third numbers are.
+
+    Numbers from 0 to 1, or 0, 1 and 2 as COCO counts, are a confidence, unless all of them are 0:
+    no depth is like that. MediaPipe's mesh has a depth.
+
+    Returns:
+      The points, {"confidence": ...} or {"depth": ...} or nothing, and whether that is a guess.
+    """
+    if points.shape[-1] == 2:
+        return points, {}, False
+    flat, third = points[..., :2], points[..., 2]
+    known = third[np.isfinite(third)]
+    if points.shape[-2] not in MESH_POINTS and known.size and np.any(known != 0) and (
+        np.all((known >= 0) & (known <= 1)) or np.all(np.isin(known, (0, 1, 2)))
+    ):
+        return flat, {"confidence": third}, True
+    return flat, {"depth": third}, False
+
+
+THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or 0, 1 and 2, are taken "
+                       "as their confidence")
+
+
+def hide_marks(face: Face) -> tuple[Face, int]:
+    """Hides landmarks at places that programs write for hidden ones.
+
+    Those are (0, 0) and (-1, -1) where they lie outside of the other landmarks, and points of two
+    negative coordinates where the other landmarks have none: faces that lie around the origin, or
+    across the edge of a picture, keep theirs.
+
+    Returns:
+      The face, its hidden points NaN, and how many were hidden here.
+    """
+    points, seen = face.points, face.visible
+    mark = seen & ((points == 0).all(-1) | (points == -1).all(-1))
+    others = points[seen & ~mark]
+    if len(others):
+        mark &= ((points < others.min(0)) | (points > others.max(0))).any(-1)
+    negative = seen & ~mark & (points < 0).all(-1)
+    others = points[seen & ~mark & ~negative]
+    if len(others) and (others >= 0).all():
+        mark |= negative
+    if not mark.any():
+        return face, 0
+    return dataclasses.replace(
+        face, points=np.where(mark[:, None], np.nan, points), visible=seen & ~mark
+    ), int(mark.sum())
+
+
+def are_parts(points: np.ndarray) -> bool:
+    """Whether points (..., 2) may be parts of a picture's width and height; NaN do not count."""
+    known = points[np.isfinite(points)]
+    return bool(known.size and _PARTS[0] <= known.min() and known.max() <= _PARTS[1])
+
+
+def in_pixels(face: Face, size: tuple[float, float]) -> Face:
+    """A face of parts of a picture's width and height in its pixels; depth is in widths."""
+    with np.errstate(over="ignore"):  # hidden ones may hold anything
+        return dataclasses.replace(face, points=face.points * np.asarray(size, float),
+                                   depth=None if face.depth is None else face.depth * size[0])
+
+
+def ordered_by(indices: Sequence[int], rows: np.ndarray, count: int) -> np.ndarray:
+    """(count, D) rows in the order of their indices from 0, NaN where there is none.
+
+    Raises:
+      ValueError: an index comes twice.
+    """
+    twice = [i for i, times in collections.Counter(indices).items() if times > 1]
+    if twice:
+        raise ValueError(f"landmark {twice[0]} comes twice")
+    ordered = np.full((count, rows.shape[-1]), np.nan)
+    ordered[list(indices)] = rows
+    return ordered
+
+
+def number(cell: str, where: str, decimal: str = ".") -> float:
+    """A number in a text, NaN where the text says that there is none.
+
+    Raises:
+      ValueError: it is no number.
+    """
+    if cell.strip().lower() in _NO_NUMBER:
+        return np.nan
+    try:
+        return float(cell.replace(decimal, "."))
+    except ValueError:
+        raise ValueError(f"{where}: '{cell}', expected a number") from None
+
+
+def is_number(cell: str, decimal: str = ".") -> bool:
+    """Whether `number` takes it."""
+    try:
+        number(cell, "", decimal)
+    except ValueError:
+        return False
+    return True
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 if it says so by a byte order mark."""
+    content = path.read_bytes()
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if utf16 else "utf-8-sig")
+
+
+def picture_names(names: Sequence[str]) -> list[str]:
+    """File names without their folders, where they stay different without."""
+    short = [PurePosixPath(name.replace("\\", "/")).name for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
+def with_tracks(named: Sequence[tuple[str, Face]], stem: str) -> list[tuple[str, Face]]:
+    """The faces of one file, told apart by track where it has several.
+
+    A file with frames or times is a video of its own, called like the file.
+    """
+    several = len({face.track for _, face in named}) > 1
+    first = min((face.frame for _, face in named if face.frame is not None), default=0)
+    result = []
+    for name, face in named:
+        timed = (face.track, face.frame, face.seconds) != (None, None, None)
+        track = f"{stem} face {face.track}" if several else stem if timed else None
+        result.append((f"{name} face {face.track}" if several else name,
+                       dataclasses.replace(face, track=track, frame=(
+                           None if face.frame is None else face.frame - first))))
+    return result
+
+
+def tell_apart(names: Sequence[str]) -> list[str]:
+    """Names with #0, #1, ... where several are the same."""
+    names = list(names)
+    while len(set(names)) < len(names):
+        counts, so_far = collections.Counter(names), collections.Counter[str]()
+        for i, name in enumerate(names):
+            if counts[name] > 1:
+                names[i] = f"{name}#{so_far[name]}"
+                so_far[name] += 1
+    return names
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """A key to sort by that puts frame2 before frame10."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
+
+
+def undo_alphabet(names: Iterable[str]) -> list[int]:
+    """The places of names in natural order if they come in that of the alphabet, else as they are.
+
+    Shells and other programs sort them so; any other order is someone's own.
+    """
+    names = list(names)
+    places = range(len(names))
+    return sorted(places, key=lambda i: natural_key(names[i])) if names == sorted(names) \
+        else list(places)

@@ -1,0 +1,251 @@
+"""Landmarks in text files of their own kinds: .pts, .txt, .tps, .fcsv, and dlib's .xml."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+
+from deepmds_jax.data.formats.faces import (
+    THIRD_IS_CONFIDENCE,
+    Contents,
+    Face,
+    make_face,
+    number,
+    ordered_by,
+    picture_names,
+    split_third,
+)
+
+_WFLW_COLUMNS = 2 * 98 + 4 + 6 + 1  # landmarks, box, attributes, name of the picture
+
+
+def parse_pts(text: str, stem: str) -> Contents:
+    """300-W: a header with n_points, and the points in braces, counted from 1."""
+    header, opening, rest = _without_comments(text).partition("{")
+    body, closing, _ = rest.partition("}")
+    match = re.search(r"n_points\s*:\s*(\d+)", header)
+    if not (opening and match):
+        raise ValueError("no header of 300-W, expected 'n_points: N' and '{' before the points")
+    num_points = int(match[1])
+    rows = [line.split() for line in body.splitlines() if line.strip()]
+    if not closing:
+        raise ValueError(f"cut off after {len(rows)} of {num_points} points, expected a '}}'")
+    if len(rows) != num_points:
+        raise ValueError(f"{len(rows)} points where the header says {num_points}")
+    if not rows:
+        raise ValueError("no points")
+    return _one_face(rows, stem)._replace(first_pixel=1)
+
+
+def parse_txt(text: str, stem: str) -> Contents:
+    """Lines `x y` of one face, or a face in each line, or the lists of WFLW."""
+    rows = [[cell for cell in re.split(r"[\s,;]+", line) if cell]
+            for line in _without_comments(text).splitlines() if line.strip()]
+    if not rows:
+        raise ValueError("no points, expected a line 'x y' for each landmark")
+    if len(rows[0]) == 1 and rows[0][0] == str(len(rows) - 1):
+        rows = rows[1:]  # how many follow
+    if len(rows[0]) == _WFLW_COLUMNS:
+        return _wflw(rows)
+    if len(rows[0]) in (2, 3):
+        return _one_face(rows, stem)
+    found, left_out = [], []
+    for i, row in enumerate(rows, 1):
+        try:
+            if len(row) % 2:
+                raise ValueError(f"line {i}: {len(row)} numbers, expected x and y in turn")
+            values = [number(cell, f"line {i}") for cell in row]
+            found.append((stem, make_face(np.reshape(values, (-1, 2)))))
+        except ValueError as error:
+            left_out.append(str(error))
+    return Contents(found, left_out)
+
+
+def _wflw(rows: Sequence[Sequence[str]]) -> Contents:
+    found, left_out = [], []
+    names = picture_names([row[-1] for row in rows])
+    for i, (row, name) in enumerate(zip(rows, names, strict=True), 1):
+        try:
+            if len(row) != _WFLW_COLUMNS:
+                raise ValueError(f"line {i}: {len(row)} columns, expected {_WFLW_COLUMNS} of WFLW")
+            values = [number(cell, f"line {i}") for cell in row[: 2 * 98]]
+            found.append((name, make_face(np.reshape(values, (98, 2)))))
+        except ValueError as error:
+            left_out.append(str(error))
+    return Contents(found, left_out)
+
+
+def _one_face(rows: Sequence[Sequence[str]], stem: str) -> Contents:
+    width = len(rows[0])
+    for i, row in enumerate(rows):
+        if len(row) != width or width not in (2, 3):
+            raise ValueError(f"landmark {i}: '{' '.join(row)}', expected two numbers, or three "
+                             "in each line")
+    points = np.array([[number(cell, f"landmark {i}") for cell in row]
+                       for i, row in enumerate(rows)])
+    flat, third, guessed = split_third(points)
+    face = make_face(flat, confidence=third.get("confidence"), depth=third.get("depth"))
+    return Contents([(stem, face)], notes=[THIRD_IS_CONFIDENCE] * guessed)
+
+
+def parse_tps(text: str, stem: str) -> Contents:
+    """tpsDig: LM=N and N lines `x y`, y upward from the lower edge, for each specimen.
+
+    IMAGE names the picture. Curves, scales and other entries are passed over.
+    """
+    found: list[tuple[str, Face]] = []
+    left_out: list[str] = []
+    rows: list[list[str]] = []
+    where, expected, image, identity = "", 0, "", ""
+
+    def finish() -> None:
+        if not where:
+            return
+        name = PurePosixPath(image.replace("\\", "/")).stem or identity or stem
+        try:
+            if len(rows) != expected:
+                raise ValueError(f"{where}: {len(rows)} points where LM says {expected}")
+            points = np.array([[number(cell, where) for cell in row] for row in rows])
+            if points.ndim != 2 or points.shape[1] != 2:
+                raise ValueError(f"{where}: expected two numbers for each point")
+            found.append((name, make_face(points)))
+        except ValueError as error:
+            left_out.append(str(error))
+
+    reading = False
+    for i, line in enumerate(text.splitlines(), 1):
+        key, equals, value = line.partition("=")
+        if equals:
+            key, reading = key.strip().upper(), False
+            if key == "LM3":
+                raise ValueError(f"line {i}: landmarks in 3D, expected LM=, those of a picture")
+            if key == "LM":
+                finish()
+                where, rows, image, identity, reading = f"line {i}", [], "", "", True
+                expected = _count(value, where)
+            elif key == "IMAGE":
+                image = value.strip()
+            elif key == "ID":
+                identity = value.strip()
+        elif line.strip() and reading:
+            rows.append(line.split())
+    finish()
+    if not where:
+        raise ValueError("no landmarks, expected 'LM=N' before them")
+    return Contents(found, left_out, y_up=True)
+
+
+def _count(value: str, where: str) -> int:
+    if not value.strip().isdecimal():
+        raise ValueError(f"{where}: LM={value.strip()[:20]}, expected a number of points")
+    return int(value)
+
+
+def parse_fcsv(text: str, stem: str) -> Contents:
+    """Slicer's older lists of points: comments that name the frame and the columns, then rows."""
+    system, columns = "RAS", ["id", "x", "y", "z"]
+    positions = []
+    for i, line in enumerate(text.splitlines(), 1):
+        if line.startswith("#"):
+            key, _, value = line.lstrip("# ").partition("=")
+            if key.strip().lower() == "coordinatesystem":
+                system = {"0": "RAS", "1": "LPS"}.get(value.strip(), value.strip().upper())
+            elif key.strip().lower() == "columns":
+                columns = [name.strip() for name in value.split(",")]
+            continue
+        cells = line.split(",")
+        if not line.strip():
+            continue
+        if not {"x", "y", "z"} <= set(columns) or len(cells) < len(columns) - 1:
+            raise ValueError(f"line {i}: {len(cells)} cells, expected {len(columns)}")
+        positions.append([number(cells[columns.index(axis)], f"line {i}") for axis in "xyz"])
+    return Contents([(stem, slicer_face(positions, system))])
+
+
+def slicer_face(positions: Sequence[Sequence[float]], system: str) -> Face:
+    """A face from points that were marked on a picture in Slicer.
+
+    Slicer puts the columns of a picture along L and its rows along P. In RAS both change sign.
+
+    Raises:
+      ValueError: the points do not lie in the plane of a picture, or in another frame.
+    """
+    if system not in ("LPS", "RAS"):
+        raise ValueError(f"coordinate system '{system}', expected LPS or RAS")
+    points = np.array(positions, np.float64)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"positions have shape {points.shape}, expected (N, 3)")
+    known = points[np.isfinite(points).all(-1)]
+    spread = np.ptp(known, axis=0) if len(known) else np.zeros(3)
+    if spread[2] > 1e-3 * spread[:2].max():
+        raise ValueError("the points lie in space, expected them on a picture, all of one height")
+    flat = points[:, :2] * (1 if system == "LPS" else -1)
+    return make_face(flat + 0.0)
+
+
+def load_imglib(path: Path) -> list[dict[str, Any]]:
+    """The boxes of an imglib .xml: `image` and `parts`, which are names with x and y.
+
+    Raises:
+      ValueError: it declares a document type, which may expand without bound.
+      expat.ExpatError: it is no XML.
+    """
+    boxes: list[dict[str, Any]] = []
+    image = ""
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal image
+        if tag == "image":
+            image = attributes.get("file", "")
+        elif tag == "box":
+            boxes.append({"image": image, "parts": []})
+        elif tag == "part" and boxes:
+            boxes[-1]["parts"].append([attributes.get(key, "") for key in ("name", "x", "y")])
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.StartElementHandler = start
+    parser.Parse(path.read_bytes(), True)
+    return boxes
+
+
+def _refuse_doctype(*_: Any) -> None:
+    raise ValueError("it has a document type, expected imglib's XML without one")
+
+
+def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
+    """The faces that dlib's imglab marked or its programs found, a box with parts for each."""
+    if not any(box["parts"] for box in boxes):
+        raise ValueError("no parts, expected <box>es with <part name= x= y=>")
+    pictures = picture_names([box["image"] or stem for box in boxes])
+    parts = [part for box in boxes for part in box["parts"]]
+    numbered = all(name.isdecimal() and len(name) < 5 for name, _, _ in parts)
+    count = max(int(name) for name, _, _ in parts) + 1 if numbered else 0
+    found, left_out = [], []
+    for i, (box, picture) in enumerate(zip(boxes, pictures, strict=True)):
+        name = PurePosixPath(picture).stem if box["image"] else stem
+        where = f"box {i} of '{name}'"
+        try:
+            if not box["parts"]:
+                raise ValueError(f"{where}: no parts")
+            rows = np.array([[number(x, where), number(y, where)] for _, x, y in box["parts"]])
+            if numbered:
+                rows = _ordered(box["parts"], rows, count, where)
+            found.append((name, make_face(rows)))
+        except ValueError as error:
+            left_out.append(str(error))
+    return Contents(found, left_out)
+
+
+def _ordered(parts: Sequence[Sequence[str]], rows: np.ndarray, count: int, where: str):
+    try:
+        return ordered_by([int(name) for name, _, _ in parts], rows, count)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"(?m)(^|(?<=\s))(#|//).*$", "", text)

@@ -1,0 +1,248 @@
+"""Landmarks in tables of text: a row for each face or frame, or a row for each landmark.
+
+Cells are parted by commas, semicolons or tabs; beside the last two a comma may be the decimal
+point.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepmds_jax.data.formats.faces import (
+    THIRD_IS_CONFIDENCE,
+    Contents,
+    Face,
+    is_number,
+    make_face,
+    number,
+    ordered_by,
+    picture_names,
+    split_third,
+    with_tracks,
+)
+
+# What columns are called that say more of a face than its landmarks, in lower case.
+_COLUMNS = {
+    "image": ("image", "file", "filename"),
+    "face": ("face",),
+    "name": ("name",),
+    "track": ("face_id", "track", "track_id"),
+    "frame": ("frame", "frame_id", "frame_number"),
+    "seconds": ("timestamp", "seconds", "time"),
+    "confidence": ("confidence", "score"),
+    "success": ("success",),
+    "visible": ("visible", "visibility"),
+    "landmark": ("landmark", "landmark_id"),
+    "x": ("x",), "y": ("y",), "z": ("z",),
+}  # fmt: skip
+# Lower case only: the X_0, Y_0, Z_0 of OpenFace are its 3D landmarks.
+_WIDE = re.compile(r"(x|y|z|c|conf|confidence|score|v|visible|visibility)_?(\d+)")
+_AXES = {"c": "confidence", "conf": "confidence", "score": "confidence", "v": "visible",
+         "visibility": "visible", "z": "depth"}
+_WORDS = ("true", "false")
+
+
+class _Table:
+    """Rows of cells under a header, and what its columns are."""
+
+    def __init__(self, rows: Sequence[Sequence[str]], delimiter: str):
+        self.decimal = "," if delimiter in ";\t" else "."
+        self.notes: list[str] = []
+        lines = [(f"line {i}", row) for i, row in enumerate(rows, 1) if any(row)]
+        if not lines:
+            raise ValueError("no rows, expected landmarks")
+        header = lines[0][1]
+        if len(header) > 1 and all(is_number(cell, self.decimal) for cell in header[1:]):
+            header = self._plain_header([row for _, row in lines])
+        else:
+            header = [header[0].lstrip("# "), *header[1:]]
+            lines = lines[1:]
+        if not lines:
+            raise ValueError("no rows under the header, expected landmarks")
+        self.header, self.lines = header, lines
+        lower = [cell.lower() for cell in header]
+        self.columns = {key: lower.index(name) for key, names in _COLUMNS.items()
+                        for name in names[::-1] if name in lower}
+
+    def _plain_header(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """What the columns of a table without a header are."""
+        width = len(rows[0])
+        if width == 3 and all(len(row) == 3 and is_number(row[0], self.decimal) for row in rows):
+            first, _, third = np.array([
+                [number(cell, "", self.decimal) if is_number(cell, self.decimal) else np.nan
+                 for cell in row] for row in rows]).T
+            if any(np.array_equal(np.sort(first), np.arange(start, start + len(rows)))
+                   for start in (0, 1)):
+                return ["landmark", "x", "y"]
+            _, kind, guessed = split_third(np.stack([first, first, third], axis=-1))
+            self.notes += [THIRD_IS_CONFIDENCE] * guessed
+            return ["x", "y", "z" if "depth" in kind else "confidence"]
+        pairs = width // 2
+        plain = ["x", "y"] if pairs == 1 else [f"{a}{i}" for i in range(pairs) for a in "xy"]
+        return ["name"] * (width % 2) + plain
+
+    def number(self, where: str, row: Sequence[str], column: int) -> float:
+        return number(row[column], where, self.decimal)
+
+    def flag(self, where: str, row: Sequence[str], column: int) -> float:
+        """A number, or a word as programs write what is true and what is not."""
+        word = row[column].lower()
+        return float(word == "true") if word in _WORDS else self.number(where, row, column)
+
+    def check_length(self, where: str, row: Sequence[str]) -> None:
+        if len(row) != len(self.header):
+            raise ValueError(f"{where}: {len(row)} cells, expected {len(self.header)}")
+
+    def has(self, *keys: str) -> bool:
+        return all(key in self.columns for key in keys)
+
+    def cell(self, row: Sequence[str], key: str) -> str | None:
+        return row[self.columns[key]] if self.has(key) else None
+
+    def fields(self, where: str, row: Sequence[str]) -> dict[str, Any]:
+        """What a row says of its face, as `make_face` takes it."""
+        found: dict[str, Any] = {}
+        for key in ("seconds", "frame", "success"):
+            if self.has(key):
+                read = self.flag if key == "success" else self.number
+                found[key] = read(where, row, self.columns[key])
+        frame = found.pop("frame", None)
+        if frame is not None and np.isfinite(frame):
+            found["frame"] = int(frame)
+        if not np.isfinite(found.get("seconds", 0)):
+            raise ValueError(f"{where}: no time")
+        success = found.pop("success", 1)
+        return found | {"found": np.nan_to_num(success) > 0, "track": self.cell(row, "track")}
+
+
+def split_rows(text: str) -> tuple[list[list[str]], str]:
+    """Rows of cells, and what parts them: the one of tab, semicolon and comma in the first row."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = next((mark for mark in "\t;" if mark in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    return [[cell.strip() for cell in row] for row in reader], delimiter
+
+
+def parse_table(content: tuple[list[list[str]], str], stem: str) -> Contents:
+    """The faces of a table.
+
+    Raises:
+      ValueError: it is empty, or has other columns.
+    """
+    table = _Table(*content)
+    wide: dict[str, dict[int, int]] = {}
+    for i, cell in enumerate(table.header):
+        if match := _WIDE.fullmatch(cell):
+            wide.setdefault(_AXES.get(match[1], match[1]), {})[int(match[2])] = i
+    if "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
+        return _parse_wide(table, stem, wide)  # x and y beside it are those of a box
+    if table.has("x", "y"):
+        return _parse_long(table, stem)
+    raise ValueError(f"header '{_short(','.join(table.header))}', expected x,y or x0,y0,x1,y1,...")
+
+
+def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]]) -> Contents:
+    """A row for each face."""
+    order = sorted(wide["x"])
+    others = {key: [columns[i] for i in order] for key, columns in wide.items()
+              if key not in "xy" and all(i in columns for i in order)}
+    found, left_out = [], []
+    for where, row in table.lines:
+        try:
+            table.check_length(where, row)
+            points = [[table.number(where, row, wide[axis][i]) for axis in "xy"] for i in order]
+            fields = table.fields(where, row)
+            for key in ("confidence", "visible"):
+                if table.has(key):
+                    fields[key] = table.flag(where, row, table.columns[key])
+            fields |= {key: np.array([table.flag(where, row, i) for i in columns])
+                       for key, columns in others.items()}
+            found.append((row, make_face(points, **fields)))
+        except ValueError as error:
+            left_out.append(str(error))
+    return Contents(_named(table, stem, found, "name"), left_out)
+
+
+def _parse_long(table: _Table, stem: str) -> Contents:
+    """A row for each landmark."""
+    groups: dict[tuple, list[tuple[str, Sequence[str]]]] = {}
+    keys = [table.columns[key] for key in ("image", "face", "track", "frame", "seconds")
+            if table.has(key)]
+    damaged: dict[tuple, str] = {}
+    for where, row in table.lines:
+        key = tuple(row[i] if i < len(row) else "" for i in keys)
+        groups.setdefault(key, []).append((where, row))
+        try:
+            table.check_length(where, row)
+        except ValueError as error:
+            damaged.setdefault(key, str(error))
+    indices = _landmark_indices(table)
+    count = max(indices.values(), default=-1) + 1
+    found, left_out = [], list(damaged.values())
+    for key, lines in groups.items():
+        if key in damaged:
+            continue
+        try:
+            found.append((lines[0][1], _long_face(table, lines, indices, count)))
+        except ValueError as error:
+            left_out.append(str(error))
+    return Contents(_named(table, stem, found), left_out, table.notes)
+
+
+def _long_face(
+    table: _Table,
+    lines: Sequence[tuple[str, Sequence[str]]],
+    indices: Mapping[str, int],
+    count: int,
+) -> Face:
+    """The face of some rows, NaN where landmarks of `count` numbered ones are missing."""
+    keys = [key for key in ("x", "y", "z", "confidence", "visible") if table.has(key)]
+    rows = np.array([[
+        (table.flag if key == "visible" else table.number)(where, row, table.columns[key])
+        for key in keys] for where, row in lines])
+    if indices:
+        try:
+            rows = ordered_by([indices[where] for where, _ in lines], rows, count)
+        except ValueError as error:
+            raise ValueError(f"{lines[0][0]} and on: {error}") from None
+    each = dict(zip(keys, rows.T, strict=True))
+    others = {"depth" if key == "z" else key: each[key] for key in keys[2:]}
+    return make_face(rows[:, :2], **others, **table.fields(*lines[0]))
+
+
+def _landmark_indices(table: _Table) -> dict[str, int]:
+    """By line, which landmark it is, from 0; nothing where the table does not number them."""
+    if not table.has("landmark"):
+        return {}
+    cells = {where: table.cell(row, "landmark") for where, row in table.lines
+             if len(row) == len(table.header)}
+    if not all(cell is not None and re.fullmatch(r"\d{1,4}", cell) for cell in cells.values()):
+        return {}  # names of landmarks: their order is that of the rows
+    numbers = {where: int(cell or 0) for where, cell in cells.items()}
+    first = 1 if min(numbers.values(), default=0) == 1 else 0
+    return {where: value - first for where, value in numbers.items()}
+
+
+def _named(
+    table: _Table, stem: str, found: Sequence[tuple[Sequence[str], Face]], column: str = "face"
+) -> list[tuple[str, Face]]:
+    """Names: of the picture, or the face, or else the file; and of the track where several are."""
+    pictures = picture_names([table.cell(row, "image") or stem for row, _ in found])
+    named = []
+    for (row, face), picture in zip(found, pictures, strict=True):
+        label = table.cell(row, "face") or table.cell(row, column) or ""
+        name = picture
+        if label and not table.has("image") and not (label.isdecimal() and table.has("face")):
+            name = label
+        elif label and label != picture:
+            name = f"{picture}#{label}"
+        named.append((name, face))
+    return with_tracks(named, stem)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}..."

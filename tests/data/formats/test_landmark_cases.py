@@ -1,0 +1,588 @@
+"""What people's landmark files say, case by case, and what is read."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from deepmds_jax import topologies
+from deepmds_jax.data.formats import schemes
+from deepmds_jax.data.formats.faces import hide_marks, make_face, natural_key, tell_apart
+from deepmds_jax.data.formats.landmark_files import (
+    list_landmark_files,
+    read_all_landmarks,
+    read_landmarks,
+)
+from deepmds_jax.data.photos.mesh_landmarks import FLAME51_POINTS, to_landmarks
+
+N = 68
+FACE = np.round(np.random.default_rng(0).uniform(100, 300, (N, 2)), 2)
+NAN = float("nan")
+
+
+def write(path, content, encoding="utf-8"):
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding=encoding)
+    return path
+
+
+def rows(*lines, delimiter=","):
+    return "\n".join(delimiter.join(map(str, line)) for line in lines) + "\n"
+
+
+def openface(frames):
+    """OpenFace's layout: (frame, face_id, timestamp, confidence, success, points) of each row."""
+    header = ["frame", " face_id", " timestamp", " confidence", " success",
+              *[f" x_{i}" for i in range(N)], *[f" y_{i}" for i in range(N)],
+              *[f" X_{i}" for i in range(N)]]
+    return rows(header, *[[*first, *points.T.ravel(), *range(N)] for *first, points in frames])
+
+
+def without(*indices, points=FACE):
+    points = points.copy()
+    points[list(indices)] = NAN
+    return points
+
+
+def same(face, points):
+    np.testing.assert_allclose(face.points, points, atol=1e-9)
+    np.testing.assert_array_equal(face.visible, np.isfinite(points).all(-1))
+
+
+def nulls(points):
+    return [[None if np.isnan(x) else x for x in point] for point in points.tolist()]
+
+
+def xy(points):
+    return [{"x": x, "y": y} for x, y in points.tolist()]
+
+
+def imglib(points, head="", image="img/a.jpg"):
+    parts = "".join(f"<part name='{i:02}' x='{x}' y='{y}'/>" for i, (x, y) in
+                    sorted(enumerate(points), key=lambda item: str(item[0])))
+    return (f"<?xml version='1.0'?>{head}<?xml-stylesheet type='text/xsl' href='i.xsl'?><dataset>"
+            f"<images><image file='{image}'><box top='1' left='2' width='3' height='4'>{parts}"
+            "</box></image></images></dataset>")
+
+
+def pts(points, header="version: 1\nn_points: 68\n", more=()):
+    lines = [" ".join(map(str, [*(point + 1), *extra]))
+             for point, extra in zip(points, more or [()] * len(points), strict=True)]
+    return header + "{\n" + "\n".join(lines) + "\n}\n"
+
+
+def tps(points, more=""):
+    return rows([f"LM={len(points)}"], *[[x, y] for x, y in points], delimiter=" ") + more
+
+
+def semicolons(points, delimiter=";"):
+    cells = [[str(x).replace(".", ",") for x in point] for point in points]
+    return rows(["x", "y"], *cells, delimiter=delimiter)
+
+
+def fcsv(points, system="LPS", sign=1):
+    return (f"# Markups fiducial file version = 4.13\n# CoordinateSystem = {system}\n"
+            "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+            + rows(*[[i, sign * x, sign * y, 0, 0, 0, 0, 1, 1, 1, 0, f"F-{i}", "", ""]
+                     for i, (x, y) in enumerate(points)]))
+
+
+def markups(points, system="LPS", sign=1):
+    position = [{"label": f"F-{i}", "position": [sign * x, sign * y, 7.5]}
+                for i, (x, y) in enumerate(points)]
+    position[3] = {"label": "F-3", "position": [0, 0, 0], "positionStatus": "undefined"}
+    return {"markups": [{"type": "Fiducial", "coordinateSystem": system,
+                         "controlPoints": position}]}
+
+
+YX = FACE[:, ::-1]
+LINES = [[i, *point] for i, point in enumerate(FACE)]
+WIDE = [f"{a}{i}" for i in range(N) for a in "xy"]
+CONFIDENT = np.where(np.arange(N) == 5, 0.1, 0.9)
+# name of the file -> content, of the face FACE; landmarks that must come out hidden.
+ONE_FACE = {
+    "json: null point": ("a.json", [*nulls(FACE)[:5], None, *nulls(FACE)[6:]], [5]),
+    "json: null coordinates": ("a.json", nulls(without(5)), [5]),
+    "json: NaN": ("a.json", json.dumps(without(5).tolist()), [5]),
+    "json: visible": ("a.json", {"landmarks": FACE.tolist(),
+                                 "visible": [i != 5 for i in range(N)]}, [5]),
+    "json: confidence": ("a.json", {"landmarks": FACE.tolist(),
+                                    "confidence": CONFIDENT.tolist()}, [5]),
+    "json: MMPose": ("a.json", [{"keypoints": FACE.tolist(), "bbox": [[1, 2, 3, 4]],
+                                 "keypoint_scores": CONFIDENT.tolist()}], [5]),
+    "json: COCO's flat x, y, v": ("a.json", {"annotations": [{"face_kpts": [
+        value for i, point in enumerate(FACE.tolist())
+        for value in [*point, 0 if i == 5 else 2]]}]}, [5]),
+    "json: dlib's x and y": ("a.json", xy(FACE), []),
+    "json: face-alignment's (N, 3)": (
+        "a.json", np.column_stack([FACE, FACE[:, 0] - 200]).tolist(), []),
+    "json: LJSON 2": ("a.ljson", {"version": 2, "labels": [], "landmarks": {
+        "points": nulls(without(5)[:, ::-1]), "connectivity": []}}, [5]),
+    "json: LJSON 3": ("a.json", {"version": 3, "groups": {"LJSON": {
+        "labels": [], "landmarks": {"points": YX.tolist()}}}}, []),
+    "json: LJSON 1": ("a.json", {"version": 1, "groups": [
+        {"label": "chin", "landmarks": [{"point": point} for point in YX[:17].tolist()]},
+        {"label": "rest", "landmarks": [{"point": point} for point in YX[17:].tolist()]}]}, []),
+    "Slicer, LPS": ("a.mrk.json", markups(FACE), [3]),
+    "Slicer, RAS": ("a.mrk.json", markups(FACE, "RAS", -1), [3]),
+    "fcsv, LPS": ("a.fcsv", fcsv(FACE), []),
+    "fcsv, RAS by number": ("a.fcsv", fcsv(FACE, 0, -1), []),
+    "csv: empty cell": ("a.csv", rows(["x", "y"], *FACE[:5], [FACE[5, 0], ""], *FACE[6:]), [5]),
+    "csv: -1, -1": ("a.csv", rows(["x", "y"], *FACE[:5], [-1, -1], *FACE[6:]), [5]),
+    "csv: 0, 0": ("a.csv", rows(["x", "y"], *FACE[:5], [0, 0], *FACE[6:]), [5]),
+    "csv: another negative pair": ("a.csv", rows(["x", "y"], *FACE[:5], [-9, -5], *FACE[6:]), [5]),
+    "csv: visible": ("a.csv", rows(["x", "y", "visible"], *[
+        [*point, int(i != 5)] for i, point in enumerate(FACE)]), [5]),
+    "csv: visible, in words": ("a.csv", rows(["x", "y", "visible"], *[
+        [*point, i != 5] for i, point in enumerate(FACE)]), [5]),
+    "csv: visible in wide rows": ("a.csv", rows(
+        [*WIDE, *[f"v{i}" for i in range(N)]], [*FACE.ravel(), *(CONFIDENT > 0.5)]), [5]),
+    "csv: confidence": ("a.csv", rows(["x", "y", "confidence"], *[
+        [*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)]), [5]),
+    "csv: confidence in wide rows": ("a.csv", rows(
+        [*WIDE, *[f"c{i}" for i in range(N)]], [*FACE.ravel(), *CONFIDENT]), [5]),
+    "csv: a box beside wide rows": ("a.csv", rows(["x", "y", *WIDE], [1, 2, *FACE.ravel()]), []),
+    "csv: landmark from 0, in any order": (
+        "a.csv", rows(["landmark", "x", "y"], *LINES[::-1]), []),
+    "csv: landmark from 1": (
+        "a.csv", rows(["landmark", "x", "y"], *[[i + 1, x, y] for i, x, y in LINES[::-1]]), []),
+    "csv: a landmark missing": (
+        "a.csv", rows(["landmark", "x", "y"], *LINES[:5], *LINES[6:]), [5]),
+    "csv: landmarks by name keep their order": (
+        "a.csv", rows(["landmark", "x", "y"], *[[f"l{i % 3}", x, y] for i, x, y in LINES]), []),
+    "csv: no header, with a depth": (
+        "a.csv", rows(*[[x, y, x - 150] for x, y in FACE]), []),
+    "csv: no header, with a confidence": (
+        "a.csv", rows(*[[*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)]), [5]),
+    "csv: no header, numbered, in any order": ("a.csv", rows(*LINES[::-1]), []),
+    "csv: header behind #": ("a.csv", "# x,y\n" + rows(*FACE), []),
+    "csv: semicolons and decimal commas": ("a.csv", semicolons(FACE), []),
+    "csv: tabs and decimal commas": ("a.tsv", semicolons(FACE, "\t"), []),
+    "csv: tabs, decimal points": ("a.tsv", rows(["x", "y"], *FACE, delimiter="\t"), []),
+    "pts: space before the colon": ("a.pts", pts(FACE, "n_points : 68\n"), []),
+    "pts: confidence": ("a.pts", pts(FACE, more=[[c] for c in CONFIDENT]), [5]),
+    "pts: comments": ("a.pts", "# from a tool\n" + pts(FACE).replace("{", "{ // points"), []),
+    "txt: x y": ("a.txt", rows(*FACE, delimiter=" "), []),
+    "txt: count first": ("a.txt", "68\n" + rows(*FACE, delimiter="\t"), []),
+    "txt: one line": ("a.txt", rows(FACE.ravel(), delimiter=" "), []),
+    "xml: imglib": ("i.xml", imglib(FACE), []),
+    "tps: y upward": ("a.tps", tps(FACE * [1, -1] + [0, 500], "ID=0\nSCALE=0.1\nCURVES=1\n"
+                                   "POINTS=2\n1 2\n3 4\n"), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ONE_FACE)
+def test_one_face(case, tmp_path):
+    file, content, hidden = ONE_FACE[case]
+    found = read_landmarks(write(tmp_path / file, content))
+    face = next(iter(found.values()))
+    assert len(found) == 1
+    np.testing.assert_array_equal(np.flatnonzero(~face.visible), hidden)
+    expected = FACE - [0, 500 if file.endswith("tps") else 0]
+    np.testing.assert_allclose(face.points[face.visible], expected[face.visible], atol=1e-9)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-16-le with mark"])
+def test_texts_in_unicode_of_any_kind(encoding, tmp_path):
+    mark = "\ufeff" if "mark" in encoding else ""
+    path = write(tmp_path / "a.pts", mark + pts(FACE), encoding.split()[0])
+    same(read_landmarks(path)["a"], FACE)
+
+
+def test_arrays_with_nan_and_visible(tmp_path):
+    np.save(tmp_path / "a.npy", np.stack([FACE, without(3), np.full((N, 2), NAN)]))
+    first, second, third = read_landmarks(tmp_path / "a.npy").values()
+    same(first, FACE)
+    same(second, without(3))
+    assert not third.visible.any()
+    visible = np.arange(N) != 7
+    np.savez(tmp_path / "b.npz", points=np.stack([FACE, FACE]), visible=[visible, ~visible],
+             success=[True, False], seconds=[0.0, 1.5])
+    first, second = read_landmarks(tmp_path / "b.npz").values()
+    np.testing.assert_array_equal(first.visible, visible)
+    assert not second.visible.any()
+    assert (second.seconds, second.track) == (1.5, "b")
+
+
+def test_third_numbers_are_depth_or_a_confidence_and_that_is_told(tmp_path):
+    np.save(tmp_path / "c.npy", np.column_stack([FACE, CONFIDENT]))
+    np.save(tmp_path / "z.npy", np.column_stack([FACE, FACE[:, 0] - 150]))
+    np.save(tmp_path / "zero.npy", np.column_stack([FACE, 0 * CONFIDENT]))
+    found = read_all_landmarks([tmp_path / f"{name}.npy" for name in ("c", "z", "zero")])
+    assert [int((~face.visible).sum()) for face in found.faces.values()] == [1, 0, 0]
+    np.testing.assert_array_equal(found.faces["z"].depth, FACE[:, 0] - 150)
+    assert len(found.warnings) == 1 and "are taken as their confidence" in found.warnings[0]
+
+
+# Trackers.
+
+
+def test_tracks_times_and_success_of_openface(tmp_path):
+    frames = [(frame, who, (frame - 1) / 25, 0.98, 1, FACE + who) for who in (0, 1)
+              for frame in (1, 2, 12, 29)]
+    frames[2] = (12, 0, 11 / 25, 0.03, 0, FACE)
+    frames[7] = (29, 1, 28 / 25, 0.05, 1, FACE)
+    found = read_landmarks(write(tmp_path / "v.csv", openface(frames)))
+    assert list(found)[:2] == ["v face 0#0", "v face 0#1"] and list(found)[-1] == "v face 1#3"
+    assert {face.track for face in found.values()} == {"v face 0", "v face 1"}
+    faces = list(found.values())
+    assert [face.seconds for face in faces[:4]] == [0, 0.04, 0.44, 1.12]
+    assert [face.frame for face in faces[:4]] == [0, 1, 11, 28]
+    assert [bool(face.visible.any()) for face in faces] == [True, True, False, *[True] * 4, False]
+    same(faces[4], FACE + 1)
+    assert faces[0].confidence == 0.98
+
+
+def test_one_track_is_named_like_its_file(tmp_path):
+    text = openface([(i, 3, i / 30, 1, 1, FACE) for i in (1, 2)])
+    found = read_landmarks(write(tmp_path / "v.csv", text))
+    assert {name: face.track for name, face in found.items()} == {"v#0": "v", "v#1": "v"}
+
+
+def test_long_tables_of_a_tracker(tmp_path):
+    lines = [[frame, who, i, *(point + who)] for frame in (4, 7) for who in (0, 1)
+             for i, point in enumerate(FACE)]
+    path = write(tmp_path / "v.csv", rows(["frame", "track", "landmark", "x", "y"], *lines))
+    found = read_landmarks(path)
+    assert list(found) == ["v face 0#0", "v face 1#0", "v face 0#1", "v face 1#1"]
+    assert [face.frame for face in found.values()] == [0, 0, 3, 3]
+    same(found["v face 1#1"], FACE + 1)
+
+
+# Places that mean hidden.
+
+
+@pytest.mark.parametrize(("change", "hidden"), [
+    (lambda p: p - p.mean(0), 0),  # around the origin: negative pairs are points
+    (lambda p: p - p[30], 0),  # the nose at the origin
+    (lambda p: p - p.max(0) - 5, 0),  # all negative
+    (lambda p: p - p.min(0) - 3, 0),  # across the corner of a picture
+    (lambda p: np.zeros_like(p), N),  # no face
+    (lambda p: np.where(np.arange(N)[:, None] < 20, 0, p), 20),
+    (lambda p: np.where(np.arange(N)[:, None] < 20, -1, p - [150, 0]), 20),
+], ids=["centred", "nose", "negative", "corner", "nothing", "zeros", "-1, negative x"])
+def test_marks_of_hidden_landmarks(change, hidden):
+    face, count = hide_marks(make_face(change(FACE)))
+    assert count == hidden == (~face.visible).sum()
+    assert np.isnan(face.points[~face.visible]).all()
+
+
+def test_marks_are_told_unless_there_is_no_face(tmp_path):
+    marked = FACE.copy()
+    marked[:6] = 0
+    np.save(tmp_path / "a.npy", np.stack([marked, np.zeros_like(FACE), FACE]))
+    found = read_all_landmarks([tmp_path / "a.npy"])
+    assert [line.split("npy: ")[1] for line in found.warnings] == [
+        "6 landmarks at (0, 0), (-1, -1) or negative places are taken as hidden: a#0"]
+    np.save(tmp_path / "a.npy", FACE)
+    assert read_all_landmarks([tmp_path / "a.npy"]).warnings == []
+
+
+# Parts of width and height.
+
+MESH = np.random.default_rng(1).uniform(0.3, 0.6, (478, 3)) - [0, 0, 0.45]
+PIXELS = MESH * [1920, 1080, 1920]
+
+
+def points_of(mesh, **more):
+    return [{"x": x, "y": y, "z": z, **more} for x, y, z in mesh.tolist()]
+
+
+MESHES = {
+    "478 points": lambda: points_of(MESH),
+    "with a visibility that is none": lambda: points_of(MESH, visibility=0),
+    "faceLandmarks": lambda: {"faceLandmarks": [points_of(MESH)], "faceBlendshapes": []},
+    "468, multi_face_landmarks": lambda: {
+        "multi_face_landmarks": [{"landmark": points_of(MESH[:468])}]},
+    "arrays": lambda: MESH.tolist(),
+}
+
+
+@pytest.mark.parametrize("case", MESHES)
+def test_mediapipe_needs_the_size_of_the_picture(case, tmp_path):
+    path = write(tmp_path / "a.json", MESHES[case]())
+    with pytest.raises(ValueError, match=r"a\.json: MediaPipe's .* \(--image_size=WIDTH,HEIGHT\)"):
+        read_landmarks(path)
+    for size in ((1920, 1080), lambda name: {"a": (1920, 1080)}[name]):
+        (face,) = read_landmarks(path, image_size=size).values()
+        np.testing.assert_allclose(face.points, PIXELS[: len(face), :2])
+        np.testing.assert_allclose(face.depth, PIXELS[: len(face), 2])
+        assert face.visible.all()
+
+
+def test_mediapipe_faces_without_a_picture_leave_those_with_one(tmp_path):
+    path = write(tmp_path / "a.json", {"p": points_of(MESH), "q": points_of(MESH)})
+    found = read_all_landmarks([path], image_size={"p": (1920, 1080)}.get)
+    assert list(found.faces) == ["p"] and found.warnings == []
+    assert found.left_out[0].startswith(f"{path}: q: MediaPipe's landmarks are parts")
+
+
+@pytest.mark.parametrize("size", [
+    {"image_size": [1920, 1080]}, {"width": 1920, "height": 1080},
+])
+def test_the_size_of_the_picture_in_the_file(size, tmp_path):
+    content = {"faceLandmarks": [points_of(MESH), points_of(MESH)], **size}
+    path = write(tmp_path / "a.json", content)
+    for flag in (None, (640, 480)):  # of the two, the file knows
+        found = read_landmarks(path, image_size=flag)
+        assert list(found) == ["a#0", "a#1"]
+        for face in found.values():
+            np.testing.assert_allclose(face.points, PIXELS[:, :2])
+            np.testing.assert_allclose(face.depth, PIXELS[:, 2])
+    box = {"faceLandmarks": [points_of(MESH)], "x": 1, "y": 2, **size}
+    if "width" in size:
+        with pytest.raises(ValueError, match="parts of the picture's width and height"):
+            read_landmarks(write(path, box))
+
+
+def test_parts_of_a_picture_are_told_and_scaled(tmp_path):
+    np.save(tmp_path / "a.npy", FACE / [1920, 1080])
+    found = read_all_landmarks([tmp_path / "a.npy"])
+    assert "lie within [0, 1]" in found.warnings[0] and "--image_size" in found.warnings[0]
+    same(found.faces["a"], FACE / [1920, 1080])
+    found = read_all_landmarks([tmp_path / "a.npy"], image_size=(1920, 1080))
+    same(found.faces["a"], FACE)
+    assert found.warnings == []
+    np.save(tmp_path / "a.npy", FACE)
+    same(read_landmarks(tmp_path / "a.npy", image_size=(1920, 1080))["a"], FACE)
+
+
+def test_tps_counts_from_the_lower_edge(tmp_path):
+    upward = without(3) * [1, -1] + [0, 500]
+    upward[3] = -1
+    text = tps(upward, "IMAGE=img\\a.jpg\nID=0\n") + tps(upward, "ID=b\n")
+    path = write(tmp_path / "s.tps", text)
+    found = read_landmarks(path, image_size=(640, 500))
+    assert list(found) == ["a", "b"]
+    for face in found.values():
+        same(face, without(3))
+
+
+# Names, order, and one bad face.
+
+
+def test_natural_order(tmp_path):
+    for i in (1, 2, 10, 9):
+        np.save(tmp_path / f"frame{i}.npy", FACE + i)
+    expected = ["frame1", "frame2", "frame9", "frame10"]
+    assert [file.stem for file in list_landmark_files(tmp_path)] == expected
+    assert list(read_all_landmarks([tmp_path]).faces) == expected
+    assert list(read_all_landmarks(sorted(tmp_path.iterdir())).faces) == expected  # a shell's *
+    reverse = sorted(tmp_path.iterdir(), reverse=True)
+    assert list(read_all_landmarks(reverse).faces) == [file.stem for file in reverse]
+    keys = {f"frame{i}": FACE.tolist() for i in (1, 10, 2)}
+    assert list(read_landmarks(write(tmp_path / "v.json", keys))) == ["frame1", "frame2", "frame10"]
+    lines = [[f"f{i}.png", *(FACE + i).ravel()] for i in (1, 10, 2)]
+    path = write(tmp_path / "w.csv", rows(["image", *WIDE], *lines))
+    assert list(read_landmarks(path)) == ["f1.png", "f2.png", "f10.png"]
+    assert sorted(["b", "a10", "a9", "a", "9"], key=natural_key) == ["9", "a", "a9", "a10", "b"]
+
+
+def test_faces_of_one_picture(tmp_path):
+    lines = [[name, *(FACE + i).ravel()] for i, name in
+             enumerate(["img/p.jpg", "img/p.jpg", "img/q.jpg"])]
+    path = write(tmp_path / "a.csv", rows(["image", *WIDE], *lines))
+    found = read_landmarks(path)
+    assert list(found) == ["p.jpg#0", "p.jpg#1", "q.jpg"]
+    same(found["p.jpg#1"], FACE + 1)
+
+
+def test_numbered_faces_of_a_picture_are_named_like_their_file(tmp_path):
+    for picture in "ab":
+        lines = [[i, *(FACE + i).ravel()] for i in range(2)]
+        write(tmp_path / f"{picture}.csv", rows(["face", *WIDE], *lines))
+    assert list(read_all_landmarks([tmp_path]).faces) == ["a#0", "a#1", "b#0", "b#1"]
+
+
+def test_names_twice_are_told_apart(tmp_path):
+    text = json.dumps({"a": FACE.tolist(), "b": FACE.tolist()}).replace('"b"', '"a"')
+    found = read_landmarks(write(tmp_path / "a.json", text))
+    assert list(found) == ["a#0", "a#1"]
+    assert tell_apart(["a", "a", "a#0"]) == ["a#0#0", "a#1", "a#0#1"]
+    with pytest.raises(ValueError, match="'landmarks' in an object with a name twice"):
+        read_landmarks(write(tmp_path / "a.json", '{"landmarks": [[1, 2]], "landmarks": [[3, 4]]}'))
+
+
+def test_a_file_given_again_is_read_once(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, FACE)
+    found = read_all_landmarks([path, tmp_path / "." / "a.npy", tmp_path])
+    assert list(found.faces) == ["a"]
+    assert found.warnings == ["warning: 2 of 3 files are given again; each is read once"]
+
+
+BAD = {
+    "wide": ("a.csv", rows(WIDE, FACE.ravel(), ["x", *FACE.ravel()[1:]], FACE.ravel()),
+             "line 3: 'x', expected a number"),
+    "wide, cut off": ("a.csv", rows(WIDE, FACE.ravel(), FACE.ravel()[:9], FACE.ravel()),
+                      "line 3: 9 cells, expected 136"),
+    "long": ("a.csv", rows(["face", "landmark", "x", "y"], *[
+        [face, 3 if (face, i) == (1, 5) else i, *point] for face in range(3)
+        for i, point in enumerate(FACE)]), "line 70 and on: landmark 3 comes twice"),
+    "json": ("a.json", {"p": FACE.tolist(), "q": "none", "r": FACE.tolist()},
+             "'q' is not a table of numbers, expected (N, 2) or (faces, N, 2)"),
+    "json, list": ("a.json", [xy(FACE), [{"x": 1, "y": "b"}], xy(FACE)],
+                   "a#1: 'a' is not a table of numbers, expected (N, 2) or (faces, N, 2)"),
+    "tps": ("a.tps", tps(FACE) + tps(FACE).replace("LM=68", "LM=69") + tps(FACE),
+            "line 70: 68 points where LM says 69"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_one_bad_face_leaves_its_neighbours(case, tmp_path):
+    file, content, reason = BAD[case]
+    found = read_all_landmarks([write(tmp_path / file, content)])
+    assert len(found.faces) == 2 and all(face.visible.all() for face in found.faces.values())
+    assert found.left_out == [f"{tmp_path / file}: {reason}"]
+
+
+# What is refused.
+
+SPACE = {"markups": [{"controlPoints": [{"position": [i, 2 * i, i * i]} for i in range(9)]}]}
+REFUSED = {
+    "a document type": ("a.xml", imglib(FACE, "<!DOCTYPE d [<!ENTITY a 'b'>]>"),
+                        "cannot be read: it has a document type"),
+    "no parts": ("a.xml", "<dataset/>", "no parts"),
+    "no XML": ("a.xml", "<dataset>", "cannot be read: no element found"),
+    "landmarks in space, Slicer": ("a.mrk.json", SPACE, "the points lie in space"),
+    "another frame, Slicer": ("a.fcsv", fcsv(FACE, "IJK"), "coordinate system 'IJK'"),
+    "landmarks in space, tps": ("a.tps", "LM3=1\n1 2 3\n", "line 1: landmarks in 3D"),
+    "no tps": ("a.tps", "1 2\n", "no landmarks, expected 'LM=N'"),
+    "odd rows": ("a.txt", "1 2 3 4 5\n", "line 1: 5 numbers, expected x and y in turn"),
+    "prose": ("a.txt", "see above\n", "landmark 0: 'see', expected a number"),
+    "LJSON in space": ("a.ljson", {"landmarks": {"points": [[1, 2, 3]]}}, r"shape \(1, 3\)"),
+    "visible of another length": ("a.json", {"points": FACE.tolist(), "visible": [1, 0]},
+                                  r"visible has shape \(2,\), expected \(1,\) or \(1, 68\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_a_line(case, tmp_path):
+    file, content, reason = REFUSED[case]
+    path = write(tmp_path / file, content)
+    with pytest.raises(ValueError, match=reason) as refusal:
+        read_landmarks(path)
+    assert str(refusal.value).startswith(f"{path}: ") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("case", [*ONE_FACE, "OpenFace", "WFLW", *MESHES])
+def test_damaged_files_are_read_or_refused_in_a_line(case, tmp_path):
+    """Cut off or with changed bytes, a file never brings another error."""
+    file, content, _ = ONE_FACE.get(case, ("a.json", None, []))
+    if case == "OpenFace":
+        file, content = "a.csv", openface([(i, 0, i / 30, 1, 1, FACE) for i in (1, 2)])
+    elif case == "WFLW":
+        file, content = "a.txt", wflw()
+    content = MESHES[case]() if content is None else content
+    text = content if isinstance(content, str) else json.dumps(content)
+    rng = np.random.default_rng(len(case))
+    for trial in range(30):
+        damaged = bytearray(text.encode())
+        for place in rng.integers(0, min(len(damaged), 600), 1 + trial % 4):
+            damaged[place] = rng.choice(np.frombuffer(b'{}[]",:;<>=\n\0\xff-1.x n', np.uint8))
+        if trial % 3 == 0:
+            damaged = damaged[: rng.integers(0, len(damaged))]
+        path = tmp_path / file
+        path.write_bytes(bytes(damaged))
+        try:
+            found = read_landmarks(path, image_size=(640, 480))
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:
+            for face in found.values():
+                assert face.points.ndim == 2 and face.points.shape[1] == 2
+                assert face.visible.shape == (len(face),)
+                assert np.isfinite(face.points[face.visible]).all()
+
+
+JUNK = [None, "x", 0, -1, 1e308, True, [], {}, [[]], {"x": 1}, {"x": "a", "y": {}}, 10**30, [1, 2],
+        [[1, 2], [3]], {"landmarks": 3}, {"points": [[1, 2]]}]
+KEYS = ["frame", "visible", "confidence", "names", "track", "seconds", "groups", "markups", "faces"]
+
+
+def changed(content, rng):
+    """A JSON content with something else at one place, or under another key."""
+    if not isinstance(content, list | dict) or not content or rng.random() < 0.2:
+        return rng.choice(JUNK)
+    content = content.copy()
+    place = rng.choice(range(len(content))) if isinstance(content, list) else rng.choice([*content])
+    if isinstance(content, dict) and rng.random() < 0.2:
+        content[rng.choice(KEYS)] = content.pop(place)
+    else:
+        content[place] = changed(content[place], rng)
+    return content
+
+
+def test_json_of_another_structure_is_read_or_refused_in_a_line(tmp_path):
+    contents = [content for _, content, _ in ONE_FACE.values() if not isinstance(content, str)]
+    contents += [MESHES["faceLandmarks"](), {"faces": {"a": {"x2d": FACE.tolist(), "seconds": 1}}}]
+    rng, path, refused = random.Random(0), tmp_path / "a.json", 0
+    for _ in range(400):
+        path.write_text(json.dumps(changed(changed(rng.choice(contents), rng), rng)))
+        try:
+            found = read_landmarks(path, image_size=(640, 480))
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:
+            assert all(np.isfinite(face.points[face.visible]).all() for face in found.values())
+    assert 100 < refused < 390
+
+
+# Schemes.
+
+IBUG68, FLAME51 = topologies.get("ibug68"), topologies.get("flame51")
+
+
+def wflw():
+    line = [*np.arange(196.0), 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, "37--Soccer/a.jpg"]
+    return rows(line, line, delimiter=" ")
+
+
+def test_68_to_51_and_133_to_68_are_exact():
+    face = make_face(FACE, visible=np.arange(N) != 20)
+    inner = schemes.convert(face, FLAME51)
+    np.testing.assert_array_equal(inner.points, FACE[17:])
+    np.testing.assert_array_equal(inner.visible, np.arange(17, N) != 20)
+    assert schemes.convert(face, IBUG68) is face
+    body = np.concatenate([np.ones((23, 2)), FACE, np.ones((42, 2))])
+    np.testing.assert_array_equal(schemes.convert(make_face(body), IBUG68).points, FACE)
+    np.testing.assert_array_equal(schemes.convert(make_face(body), FLAME51).points, FACE[17:])
+
+
+def test_98_to_68(tmp_path):
+    found = read_landmarks(write(tmp_path / "list.txt", wflw()))
+    assert list(found) == ["a.jpg#0", "a.jpg#1"]
+    points = schemes.convert(found["a.jpg#1"], IBUG68).points
+    index = points[:, 0] / 2  # in WFLW
+    assert len(set(index)) == 68
+    named = dict(zip(IBUG68.landmarks, index.astype(int), strict=True))
+    # Figure 1 of the paper: ends of the jaw, chin, brows, tip of the nose, eyes and mouth.
+    assert [named[name] for name in (
+        "jaw_0_right", "menton", "jaw_0_left", "brow_outer_right", "brow_inner_right",
+        "brow_inner_left", "brow_outer_left", "pronasale", "subnasale", "exocanthion_right",
+        "endocanthion_right", "endocanthion_left", "exocanthion_left", "cheilion_right",
+        "cheilion_left", "inner_cheilion_right", "inner_cheilion_left",
+    )] == [0, 16, 32, 33, 37, 42, 46, 54, 57, 60, 64, 68, 72, 76, 82, 88, 92]
+    # Mirrored landmarks are mirrored there too: WFLW's jaw is 0 to 32.
+    jaw = index[:17]
+    np.testing.assert_array_equal(jaw + jaw[::-1], 32)
+
+
+def test_mesh_to_51_and_68():
+    face = make_face(PIXELS[:, :2], depth=PIXELS[:, 2])
+    np.testing.assert_array_equal(schemes.convert(face, FLAME51).points,
+                                  PIXELS[FLAME51_POINTS, :2])
+    np.testing.assert_allclose(schemes.convert(face, IBUG68).points,
+                               to_landmarks(PIXELS, "ibug68")[:, :2])
+    hidden = np.ones(478, bool)
+    hidden[[FLAME51_POINTS[4], 58]] = False  # a brow, and the right of the jaw
+    part = schemes.convert(make_face(PIXELS[:, :2], depth=PIXELS[:, 2], visible=hidden), IBUG68)
+    assert not part.visible[17 + 4] and not part.visible[1:8].any() and part.visible[9:17].all()
+
+
+def test_other_numbers_are_refused():
+    with pytest.raises(ValueError, match="66 landmarks, topology ibug68 has 68"):
+        schemes.convert(make_face(FACE[:66]), IBUG68)
+    with pytest.raises(ValueError, match="68 landmarks, topology bfm72 has 72"):
+        schemes.convert(make_face(FACE), topologies.get("bfm72"))
