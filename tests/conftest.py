@@ -33,9 +33,9 @@ SLOW = (
     "estimator", "eval", "faces_by_name", "figures", "gaussian", "gradients", "lifting",
     "lifting_anchored", "majorization", "mobileface", "outline", "own_method", "own_run",
     "packaging", "photographs", "placement", "programs", "properties", "protocol",
-    "reconstruct_film", "reconstruct_video", "registration", "registry", "rendering", "report_page",
-    "reproduction", "similarity", "solver_optima", "torgerson", "trackers", "train", "video",
-    "zhao",
+    "reconstruct_film", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
+    "rendering", "report_page", "reproduction", "similarity", "solver_optima", "surface",
+    "torgerson", "trackers", "train", "video", "zhao",
 )
 
 

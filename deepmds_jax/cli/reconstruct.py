@@ -8,6 +8,7 @@
   bin/reconstruct mesh.json --image_size=1920,1080
   bin/reconstruct video.npy --fps=25 --picture=video.png
   bin/reconstruct openface.csv --fps=25
+  bin/reconstruct face.pts --image=face.jpg --mesh=face.glb --data_dir=ICT-FaceKit
 
 Takes .pts, .json, .csv, .tsv, .txt, .npy, .npz, .mat, .xml, .tps, .ljson and .fcsv files, or
 folders of them (docs/landmarks.md); writes .npz, .json, .csv, .obj and .ply, and with --image or
@@ -18,6 +19,8 @@ faces of a film are found in the same way, followed and smoothed over time, call
 ... where there are several, and an output .mp4, .mov or .mkv is the film with what was found. With
 --fps the faces are frames in time, of one face or of those that a tracker's file tells apart.
 --nosmooth leaves frames as they are.
+With --mesh the dense face of ICT-FaceKit, whose folder --data_dir names, is fitted to each shape
+and written, coloured from its photograph if there is one; of several faces each to its own file.
 """
 
 import contextlib
@@ -31,6 +34,8 @@ from absl import flags
 
 from deepmds_jax import faces_by_name
 from deepmds_jax.cli import program
+from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.formats import meshes
 from deepmds_jax.data.formats.landmark_files import (
     ImageSize,
     list_all,
@@ -40,7 +45,7 @@ from deepmds_jax.data.formats.shape_files import check_format, write_shapes
 from deepmds_jax.data.photos import films, named
 from deepmds_jax.data.photos.detection import open_detector
 from deepmds_jax.data.photos.reading import SUFFIXES, list_photographs
-from deepmds_jax.evaluation import figures
+from deepmds_jax.evaluation import figures, reconstructed_meshes
 from deepmds_jax.evaluation.reconstructed_films import (
     FilmReconstructions,
     reconstruct_film,
@@ -51,6 +56,8 @@ from deepmds_jax.evaluation.reconstructions import (
     reconstruct_photographs,
     reconstruct_video,
 )
+from deepmds_jax.extras import require
+from deepmds_jax.methods.contract import Params
 from deepmds_jax.methods.saved import load_weights
 from deepmds_jax.video import BOTH_WAYS
 
@@ -75,8 +82,9 @@ _VIDEO = flags.DEFINE_string(
     "Cameras are not read.", flag_values=_FLAGS,
 )
 _PICTURE = flags.DEFINE_string(
-    "picture", None, "Picture, .png, .svg or .pdf; default with --image: the first --out as .png.",
-    flag_values=_FLAGS,
+    "picture", None,
+    "Picture, .png, .svg or .pdf; default with --image: the first --out as .png. More than ten "
+    "faces are pages of the .pdf, or NAME-1.png, NAME-2.png.", flag_values=_FLAGS,
 )
 _FACE_MODEL = flags.DEFINE_string(
     "face_model", None,
@@ -105,11 +113,25 @@ _FLAG_OF = {
                     "films by --video=FILE"),
 }
 
+_MESH = flags.DEFINE_string(
+    "mesh", None,
+    "Dense face, .obj, .ply (both in mm) or .glb; of several faces each to FILE-NAME. Needs "
+    "--data_dir.", flag_values=_FLAGS,
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "With --mesh, the folder of ICT-FaceKit that holds FaceXModel/.",
+    flag_values=_FLAGS)
+_MESH_IN_IMAGE = flags.DEFINE_bool(
+    "mesh_in_image", False,
+    "With --mesh, where the face is in its image, in pixels, instead of upright in its own size.",
+    flag_values=_FLAGS)
+
 
 def main(paths: list[str]) -> int:
     """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
     picture, image = _check_flags(paths), _IMAGE.value
     left_out: list[str] = []
+    model = None
     if _VIDEO.value is not None:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
         film = films.open_film(_VIDEO.value)
@@ -117,12 +139,14 @@ def main(paths: list[str]) -> int:
             lifted = reconstruct_film(params, film, detector, BOTH_WAYS if _SMOOTH.value else None)
     elif image is not None and not paths:
         params = load_weights(_WEIGHTS.value or "flame51")[0]
+        model = _open_model(params)
         lifted = reconstruct_photographs(params, image, _FACE_MODEL.value)
     else:
         landmarks, warnings, left_out = read_all_landmarks(paths, image_size=_image_size())
         print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
         params = (faces_by_name.load_pretrained_for(landmarks) if _WEIGHTS.value is None
                   else load_weights(_WEIGHTS.value)[0])
+        model = _open_model(params)
         if _FPS.value is None:
             lifted = reconstruct_faces(params, landmarks, image)
         else:
@@ -133,7 +157,8 @@ def main(paths: list[str]) -> int:
     print(*lifted.warnings, sep="\n", end="\n" if lifted.warnings else "", file=sys.stderr)
     if lifted.faces:
         print(lifted.listing)
-        _write(lifted, picture)
+        unread = _write(lifted, picture, model)
+        left_out += [line for line in unread if line not in lifted.left_out]
     left_out += lifted.left_out
     if left_out:
         print("left out:", *left_out, sep="\n  ", file=sys.stderr)
@@ -162,13 +187,15 @@ def _check_flags(paths: Sequence[str]) -> str | None:
         picture = str(pathlib.Path(_OUT.value[0]).with_suffix(".png"))
     if picture is not None:
         figures.check_format(picture)
+    _check_mesh_flags()
     if _IMAGE_SIZE.value is not None:
         _parse_image_size(_IMAGE_SIZE.value)
-    outputs = [*_OUT.value, *([picture] if picture else [])]
-    program.check_outputs([("out", out) for out in _OUT.value]
-                          + ([("picture", picture)] if picture else []), _inputs(paths))
+    outputs = [("out", out) for out in _OUT.value]
+    outputs += [(flag, file) for flag, file in (("picture", picture), ("mesh", _MESH.value))
+                if file]
+    program.check_outputs(outputs, _inputs(paths))
     if _VIDEO.value is not None:
-        for out in outputs:  # a long film is not read in vain
+        for _, out in outputs:  # a long film is not read in vain
             program.check_writable("out", pathlib.Path(out).parent)
         return picture
     if any(map(_is_film, _OUT.value)):
@@ -180,6 +207,26 @@ def _check_flags(paths: Sequence[str]) -> str | None:
         raise ValueError("expected landmark files or folders of them, or --image=PHOTO, or "
                          "--video=FILM, got none; try: bin/reconstruct examples --image=examples")
     return picture
+
+
+def _check_mesh_flags() -> None:
+    if _MESH.value is None:
+        if _DATA_DIR.value is not None or _MESH_IN_IMAGE.value:
+            raise ValueError("data_dir, mesh_in_image: they are for dense faces, give --mesh=FILE")
+        return
+    meshes.check_format(pathlib.Path(_MESH.value))
+    if _DATA_DIR.value is None:
+        raise ValueError("mesh: needs the dense face of ICT-FaceKit, give its folder by --data_dir")
+    if _FPS.value is not None or _VIDEO.value is not None:
+        raise ValueError("mesh: expected faces, got the frames of a film, by --fps or --video")
+    require("trimesh", extra="files")
+
+
+def _open_model(params: Params) -> DenseModel | None:
+    """The dense face for --mesh, if it is given."""
+    if _MESH.value is None or _DATA_DIR.value is None:
+        return None
+    return reconstructed_meshes.open_model(pathlib.Path(_DATA_DIR.value), params.config.topology)
 
 
 def _inputs(paths: Sequence[str]) -> list[str | os.PathLike]:
@@ -222,8 +269,9 @@ def _parse_image_size(given: Sequence[str]) -> tuple[float, float]:
     return width, height
 
 
-def _write(lifted: Reconstructions, picture: str | None) -> None:
-    """Writes the shapes and the picture."""
+def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> list[str]:
+    """Writes all; returns a line for each photograph that cannot be read for a dense face."""
+    wrote, unread = list(_OUT.value), []
     for out in _OUT.value:
         if isinstance(lifted, FilmReconstructions) and _is_film(out):
             lifted.write_film(out)
@@ -232,8 +280,15 @@ def _write(lifted: Reconstructions, picture: str | None) -> None:
     if picture is not None:
         if lifted.picture_note:
             print(lifted.picture_note)
-        figures.save_figure(lifted.draw(), picture)
-    print(f"{lifted.summary}; wrote", *_OUT.value, *([picture] if picture is not None else []))
+        wrote += map(str, figures.save_pages(lifted.draw(), picture))
+    if model is not None and _MESH.value is not None:
+        photographs, _ = named.match_photographs(_IMAGE.value, list(lifted.faces))
+        files, unread = reconstructed_meshes.write_meshes(
+            pathlib.Path(_MESH.value), lifted.faces, model, photographs,
+            in_image=_MESH_IN_IMAGE.value)
+        wrote += map(str, files)
+    print(f"{lifted.summary}; wrote", *wrote)
+    return unread
 
 
 def _is_film(out: str) -> bool:

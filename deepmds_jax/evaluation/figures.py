@@ -1,6 +1,6 @@
 """Pictures of reconstructed faces: the photograph, and the 3D landmarks seen from three sides."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,22 @@ _VIEWS = (
 )
 _PANEL, _GAP, _LEFT, _TOP, _BOTTOM = 2.2, 0.07, 0.3, 0.34, 0.36  # inches
 _MARGIN, _IMAGE_MARGIN = 1.2, 1.5  # size of a panel's window relative to the landmarks' extent
-_INK, _MUTED, _CARD = "#1f2933", "#6b7785", "#f5f6f8"
+_CAPTION = 0.22  # inches, below each row
+_MAX_ROWS = 10  # of a page
+_INK, _MUTED, _CARD, _ALARM = "#1f2933", "#6b7785", "#f5f6f8", "#b3261e"
 NEAR_TO_FAR = ("#e4572e", "#c13c6d", "#6d4595", "#2f5d9b", "#4aa3b5")
+
+
+def draw_pages(
+    faces: Mapping[str, Mapping[str, np.ndarray]],
+    topology: Topology,
+    images: Mapping[str, np.ndarray] | None = None,
+) -> list["Figure"]:
+    """Draws faces as `draw_reconstructions` does, at most 10 a page."""
+    names = list(faces)
+    pages = [names[i : i + _MAX_ROWS] for i in range(0, len(names), _MAX_ROWS)] or [[]]
+    return [draw_reconstructions({name: faces[name] for name in page}, topology, images)
+            for page in pages]
 
 
 def draw_reconstructions(
@@ -34,25 +48,29 @@ def draw_reconstructions(
 ) -> "Figure":
     """Draws one row of panels per face.
 
-    From left to right: the photograph with the landmarks on it (or the landmarks alone), the
-    frontalised landmarks, and the 3D landmarks in orthographic projection: from the front, turned
-    by 45 degrees, and in left profile. Every panel shows the face upright and as a viewer sees it,
-    with the subject's left eye to the right of the right eye. The 3D panels of all faces share one
-    scale. Colour shows depth in the head frame, so a landmark has the same colour in all panels of
-    a row; in the turned views the far side is paler.
+    From left to right: the photograph with the landmarks on it (or the landmarks alone); the 3D
+    landmarks on it, as they were placed in the image; the frontalised landmarks; and the 3D
+    landmarks in orthographic projection: from the front, turned by 45 degrees, and in left profile.
+    The last four kinds show the face upright and as a viewer sees it, with the subject's left eye
+    to the right of the right eye. The 3D panels of all faces share one scale. Colour shows depth in
+    the head frame, so a landmark has the same colour in all panels of a row; in the turned views
+    the far side is paler. Below a row: pose, uncertainty, and whether the solver converged.
 
     Args:
       faces: face name -> its arrays: `x2d` (N, 2) landmarks, x right and y down, in pixels of the
         image if there is one; `points` (N, 3), head frame (x right, y down, z away from the
-        viewer), as `reconstruct` returns them; and optionally `frontal` (N, 2), x right and y down,
-        in any unit, without which that panel stays empty. Other keys are ignored.
+        viewer), as `reconstruct` returns them. Optionally `image_points` (N, 3), those in the
+        image, and `frontal` (N, 2), x right and y down, in any unit: where no face has them that
+        column is missing, where some have it stays empty for the others. Optionally `yaw`, `pitch`
+        and `roll` in degrees, together, and with them `std` (N, 3), relative to the size of the
+        face, and `converged`. Other keys are ignored.
       topology: the topology of the N landmarks; its edges are drawn.
       images: face name -> (height, width), (height, width, 3) or (height, width, 4), uint8 in
         0..255 or float in 0..1. A face without an image is drawn as landmarks alone.
 
     Returns:
-      A figure. The axes of a row are labelled `image`, `frontal`, `front`, `three-quarter` and
-      `profile`.
+      A figure. The axes of a row are labelled `image`, `placed`, `frontal`, `front`,
+      `three-quarter` and `profile`.
 
     Raises:
       ValueError: there is no face, or an array is not finite or has the wrong shape.
@@ -60,6 +78,7 @@ def draw_reconstructions(
     """
     colors = require("matplotlib.colors", "pictures")
     figure_module = require("matplotlib.figure", "pictures")
+    captions = {name: caption for name, face in faces.items() if (caption := _caption(face))}
     faces = {name: _check(name, face, topology.num_landmarks) for name, face in faces.items()}
     if not faces:
         raise ValueError("faces: expected at least one, got none")
@@ -71,10 +90,16 @@ def draw_reconstructions(
     window = _MARGIN * max(_extent(points) for views in turned.values() for points in views)
     depths = np.concatenate([face["points"][:, 2] for face in faces.values()])
     cmap = colors.LinearSegmentedColormap.from_list("depth", NEAR_TO_FAR)
-    style = {"cmap": cmap, "norm": colors.Normalize(depths.min(), depths.max())}
+    norm = colors.Normalize(depths.min(), depths.max())
+    style = {"cmap": cmap, "norm": norm}
 
-    width = _LEFT + (2 + len(_VIEWS)) * (_PANEL + _GAP)
-    height = _TOP + len(faces) * (_PANEL + _GAP) + _BOTTOM
+
+    optional = [key for key in ("image_points", "frontal")
+                if any(key in face for face in faces.values())]
+    num_columns = 1 + len(optional) + len(_VIEWS)
+    row_height = _PANEL + (_CAPTION if captions else 0) + _GAP
+    width = _LEFT + num_columns * (_PANEL + _GAP)
+    height = _TOP + len(faces) * row_height + _BOTTOM
     figure = figure_module.Figure(figsize=(width, height), facecolor="white")
     for row, (name, face) in enumerate(faces.items()):
         x2d, frontal, points = face["x2d"], face.get("frontal"), face["points"]
@@ -86,12 +111,16 @@ def draw_reconstructions(
         image_window = _extent(x2d) * (_MARGIN if image is None else _IMAGE_MARGIN)
         panels = [
             ("image", "Landmarks", x2d, image_window, None),
+            ("placed", "3D in the image", face.get("image_points"), image_window, None),
             ("frontal", "Frontalised", frontal, frontal_window, None),
         ] + [
             (label, title, view[:, :2], window, view[:, 2] if degrees else None)
             for (label, title, degrees), view in zip(_VIEWS, turned[name], strict=True)
         ]
-        top = _TOP + row * (_PANEL + _GAP)
+        absent = {label for key, label in (("image_points", "placed"), ("frontal", "frontal"))
+                  if key not in optional}
+        panels = [panel for panel in panels if panel[0] not in absent]
+        top = _TOP + row * row_height
         _write(figure, 0.5 * _LEFT, top + 0.5 * _PANEL, _shorten(name), rotation=90)
         for column, (label, title, shown, size, distance) in enumerate(panels):
             left = _LEFT + column * (_PANEL + _GAP)
@@ -100,11 +129,15 @@ def draw_reconstructions(
             if shown is None:
                 continue
             axes = _add_axes(figure, left, top, _PANEL, _PANEL, label)
-            _frame(axes, shown, size)
-            if label == "image" and image is not None:
+            _frame(axes, x2d if label == "placed" else shown, size)
+            if label in ("image", "placed") and image is not None:
                 _show_image(axes, np.asarray(image), name)
-            _draw_skeleton(axes, shown, edges, points[:, 2], distance, style)
-    _draw_legend(figure, _PANEL / window, cmap)
+            _draw_skeleton(axes, shown[:, :2], edges, points[:, 2], distance, style)
+        if name in captions:
+            text, alarm = captions[name]
+            _write(figure, _LEFT, top + _PANEL + 0.5 * _CAPTION, text, ha="left", fontsize=7.5,
+                   color=_ALARM if alarm else _MUTED)
+    _draw_legend(figure, _PANEL / window, cmap, norm)
     return figure
 
 
@@ -123,6 +156,33 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
         figure.savefig(temporary, dpi=200)
 
 
+def save_pages(pages: Sequence["Figure"], path: str | Path) -> list[Path]:
+    """Writes figures, each whole or not at all: pages of one .pdf, or NAME-1.png, NAME-2.png, ...
+
+    Args:
+      pages: at least one; a single one is written to the path itself.
+      path: as `save_figure` takes it.
+
+    Returns:
+      The files.
+
+    Raises:
+      ValueError: the file has another extension.
+    """
+    path = check_format(path)
+    if len(pages) > 1 and path.suffix.lower() == ".pdf":
+        pdf = require("matplotlib.backends.backend_pdf", "pictures")
+        with replacing(path) as temporary, pdf.PdfPages(temporary) as file:
+            for page in pages:
+                file.savefig(page)
+        return [path]
+    paths = [path] if len(pages) == 1 else [
+        path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, len(pages) + 1)]
+    for page, file in zip(pages, paths, strict=True):
+        save_figure(page, file)
+    return paths
+
+
 def check_format(path: str | Path) -> Path:
     """Returns the path if `save_figure` can write it.
 
@@ -137,8 +197,9 @@ def check_format(path: str | Path) -> Path:
 
 def _check(name: str, face: Mapping[str, np.ndarray], num_landmarks: int) -> dict[str, np.ndarray]:
     checked = {}
-    for key, num_dims in (("x2d", 2), ("frontal", 2), ("points", 3)):
-        if key == "frontal" and key not in face:
+    optional = {"frontal", "image_points"} - set(face)
+    for key, num_dims in (("x2d", 2), ("frontal", 2), ("points", 3), ("image_points", 3)):
+        if key in optional:
             continue
         array, expected = np.asarray(face.get(key), np.float64), (num_landmarks, num_dims)
         if array.shape != expected:
@@ -147,6 +208,23 @@ def _check(name: str, face: Mapping[str, np.ndarray], num_landmarks: int) -> dic
             raise ValueError(f"{key} of '{name}': expected finite numbers")
         checked[key] = array
     return checked
+
+
+def _caption(face: Mapping[str, np.ndarray]) -> tuple[str, bool] | None:
+    """Pose, uncertainty and convergence in words, and whether they are bad news."""
+    if "yaw" not in face:
+        return None
+    parts = ["   ".join(f"{key} {_signed(face[key], 1)}°" for key in ("yaw", "pitch", "roll"))]
+    if "std" in face:
+        parts.append(f"std {100 * np.mean(face['std']):.1f} % of size")
+    if "converged" in face:
+        parts.append("converged" if face["converged"] else "not converged")
+    return "   ·   ".join(parts), not face.get("converged", True)
+
+
+def _signed(number: float | np.ndarray, digits: int) -> str:
+    """With a true minus, and none before zero."""
+    return f"{float(number):z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _turn(degrees: float) -> np.ndarray:
@@ -161,7 +239,8 @@ def _extent(points: np.ndarray) -> float:
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= 32 else f"{name[:31]}…"
+    # The end tells faces of one photograph apart.
+    return name if len(name) <= 32 else f"{name[:19]}…{name[-12:]}"
 
 
 def _add_axes(
@@ -245,20 +324,20 @@ def _draw_skeleton(
     axes.scatter(*points[order].T, c=depth[order], zorder=3, **dots, **style)
 
 
-def _draw_legend(figure: "Figure", inches_per_unit: float, cmap) -> None:
-    """Draws the unit of the 3D panels and the depth colours along the lower edge."""
+def _draw_legend(figure: "Figure", inches_per_unit: float, cmap, norm) -> None:
+    """Draws the unit of the 3D panels and the depths' colours along the lower edge."""
     width, height = figure.get_size_inches()
     middle = height - 0.5 * _BOTTOM
     small = {"fontsize": 7.5, "color": _MUTED}
 
-    left = _LEFT + 2 * (_PANEL + _GAP)
-    bar = _add_axes(figure, left, middle - 0.01, inches_per_unit, 0.02, "unit")
+    bar = _add_axes(figure, _LEFT, middle - 0.01, inches_per_unit, 0.02, "unit")
     bar.set_facecolor(_MUTED)
     text = "1 unit: root-mean-square distance to the centroid"
-    _write(figure, left + inches_per_unit + 0.1, middle, text, ha="left", **small)
+    _write(figure, _LEFT + inches_per_unit + 0.1, middle, text, ha="left", **small)
 
     right = width - _GAP
-    _write(figure, right, middle, "far", ha="right", **small)
-    bar = _add_axes(figure, right - 1.5, middle - 0.035, 1.25, 0.07, "depth")
+    _write(figure, right, middle, f"{_signed(norm.vmax, 2)} far", ha="right", **small)
+    bar = _add_axes(figure, right - 1.75, middle - 0.035, 1.25, 0.07, "depth")
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=cmap, aspect="auto")
-    _write(figure, right - 1.6, middle, "depth: near", ha="right", **small)
+    near = f"depth in units: near {_signed(norm.vmin, 2)}"
+    _write(figure, right - 1.85, middle, near, ha="right", **small)

@@ -147,11 +147,10 @@ def _list(named: Mapping[str, Mapping[str, Arrays]]) -> str:
 def _draw(film: Film, people: Mapping[str, Mapping[int, Arrays]], topology: Topology):
     """The curves and some frames of the person who is there longest."""
     person = max(people, key=lambda name: len(people[name]))
-    frames = {f"{person}@{number}": arrays | {"frontal": arrays["points"][:, :2]}
-              for number, arrays in people[person].items()}
+    frames = {f"{person}@{number}": arrays for number, arrays in people[person].items()}
     shown = summaries.spread_evenly(
         [name for name, arrays in frames.items() if arrays["converged"]], _FRAMES_DRAWN)
     wanted = {int(frames[name]["frame"]): name for name in shown}
     images = {wanted[number]: frame.pixels for number, frame in enumerate(read_frames(film))
               if number in wanted}
-    return draw_sequence(frames, shown, topology, images)
+    return [draw_sequence(frames, shown, topology, images)]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FRAMES_DRAWN = 5  # of a video
-_MAX_ROWS = 20  # of a table of frames, and of a picture
+_MAX_ROWS = 20  # of a table of frames
+_MAX_DRAWN = 30  # rows of a picture, on all its pages: their photographs are in memory together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Reconstructions:
       topology: of their landmarks.
       listing: a table of pose, uncertainty and the solver's report, as text.
       summary: how many there are, in words.
-      draw: makes a picture of them, with photographs where there are some. Raises ImportError if
-        matplotlib is not installed, ValueError if there are no faces.
+      draw: makes the pages of a picture of them, with photographs where there are some. Raises
+        ImportError if matplotlib is not installed, ValueError if there are no faces.
       picture_note: what the picture leaves out, in words; empty if nothing.
       warnings: a line for each face that looks wrong or is drawn without a photograph.
       left_out: a line for each face or photograph that could not be used.
@@ -48,7 +49,7 @@ class Reconstructions:
     topology: Topology
     listing: str
     summary: str
-    draw: Callable[[], "Figure"]
+    draw: Callable[[], Sequence["Figure"]]
     picture_note: str
     warnings: Sequence[str]
     left_out: Sequence[str]
@@ -70,7 +71,7 @@ def reconstruct_faces(
     """
     topology = topologies.get(params.config.topology)
     landmarks, left_out = faces_by_name.select_faces(landmarks, topology, lifting_method(params))
-    drawn = list(landmarks)[:_MAX_ROWS]
+    drawn = list(landmarks)[:_MAX_DRAWN]
     photographs, warnings, unread = _read_photographs(image, drawn)
     faces, suspicious, not_finite = _lift(params, landmarks)
     shown = {name: _to_draw(faces[name]) for name in drawn if name in faces}
@@ -105,7 +106,7 @@ def reconstruct_photographs(
         {name: make_face(face[:, :2]) for name, face in found.items()}, topology,
         lifting_method(params))
     shapes = {name: face for name, face in found.items() if face.shape[1] == 3}
-    drawn = list(landmarks)[: _MAX_ROWS // 2 if shapes else _MAX_ROWS]  # a row for its own, too
+    drawn = list(landmarks)[: _MAX_DRAWN // 2 if shapes else _MAX_DRAWN]  # a row for its own, too
     images, unread = named.read_photographs({name: files[name] for name in drawn})
     faces, warnings, not_finite = _lift(params, landmarks)
     warnings = [detector.note] * bool(detector.note) + warnings
@@ -155,8 +156,7 @@ def reconstruct_video(
     if not tracks:
         raise ValueError("; ".join(left_out[:3]))
     frames = {name: frame for track in tracks.values() for name, frame in track.items()}
-    drawn = {name: _to_draw(frame) | {"frontal": frame["points"][:, :2]}
-             for name, frame in next(iter(tracks.values())).items()}
+    drawn = {name: _to_draw(frame) for name, frame in next(iter(tracks.values())).items()}
     found = [name for name, frame in drawn.items() if frame["converged"]]
     shown = summaries.spread_evenly(found, _FRAMES_DRAWN)
     photographs, warnings, unread = _read_photographs(image, shown)
@@ -171,7 +171,7 @@ def reconstruct_video(
         topology=topology,
         listing=listing,
         summary=f"{len(frames)} frames of {who}, {without} without a face, weights {topology.name}",
-        draw=functools.partial(draw_sequence, drawn, shown, topology, photographs),
+        draw=lambda: [draw_sequence(drawn, shown, topology, photographs)],
         picture_note=(f"the picture shows {next(iter(tracks))}, one of {len(tracks)} faces"
                       if len(tracks) > 1 else ""),
         warnings=warnings,
@@ -229,12 +229,15 @@ def _collect(
     left_out: Sequence[str],
 ) -> Reconstructions:
     num_shown = sum(name in faces for name in shown)
+    # Where a whole shape is proposed, its front view is none that a network made by itself.
+    shown = {name: {key: array for key, array in face.items()
+                    if key != "frontal" or "proposal" not in face} for name, face in shown.items()}
     return Reconstructions(
         faces=faces,
         topology=topology,
         listing=listing,
         summary=f"{len(faces)} faces, weights {topology.name}",
-        draw=functools.partial(figures.draw_reconstructions, shown, topology, photographs),
+        draw=functools.partial(figures.draw_pages, shown, topology, photographs),
         picture_note=(f"the picture shows {num_shown} of {len(faces)} faces"
                       if num_shown < len(faces) else ""),
         warnings=warnings,

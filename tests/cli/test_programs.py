@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from deepmds_jax import save_params, topologies
+from deepmds_jax.data.formats import meshes
 from deepmds_jax.methods import deep_mds
 
 pytestmark = pytest.mark.usefixtures("full_optimization")
@@ -24,7 +25,9 @@ PROGRAMS = sorted(
 
 def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path, succeed):
     outputs = "faces.npz,faces.json,faces.csv,faces.obj,faces.ply"
-    text = succeed("reconstruct", EXAMPLES, f"--image={EXAMPLES}", f"--out={outputs}")
+    write_dense_model(tmp_path / "ict")
+    text = succeed("reconstruct", EXAMPLES, f"--image={EXAMPLES}", f"--out={outputs}",
+                   "--mesh=m.ply", "--data_dir=ict", "--mesh_in_image")
     assert "collins" in text
     assert "hopper" in text
     found = np.load(tmp_path / "faces.npz")
@@ -42,6 +45,21 @@ def test_reconstruct_lifts_the_examples_and_draws_them(tmp_path, succeed):
     with open(tmp_path / "faces.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * 68
     assert json.loads((tmp_path / "faces.json").read_text())["topology"] == "ibug68"
+    assert "faces.png m-collins.ply m-hopper.ply" in text
+    for name, x2d in zip(found["names"], found["x2d"], strict=True):
+        # The made-up face is flat, and its landmarks lie in rows: it is somewhere on the face.
+        vertices = meshes.read(tmp_path / f"m-{name}.ply").vertices * [1, -1, -1]
+        assert np.abs(vertices[:, :2].mean(axis=0) - x2d.mean(axis=0)).max() < np.ptp(x2d)
+
+
+def write_dense_model(folder):
+    """A made-up dense face in ICT's layout, as many vertices as ICT's jaw needs, mostly alike."""
+    x, y = np.divmod(np.arange(9216), 96)
+    mean = np.stack([x, y, np.cos(x)], axis=-1) / 10.0
+    quads = np.array([[0, 1, 97, 96], [96, 97, 193, 192]])
+    folder.mkdir()
+    np.savez(folder / "ict_face_dense.npz", mean=mean, identity=0.01 * mean[None],
+             expression=0.01 * mean[None], quads=quads, landmark_vertices=np.arange(0, 6800, 100))
 
 
 def test_reconstruct_goes_on_past_bad_files_and_names_them(tmp_path, fail):
@@ -78,6 +96,14 @@ def test_faces_of_one_name_and_far_from_the_origin_are_all_lifted(tmp_path, succ
     ((EXAMPLES / "hopper.json", "--picture=faces.gif"), "faces.gif"),
     ((EXAMPLES / "hopper.json", "--weights=hand21"), "hand21"),
     ((EXAMPLES / "hopper.json", "--image=none.jpg"), "none.jpg"),
+    ((EXAMPLES / "hopper.json", "--mesh=f.stl", "--data_dir=."), "f.stl: unknown mesh format"),
+    ((EXAMPLES / "hopper.json", "--mesh=f.ply"), "give its folder by --data_dir"),
+    ((EXAMPLES / "hopper.json", "--mesh=f.ply", "--data_dir=no"), "data_dir: no folder no"),
+    ((EXAMPLES / "hopper.json", "--mesh=f.ply", "--data_dir=."), "expected the folder of ICT-Fac"),
+    ((EXAMPLES / "hopper.json", "--mesh=f.ply", "--out=./f.ply", "--data_dir=."),
+     "mesh: f.ply would replace"),
+    ((EXAMPLES / "hopper.json", "--mesh=f.ply", "--data_dir=.", "--fps=9"), "got the frames of"),
+    ((EXAMPLES / "hopper.json", "--mesh_in_image"), "give --mesh=FILE"),
     (("nowhere",), "nowhere"),
     ((), "expected landmark files"),
 ])

@@ -8,11 +8,17 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from deepmds_jax import topologies
-from deepmds_jax.evaluation.figures import draw_reconstructions, save_figure
+from deepmds_jax.evaluation.figures import (
+    draw_pages,
+    draw_reconstructions,
+    save_figure,
+    save_pages,
+)
 
 TOPOLOGY = topologies.get("ibug68")
 N, EDGES = TOPOLOGY.num_landmarks, np.array(TOPOLOGY.edges)
 INDEX = {name: i for i, name in enumerate(TOPOLOGY.landmarks)}
+MINUS = "\N{MINUS SIGN}"
 PANELS = ["image", "frontal", "front", "three-quarter", "profile"]
 
 
@@ -133,12 +139,12 @@ def texts(figure):
 
 
 def test_titles_and_names():
-    long = "a" * 80
+    long = "a" * 80 + "#1"
     figure = draw_reconstructions({"$x_{$ & <1>": make_face(), long: make_face(1)}, TOPOLOGY)
     for title in ("Landmarks", "Frontalised", "3D, front", "3D, turned by 45°", "3D, left profile"):
         assert texts(figure).count(title) == 1
     assert "$x_{$ & <1>" in texts(figure)
-    assert any(text.startswith("aaaa") and text.endswith("…") for text in texts(figure))
+    assert f"{'a' * 19}…{'a' * 10}#1" in texts(figure)
     FigureCanvasAgg(figure).draw()  # a name with a dollar is no formula
     box = figure.bbox
     for text in figure.texts:
@@ -218,7 +224,72 @@ def test_face_without_frontal_view_has_no_such_panel():
         labels = [axes.get_label() for axes in figure.axes]
         assert labels.count("frontal") == expected
         assert labels.count("profile") == len(faces)
-        assert texts(figure).count("Frontalised") == 1
+        assert texts(figure).count("Frontalised") == expected  # the column is not there
+
+
+def test_the_shape_lies_in_the_image_beside_the_landmarks():
+    face = make_face()
+    placed = np.column_stack([face["x2d"] + [3, -2], face["points"][:, 2]])
+    del face["frontal"]
+    image = np.zeros((200, 300, 3), np.uint8)
+    faces = {"a": face | {"image_points": placed}, "b": make_face(1)}
+    figure = draw_reconstructions(faces, TOPOLOGY, {"a": image})
+    axes = {axes.get_label(): axes for axes in reversed(figure.axes)}
+    (panel,) = (axes for axes in figure.axes if axes.get_label() == "placed")
+    assert texts(figure).count("3D in the image") == 1
+    _, offsets, depths = artists(panel)
+    np.testing.assert_allclose(sort_rows(np.column_stack([offsets, depths])), sort_rows(placed))
+    assert panel.images and panel.get_xlim() == axes["image"].get_xlim()  # to compare the two
+    assert panel.get_ylim() == axes["image"].get_ylim()
+    x0, x1 = axes["image"].get_position().x1, axes["frontal"].get_position().x0
+    assert x0 < panel.get_position().x0 < panel.get_position().x1 < x1
+
+
+def test_captions_tell_pose_and_trust():
+    told = {"yaw": np.array(-12.34), "pitch": 5.0, "roll": -0.01}
+    good = make_face() | told | {"std": np.full((N, 3), 0.0251), "converged": np.array(True)}
+    bad = make_face(1) | told | {"std": np.ones((N, 3)), "converged": np.array(False)}
+    published = make_face(2) | told
+    figure = draw_reconstructions(
+        {"good": good, "bad": bad, "published": published, "none": make_face(3)}, TOPOLOGY)
+    found = [text for text in figure.texts if text.get_text().startswith("yaw")]
+    pose = f"yaw {MINUS}12.3°   pitch 5.0°   roll 0.0°"
+    assert [text.get_text() for text in found] == [
+        f"{pose}   ·   std 2.5 % of size   ·   converged",
+        f"{pose}   ·   std 100.0 % of size   ·   not converged", pose]
+    assert found[1].get_color() != found[0].get_color() == found[2].get_color()
+    for text, row in zip(found, panels(figure), strict=False):  # below its own row
+        box = text.get_window_extent()
+        assert box.y1 < row["image"].get_window_extent().y0
+    assert found[0].get_window_extent().y0 > panels(figure)[1]["image"].get_window_extent().y1
+
+
+def test_legend_has_numbers_and_nothing_overlaps():
+    face = make_face()
+    face["points"][:, 2] = np.linspace(-0.654, 1.1, N)
+    bare = {key: face[key] for key in ("x2d", "points")}  # the narrowest
+    figure = draw_reconstructions({"a": bare}, TOPOLOGY)
+    assert f"depth in units: near {MINUS}0.65" in texts(figure) and "1.10 far" in texts(figure)
+    boxes = [text.get_window_extent() for text in figure.texts]
+    boxes += [axes.get_window_extent() for axes in figure.axes]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_pages_of_ten(tmp_path):
+    face = make_face()
+    pages = draw_pages({f"face {i}": face for i in range(12)}, TOPOLOGY)
+    assert [len(panels(page)) for page in pages] == [10, 2]
+    assert "face 9" in texts(pages[0]) and "face 10" in texts(pages[1])
+    small = pages[1:] * 2
+    paths = save_pages(small, tmp_path / "a.png")
+    assert paths == [tmp_path / "a-1.png", tmp_path / "a-2.png"]
+    assert sorted(tmp_path.iterdir()) == paths
+    assert save_pages(small[:1], tmp_path / "b.svg") == [tmp_path / "b.svg"]
+    assert save_pages(small, tmp_path / "c.pdf") == [tmp_path / "c.pdf"]
+    assert (tmp_path / "c.pdf").read_bytes().count(b"/Type /Page /") == 2
+    with pytest.raises(ValueError, match="faces: expected at least one, got none"):
+        draw_pages({}, TOPOLOGY)
 
 
 def test_saves_whole_files(tmp_path):
@@ -244,6 +315,7 @@ def test_refuses_bad_input():
     refuses(r"x2d of 'a': expected \(68, 2\), got \(51, 2\)", x2d=np.ones((51, 2)))
     refuses(r"points of 'a': expected \(68, 3\), got \(68, 2\)", points=np.ones((68, 2)))
     refuses(r"frontal of 'a': expected \(68, 2\), got \(\)", frontal=None)
+    refuses(r"image_points of 'a': expected \(68, 3\), got", image_points=np.ones((68, 2)))
     refuses("points of 'a': expected finite numbers", points=np.full((68, 3), np.nan))
     refuses(
         r"image of 'a': expected \(height, width, 3\), got \(9, 9, 2\)", {"a": np.ones((9, 9, 2))}

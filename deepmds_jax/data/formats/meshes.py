@@ -1,4 +1,7 @@
-"""Reads triangle meshes from PLY and OBJ files, with the file's own numbering of the vertices."""
+"""Triangle meshes in files, with the file's own numbering of the vertices.
+
+PLY and OBJ are read; PLY, OBJ and glTF (.glb) are written.
+"""
 
 import itertools
 import pathlib
@@ -9,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deepmds_jax.extras import require
+from deepmds_jax.files import replacing
+
+_WRITTEN = (".obj", ".ply", ".glb")
 
 
 class Mesh(NamedTuple):
@@ -21,6 +27,58 @@ class Mesh(NamedTuple):
 
     vertices: np.ndarray
     triangles: np.ndarray
+
+
+class Texture(NamedTuple):
+    """A picture that covers a mesh of V vertices.
+
+    Attributes:
+      image: (height, width, 3) uint8 RGB.
+      pixels: (V, 2) where each vertex is in it: x right and y down, pixel centres at integers.
+    """
+
+    image: np.ndarray
+    pixels: np.ndarray
+
+
+def check_format(path: pathlib.Path) -> None:
+    """Raises ValueError if `write` does not know the ending of a file."""
+    if path.suffix.lower() not in _WRITTEN:
+        raise ValueError(f"{path}: unknown mesh format, expected {', '.join(_WRITTEN)}")
+
+
+def write(path: pathlib.Path, mesh: Mesh, texture: Texture | None = None) -> None:
+    """Writes a mesh, whole or not at all; the vertices keep their numbers.
+
+    Args:
+      path: its ending is .obj, .ply or .glb. A missing folder is made.
+      mesh: what to write.
+      texture: in a .glb it is embedded; in .obj and .ply each vertex gets the colour that it has
+        there.
+
+    Raises:
+      ValueError: the ending is another.
+      ImportError: trimesh is not installed, or for a texture Pillow.
+    """
+    check_format(path)
+    trimesh = require("trimesh", extra="files")
+    visual = None
+    if texture is not None:
+        height, width = texture.image.shape[:2]
+        if path.suffix.lower() == ".glb":
+            # From pixel centres to parts of the picture, whose origin trimesh has at the bottom.
+            parts = (texture.pixels + 0.5) / (width, height)
+            material = trimesh.visual.material.PBRMaterial(
+                baseColorTexture=require("PIL.Image", extra="pictures").fromarray(texture.image),
+                metallicFactor=0.0, roughnessFactor=1.0)
+            visual = trimesh.visual.TextureVisuals(
+                uv=np.stack([parts[:, 0], 1 - parts[:, 1]], axis=1), material=material)
+        else:
+            x, y = np.clip(np.rint(texture.pixels), 0, (width - 1, height - 1)).astype(int).T
+            visual = trimesh.visual.ColorVisuals(vertex_colors=texture.image[y, x])
+    made = trimesh.Trimesh(*mesh, visual=visual, process=False)
+    with replacing(path) as temporary:
+        made.export(temporary)
 
 
 def read(path: pathlib.Path) -> Mesh:

@@ -75,12 +75,13 @@ def match_photographs(
     files = list_files(image)
     if not os.path.isdir(image):
         return dict.fromkeys(names, files[0]), []
-    files.sort(key=lambda file: len(file.stem))  # the longest match comes last and stays
+    beginnings = [(begin, file) for file in files for begin in (file.stem, file.name)]
+    beginnings.sort(key=lambda pair: len(pair[0]))  # the longest match comes last and stays
     found = {
         name: file
-        for file in files
+        for begin, file in beginnings
         for name in names
-        if name.startswith(file.stem) and not name[len(file.stem) :][:1].isalnum()
+        if name.startswith(begin) and not name[len(begin) :][:1].isalnum()
     }
     return found, [name for name in names if name not in found]
 

@@ -113,3 +113,45 @@ def test_a_real_mesh_has_flames_vertices_and_triangles(shared):
     start = content.index(b"end_header\n") + len(b"end_header\n")
     vertices = np.frombuffer(content[start : start + 12 * 5023], "<f4").reshape(-1, 3)
     np.testing.assert_array_equal(found.vertices, vertices)
+
+
+def texture():
+    """Pixel (x, y) is (10 x, 10 y, 0)."""
+    y, x = np.mgrid[:4, :6]
+    image = np.stack([10 * x, 10 * y, 0 * x], axis=-1).astype(np.uint8)
+    return meshes.Texture(image, np.array([[0, 0], [5, 0], [2.2, 1.8], [5, 3], [-3, 9]]))
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".PLY", ".glb"])
+def test_written_meshes_keep_their_numbering(tmp_path, suffix):
+    path = tmp_path / "new" / f"face{suffix}"
+    meshes.write(path, meshes.Mesh(VERTICES, TRIANGLES))
+    if suffix == ".glb":
+        mesh = trimesh.load_mesh(path, process=False)
+        found = meshes.Mesh(mesh.vertices, mesh.faces)
+    else:
+        found = meshes.read(path)
+    np.testing.assert_allclose(found.vertices, VERTICES)
+    np.testing.assert_array_equal(found.triangles, TRIANGLES)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_textures(tmp_path):
+    colours = [[0, 0, 0], [50, 0, 0], [20, 20, 0], [50, 30, 0], [0, 30, 0]]
+    for name in ("face.obj", "face.ply"):
+        meshes.write(tmp_path / name, meshes.Mesh(VERTICES, TRIANGLES), texture())
+        mesh = trimesh.load_mesh(tmp_path / name, process=False, maintain_order=True)
+        np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], colours)
+    meshes.write(tmp_path / "face.glb", meshes.Mesh(VERTICES, TRIANGLES), texture())
+    visual = trimesh.load_mesh(tmp_path / "face.glb", process=False).visual
+    np.testing.assert_array_equal(np.asarray(visual.material.baseColorTexture), texture().image)
+    # From the bottom, in parts of the picture; the centre of the first pixel is half of one inside.
+    expected = [[1 / 12, 7 / 8], [11 / 12, 7 / 8], [2.7 / 6, 1 - 2.3 / 4], [11 / 12, 1 / 8]]
+    np.testing.assert_allclose(visual.uv[:4], expected, atol=1e-6)
+
+
+def test_other_endings_are_not_written(tmp_path):
+    for name in ("face.stl", "face"):
+        with pytest.raises(ValueError, match=rf"{name}: unknown mesh format, expected \.obj, "):
+            meshes.write(tmp_path / name, meshes.Mesh(VERTICES, TRIANGLES))
+    assert not list(tmp_path.iterdir())

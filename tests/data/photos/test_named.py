@@ -76,6 +76,14 @@ def test_names_begin_like_the_file_of_their_photograph(folder):
     assert without == ["face100", "other"]
 
 
+def test_whole_file_names_tell_photographs_of_one_stem_apart(folder):
+    photographs = folder("a.png", "a.jpg")
+    found, without = named.match_photographs(photographs, ["a.png", "a.jpg#1"])
+    assert {name: file.name for name, file in found.items()} == {
+        "a.png": "a.png", "a.jpg#1": "a.jpg"}
+    assert not without
+
+
 def test_one_photograph_is_of_all_faces(folder):
     file = folder("face.png") / "face.png"
     assert named.match_photographs(file, ["a", "b"]) == ({"a": file, "b": file}, [])
