@@ -6,7 +6,6 @@ their own order does, that order is wrong. Pose takes no part in it: all affine 
 """
 
 import functools
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

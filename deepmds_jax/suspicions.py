@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import landmark_order
@@ -49,17 +50,16 @@ def _reordered(params: Params, x2d: np.ndarray) -> list[str | None]:
     descriptions = landmark_order.reorderings(topology).descriptions
     if unexplained is None or not descriptions:
         return [None] * len(x2d)
-    gains = np.asarray(landmark_order.gains(x2d, unexplained, topology))
+    gains = np.asarray(landmark_order.gains(jnp.asarray(x2d), unexplained, topology))
     return [f"as if {descriptions[best]}" if face[best] > 0 else None
             for face, best in zip(gains, gains.argmax(axis=1), strict=True)]
 
 
 def _mirrored(params: Params, x2d: np.ndarray) -> list[str | None]:
     """Which axes of each face look wrong: those of a mirrored face, by how it is turned then."""
-    found = jax.jit(reconstruct_detailed)(params, x2d * np.float32([-1, 1]))
-    roll = np.abs(np.asarray(jax.jit(place_in_image)(
-        found.points, x2d * np.float32([-1, 1]), rotation=found.rotation).roll))
-    return ["mirrored?" if face < 45 else "with y upward?" if face > 135 else
-            "with x and y exchanged?" if is_face else None
-            for face, is_face in zip(np.where(found.converged, roll, 90), found.converged,
-                                     strict=True)]
+    flipped = x2d * np.array([-1, 1], x2d.dtype)
+    found = jax.jit(reconstruct_detailed)(params, flipped)
+    rolls = jax.jit(place_in_image)(found.points, flipped, rotation=found.rotation).roll
+    return [None if not is_face else "mirrored?" if abs(roll) < 45 else
+            "with y upward?" if abs(roll) > 135 else "with x and y exchanged?"
+            for roll, is_face in zip(np.asarray(rolls), np.asarray(found.converged), strict=True)]
