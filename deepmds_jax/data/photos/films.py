@@ -46,6 +46,11 @@ class Frame(NamedTuple):
     pixels: np.ndarray
 
 
+def is_film(path: str | os.PathLike) -> bool:
+    """Whether a file is of a kind that can be written."""
+    return pathlib.Path(path).suffix.lower() in SUFFIXES
+
+
 def open_film(path: str | os.PathLike) -> Film:
     """Looks at the header of a film.
 

@@ -1,9 +1,10 @@
 """Photographs of named faces: finding the faces, and finding the photograph of a face."""
 
 import collections
+import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,29 @@ def read_photographs(
         except ValueError as error:
             left_out.append(str(error))
     return {name: opened[file] for name, file in files.items() if file in opened}, left_out
+
+
+def sizes_of_photographs(
+    image: str | os.PathLike | None,
+) -> Callable[[str], tuple[float, float] | None] | None:
+    """Face name -> width and height of its photograph, None if it has none; None without any.
+
+    Args:
+      image: as `match_photographs` takes it.
+    """
+    if image is None:
+        return None
+
+    @functools.cache
+    def size(file: pathlib.Path) -> tuple[float, float] | None:
+        photographs, _ = read_photographs({"": file})
+        return photographs[""].shape[1::-1] if photographs else None
+
+    def size_of(name: str) -> tuple[float, float] | None:
+        file = match_photographs(image, [name])[0].get(name)
+        return None if file is None else size(file)
+
+    return size_of
 
 
 def list_files(image: str | os.PathLike) -> list[pathlib.Path]:
