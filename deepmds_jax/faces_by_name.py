@@ -199,7 +199,7 @@ def _fit(face: Face, topology: Topology, method: LiftingMethod | None) -> Face:
     ):
         raise ValueError(f"its confidence is {face.confidence:g}, expected at least "
                          f"{MIN_CONFIDENCE:g}")
-    if num_visible < MIN_LANDMARKS:
+    if num_visible < min(MIN_LANDMARKS, len(face)):
         raise ValueError(f"{num_visible} of {len(face)} landmarks are visible, expected at least "
                          f"{MIN_LANDMARKS}")
     if num_visible < len(face) and method is not None and not method.TAKES_VISIBLE:

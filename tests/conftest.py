@@ -64,13 +64,26 @@ def forget_compiled_programs():
 
 @pytest.fixture(scope="module")
 def full_optimization():
-    """Programs compiled as users compile them: for what is shipped and the solver's optima."""
+    """Programs compiled as users compile them."""
     name = "jax_disable_most_optimizations"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(name.upper(), "0")
         jax.config.update(name, False)
         yield
     jax.config.update(name, True)
+
+
+@pytest.fixture
+def without_refinement(monkeypatch):
+    """What is learnt of shapes goes into the weights, but no network is trained on."""
+    from deepmds_jax import adaptation
+    from deepmds_jax.methods.anchored import stages
+
+    monkeypatch.setattr(adaptation, "fit", lambda stage, variables, **_: variables)
+    monkeypatch.setattr(adaptation, "_NUM_TRAIN", 256)
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+    monkeypatch.setattr(stages, "calibrated", lambda variables, *_: variables)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from deepmds_jax.data import sources, specs
 from deepmds_jax.data.formats import landmark_files, schemes
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.methods import table
-from deepmds_jax.methods.anchored import stages
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -97,10 +96,8 @@ def test_anchored_recognises_a_mirrored_face(run):
     assert not names["mirrored"].converged
 
 
-def test_adapting(run, monkeypatch):
-    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
-    monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-5))
-    monkeypatch.setattr(stages, "CALIBRATION_FACES", 256)
+@pytest.mark.usefixtures("without_refinement")
+def test_adapting(run):
     names = run("docs/adapting.md")
     learnt = names["learnt"]
     assert learnt.used.all() and learnt.sees_depth

@@ -16,8 +16,6 @@ from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import procrustes
 from deepmds_jax.methods import anchored, deep_mds
 
-pytestmark = pytest.mark.usefixtures("full_optimization")
-
 NUM = 24  # faces in every batch: what is compiled for one test serves the others
 VIEWS = specs.load_spec("synthetic").views
 ATOL = 5e-3  # rounding upstream can cost the solver a step, and it stops within its tolerance

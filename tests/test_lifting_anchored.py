@@ -17,8 +17,6 @@ from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import procrustes, rotation_from_angles
 
-pytestmark = pytest.mark.usefixtures("full_optimization")
-
 NUM, N = 32, 51
 MIRROR = np.array(topologies.get("flame51").mirror)
 CONVERGED, INVALID = mds.Status.CONVERGED, mds.Status.INVALID

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from deepmds_jax import adaptation, load_params, load_pretrained, topologies
+from deepmds_jax import load_params, load_pretrained, topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.mds import Status
-from deepmds_jax.methods.anchored import stages
 from deepmds_jax.methods.saved import read_metadata
 
 
@@ -26,10 +25,8 @@ def landmarks(tmp_path):
     return x2d
 
 
-def test_weights_are_adapted_and_say_to_what(tmp_path, monkeypatch, landmarks, call):
-    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
-    monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-5))
-    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+@pytest.mark.usefixtures("without_refinement")
+def test_weights_are_adapted_and_say_to_what(tmp_path, landmarks, call):
     done = call("adapt", "faces.npz", "--out=mine.safetensors")
     assert done.status == 0, done.stderr
     assert "59 of 60 faces used" in done.stdout
@@ -46,6 +43,7 @@ def test_weights_are_adapted_and_say_to_what(tmp_path, monkeypatch, landmarks, c
     assert done.status == 0, done.stderr
 
 
+@pytest.mark.usefixtures("without_refinement")
 def test_a_template_makes_weights_of_its_own(tmp_path, monkeypatch, call):
     """6 points: too few to hide any, so nothing is tried on others, and it is quick."""
     rng = np.random.default_rng(0)
@@ -57,9 +55,6 @@ def test_a_template_makes_weights_of_its_own(tmp_path, monkeypatch, call):
     np.savez(tmp_path / "kites.npz", landmarks=np.einsum("fij,fnj->fni", turns, kites)[..., :2])
     monkeypatch.setattr(topologies, "TOPOLOGIES", dict(topologies.TOPOLOGIES))
     # Training itself is tested elsewhere, and takes long to compile.
-    monkeypatch.setattr(adaptation, "fit", lambda stage, variables, **_: variables)
-    monkeypatch.setattr(adaptation, "_NUM_TRAIN", 256)
-    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
     done = call("adapt", "kites.npz", "--template=kite.csv", "--topology=kite.toml",
                 "--out=kite.safetensors")
     assert done.status == 0, done.stderr

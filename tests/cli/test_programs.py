@@ -15,8 +15,6 @@ from deepmds_jax import save_params, topologies
 from deepmds_jax.data.formats import meshes
 from deepmds_jax.methods import deep_mds
 
-pytestmark = pytest.mark.usefixtures("full_optimization")
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(

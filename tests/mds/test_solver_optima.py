@@ -1,4 +1,4 @@
-"""The solver reaches the committed optima, compiled as users compile it."""
+"""The solver reaches the committed optima."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,6 @@ from problems import TRANSFORMS as ALL_TRANSFORMS
 from problems import euclidean
 
 from deepmds_jax import mds
-
-pytestmark = pytest.mark.usefixtures("full_optimization")
 
 FACES = ["face_n00", "face_n03", "face_n00_na20", "face_n10_na20"]
 # Without ties, the two treatments of ties are the same.
