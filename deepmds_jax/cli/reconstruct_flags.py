@@ -9,7 +9,7 @@ from absl import flags
 
 from deepmds_jax.cli import program
 from deepmds_jax.data.formats import meshes
-from deepmds_jax.data.formats.landmark_files import list_all
+from deepmds_jax.data.formats.landmark_files import list_all, list_landmark_files
 from deepmds_jax.data.formats.shape_files import check_format
 from deepmds_jax.data.photos.films import is_film
 from deepmds_jax.data.photos.reading import SUFFIXES, list_photographs
@@ -91,7 +91,7 @@ def check(paths: Sequence[str]) -> str | None:
     if not OUT.value or "" in OUT.value:
         raise ValueError("out: expected one or more files, got none")
     for path in paths:
-        if flag := _FLAG_OF.get(pathlib.Path(path).suffix.lower()):
+        if flag := _other_flag(pathlib.Path(path)):
             raise ValueError(f"{path}: expected landmark files here, {flag}")
     for out in OUT.value:
         if not is_film(out):
@@ -120,6 +120,19 @@ def check(paths: Sequence[str]) -> str | None:
         raise ValueError("expected landmark files or folders of them, or --image=PHOTO, or "
                          "--video=FILM, got none; try: bin/reconstruct examples --image=examples")
     return picture
+
+
+def _other_flag(path: pathlib.Path) -> str | None:
+    """What gives a file, or the files of a folder without landmarks, if not the arguments."""
+    if not path.is_dir():
+        return _FLAG_OF.get(path.suffix.lower())
+    try:
+        list_landmark_files(path)
+    except (ValueError, OSError):
+        with contextlib.suppress(OSError):
+            suffixes = {file.suffix.lower() for file in path.iterdir()}
+            return next((flag for suffix, flag in _FLAG_OF.items() if suffix in suffixes), None)
+    return None
 
 
 def _check_mesh_flags() -> None:

@@ -236,7 +236,7 @@ def _collect(
         faces=faces,
         topology=topology,
         listing=listing,
-        summary=f"{len(faces)} faces, weights {topology.name}",
+        summary=f"{len(faces)} face{'s' * (len(faces) != 1)}, weights {topology.name}",
         draw=functools.partial(figures.draw_pages, shown, topology, photographs),
         picture_note=(f"the picture shows {num_shown} of {len(faces)} faces"
                       if num_shown < len(faces) else ""),

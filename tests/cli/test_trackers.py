@@ -72,7 +72,7 @@ def test_hidden_landmarks_of_stills(weights, turned, tmp_path, call):
     (tmp_path / "faces.json").write_text(text.replace("NaN", "null"))
     done = call("reconstruct", "faces.json", f"--weights={weights}", "--out=o.npz,o.json",
                 "--picture=o.png")
-    assert "6 landmarks at (0, 0), (-1, -1) or negative places are taken as hidden" in done.stderr
+    assert "6 landmarks at (0, 0), (-1, -1) or negative places taken as hidden" in done.stderr
     assert "nothing: 0 of 51 landmarks are visible, expected at least 6" in done.stderr
     assert "hidden" in done.stdout.splitlines()[0]
     found = np.load(tmp_path / "o.npz")
@@ -146,6 +146,7 @@ def test_times_that_do_not_fit(weights, turned, tmp_path, refuse, times, message
     (("a.json", "--out="), "out: expected one or more files, got none"),
     (("a.json", "--out=b.npz,"), "out: expected one or more files, got none"),
     (("a.png",), "a.png: expected landmark files here, photographs by --image=FILE"),
+    (("photographs",), "photographs: expected landmark files here, photographs by --image=FILE"),
     (("a.json", "clip.MP4"), "clip.MP4: expected landmark files here, films by --video=FILE"),
     (("a.json", "--image_size=640"), "image_size: expected WIDTH,HEIGHT in pixels, got 640"),
     (("a.json", "--image_size=0,x"), "image_size: expected WIDTH,HEIGHT in pixels, got 0,x"),
@@ -156,7 +157,9 @@ def test_files_that_are_no_landmarks_and_outputs_that_are_inputs(
     """Cases 10 and 13: refused before anything is done."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.json").write_text(json.dumps(turned[0].tolist()))
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "photographs").mkdir()
+    for photograph in ("a.png", "photographs/a.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / photograph)
     assert message in refuse("reconstruct", *arguments)
 
 

@@ -3,6 +3,7 @@
 One face, or several, with what else is known of them, under the names of `FIELDS` and `_KNOWN`.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,8 +26,9 @@ from deepmds_jax.data.formats.faces import (
 from deepmds_jax.data.formats.points_files import slicer_face
 from deepmds_jax.extras import require
 
-# What landmarks are called, the likeliest first: in our own files `points` are in 3D.
-FIELDS = ("landmarks", "x2d", "keypoints", "face_kpts", "landmark", "points")
+# What landmarks are called, the likeliest first: in our own files `points` are in 3D, in those of
+# COCO-WholeBody `keypoints` are the body's beside `face_kpts`.
+FIELDS = ("landmarks", "x2d", "face_kpts", "keypoints", "landmark", "points")
 # What is called as what `make_face` takes.
 _KNOWN = {
     "visible": ("visible", "visibility"),
@@ -40,9 +42,14 @@ _KNOWN = {
 # 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
 # only 21 points, some of them missing.
 _MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
+# Those that say when, with their kinds.
+_TIMES = {"seconds": float, "frame": int, "track": str}
 # Lists of faces under other things: ours, MediaPipe's, COCO's and MMPose's.
 _LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "annotations",
           "instance_info", "instances")
+
+
+_NO_LANDMARKS = "no landmarks, expected (N, 2) or (faces, N, 2)"
 
 
 def load_numpy(path: Path) -> Any:
@@ -109,9 +116,21 @@ def parse_arrays(content: Any, stem: str) -> Contents:
             name, face, guessed = item
             found.append((name, face))
             notes |= dict.fromkeys([THIRD_IS_CONFIDENCE] * guessed)
-    if not found and not left_out:
-        raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
+    with_face = [face for _, face in found if len(face)]
+    if not with_face and not left_out:
+        raise ValueError(_NO_LANDMARKS)
+    if any(face.track is not None for face in with_face):  # a frame without a face has none
+        left_out += [f"{name}: {_NO_LANDMARKS}" for name, face in found if not len(face)]
+        found = [(name, face) for name, face in found if len(face)]
+    count = len(with_face[0]) if with_face else 0
+    found = [(name, face if len(face) else _hidden(face, count)) for name, face in found]
     return Contents(with_tracks(found, stem), left_out, list(notes))
+
+
+def _hidden(face: Face, count: int) -> Face:
+    """A frame without a face as one that shows none of its landmarks."""
+    return dataclasses.replace(face, points=np.full((count, 2), np.nan),
+                               visible=np.zeros(count, bool))
 
 
 # A face with its name, and whether its third numbers were guessed; or what is wrong with one.
@@ -130,10 +149,16 @@ def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]
             yield from _of_object(content, name, outer)
         elif isinstance(content, list) and _holds_faces(content):
             if not content:
-                raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
+                raise ValueError(_NO_LANDMARKS)
             several = len(content) > 1
             for i, item in enumerate(content):
-                for face in _faces(item, name, outer):
+                if several and (item is None or item == []):
+                    yield name, _no_face(outer), False
+                    continue
+                known = outer
+                if several and isinstance(item, Mapping) and item.keys() & set(_LISTS):
+                    known = {"frame": i} | dict(outer)  # what was found in one frame
+                for face in _faces(item, name, known):
                     yield f"{name}#{i}: {face}" if isinstance(face, str) and several else face
         else:
             yield from _of_array(content, name, outer)
@@ -174,7 +199,7 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
             yield name, _yx_face(group), False
         return
     for key in _LISTS:
-        if isinstance(content.get(key), list | Mapping):
+        if isinstance(content.get(key), list | Mapping) and content[key]:
             pictures = _coco_pictures(content)
             if pictures and isinstance(content[key], list):
                 for item in content[key]:
@@ -194,12 +219,21 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
             yield from _of_array(points, str(content.get("name", name)), known,
                                  content.get("names"))
             return
+    if any(key in content and (content[key] is None or content[key] == []) for key in _LISTS):
+        yield name, _no_face(known), False
+        return
     yield from _by_name(list(content.items()), outer)
+
+
+def _no_face(outer: Mapping[str, Any]) -> Face:
+    """A frame in which nothing was found, without landmarks as their number is not known yet."""
+    return make_face(np.empty((0, 2)), **{
+        key: kind(_each(key, outer[key], 1, 0)[0]) for key, kind in _TIMES.items() if key in outer})
 
 
 def _by_name(pairs: Sequence[tuple[str, Any]], outer: Mapping[str, Any]) -> Iterator[_Item]:
     if not pairs:
-        raise ValueError("no landmarks, expected (N, 2) or (faces, N, 2)")
+        raise ValueError(_NO_LANDMARKS)
     for name, value in pairs:
         yield from _faces(value, str(name), outer)
 
@@ -242,7 +276,7 @@ def _of_array(
     fields = third | fields
     for i, face_name in enumerate(names):
         one = {key: value[i] for key, value in fields.items()}
-        for key, kind in (("seconds", float), ("frame", int), ("track", str)):
+        for key, kind in _TIMES.items():
             if key in one:
                 one[key] = kind(one[key])
         one["found"] = bool(one.pop("success", True))

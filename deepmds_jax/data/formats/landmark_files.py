@@ -168,6 +168,8 @@ def _is_landmark_file(file: Path) -> bool:
 def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
     """The faces of a file, in pixels where that is known; lines begin with the file."""
     if path.suffix.lower() not in _FORMATS:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
         raise ValueError(f"{path}: unknown landmark format, expected {', '.join(_FORMATS)}")
     load, parse = _FORMATS[path.suffix.lower()]
     try:
@@ -203,8 +205,9 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
         if count and faces[name].visible.any():  # else it is a frame without a face
             marked[name] = count
     if marked:
-        warnings.append(f"{sum(marked.values())} landmarks at (0, 0), (-1, -1) or negative places "
-                        f"are taken as hidden: {_some(marked)}")
+        count = sum(marked.values())
+        warnings.append(f"{count} landmark{'s' * (count > 1)} at (0, 0), (-1, -1) or negative "
+                        f"places taken as hidden: {_some(marked)}")
     size_of = image_size if callable(image_size) else lambda name: image_size
     shown = [face.points[face.visible] for face in faces.values()]
     parts = are_parts(np.concatenate(shown))

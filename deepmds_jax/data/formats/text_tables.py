@@ -43,6 +43,8 @@ _COLUMNS = {
 _WIDE = re.compile(r"(x|y|z|c|conf|confidence|score|v|visible|visibility)_?(\d+)")
 _AXES = {"c": "confidence", "conf": "confidence", "score": "confidence", "v": "visible",
          "visibility": "visible", "z": "depth"}
+# Those that say whose or which landmarks a row has.
+_KEYS = {"image", "face", "name", "track", "frame", "seconds", "landmark"}
 _WORDS = ("true", "false")
 
 
@@ -52,7 +54,11 @@ class _Table:
     def __init__(self, rows: Sequence[Sequence[str]], delimiter: str):
         self.decimal = "," if delimiter in ";\t" else "."
         self.notes: list[str] = []
-        lines = [(f"line {i}", row) for i, row in enumerate(rows, 1) if any(row)]
+        lines = [(f"line {i}", row) for i, row in enumerate(rows, 1) if len(row) > 1 or any(row)]
+        while lines and not any(lines[-1][1]):  # spreadsheets leave such rows below
+            lines.pop()
+        while lines and not any(lines[0][1]):
+            lines.pop(0)
         if not lines:
             raise ValueError("no rows, expected landmarks")
         header = lines[0][1]
@@ -67,6 +73,8 @@ class _Table:
         lower = [cell.lower() for cell in header]
         self.columns = {key: lower.index(name) for key, names in _COLUMNS.items()
                         for name in names[::-1] if name in lower}
+        if self.columns.keys() & _KEYS:  # an empty row is of no face, else it is a hidden landmark
+            self.lines = [(where, row) for where, row in lines if any(row)]
 
     def _plain_header(self, rows: Sequence[Sequence[str]]) -> list[str]:
         """What the columns of a table without a header are."""

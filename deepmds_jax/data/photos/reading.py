@@ -5,13 +5,14 @@ import pathlib
 
 import numpy as np
 
+from deepmds_jax.data.formats.faces import natural_key
 from deepmds_jax.extras import require
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def list_photographs(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The photographs in a folder, sorted by name, without hidden files; or the one file given.
+    """The photographs in a folder, in natural order, without hidden files; or the one file given.
 
     Raises:
       ValueError: no such file or folder, or a folder without photographs.
@@ -21,8 +22,9 @@ def list_photographs(path: str | os.PathLike) -> list[pathlib.Path]:
         raise ValueError(f"no such file or folder: {path}")
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir()
-                   if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    files = sorted((file for file in path.iterdir()
+                    if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")),
+                   key=lambda file: natural_key(file.name))
     if not files:
         raise ValueError(f"{path}: no photographs, expected some of {', '.join(SUFFIXES)}")
     return files

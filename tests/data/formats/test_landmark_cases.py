@@ -113,6 +113,9 @@ ONE_FACE = {
     "json: COCO's flat x, y, v": ("a.json", {"annotations": [{"face_kpts": [
         value for i, point in enumerate(FACE.tolist())
         for value in [*point, 0 if i == 5 else 2]]}]}, [5]),
+    "json: COCO-WholeBody's body beside the face": ("a.json", {"annotations": [{
+        "keypoints": [1, 2, 2] * 17, "face_kpts": np.insert(FACE, 2, 2, axis=1).ravel().tolist()}]},
+        []),
     "json: dlib's x and y": ("a.json", xy(FACE), []),
     "json: face-alignment's (N, 3)": (
         "a.json", np.column_stack([FACE, FACE[:, 0] - 200]).tolist(), []),
@@ -148,6 +151,8 @@ ONE_FACE = {
         "a.csv", rows(["landmark", "x", "y"], *[[i + 1, x, y] for i, x, y in LINES[::-1]]), []),
     "csv: a landmark missing": (
         "a.csv", rows(["landmark", "x", "y"], *LINES[:5], *LINES[6:]), [5]),
+    "csv: row of empty cells": (
+        "a.csv", rows(["x", "y"], *FACE[:5], ["", ""], *FACE[6:], ["", ""]), [5]),
     "csv: landmarks by name keep their order": (
         "a.csv", rows(["landmark", "x", "y"], *[[f"l{i % 3}", x, y] for i, x, y in LINES]), []),
     "csv: no header, with a depth": (
@@ -249,6 +254,43 @@ def test_long_tables_of_a_tracker(tmp_path):
     same(found["v face 1#1"], FACE + 1)
 
 
+NO_FACE = {
+    "MediaPipe, a result for each frame": [
+        {"faceLandmarks": [xy(FACE)]}, {"faceLandmarks": []}, {"multi_face_landmarks": None},
+        {"faceLandmarks": [xy(FACE)]}],
+    "MMPose": {"instance_info": [
+        {"frame_id": i + 1, "instances": [{"keypoints": FACE.tolist()}] if i in (0, 3) else []}
+        for i in range(4)]},
+    "faces": [FACE.tolist(), [], None, FACE.tolist()],
+    "csv": rows(WIDE, FACE.ravel(), [""] * 2 * N, [""] * 2 * N, FACE.ravel(), [""] * 2 * N),
+}
+
+
+@pytest.mark.parametrize("case", NO_FACE)
+def test_frames_without_a_face_keep_their_place(case, tmp_path):
+    path = write(tmp_path / ("v.csv" if case == "csv" else "v.json"), NO_FACE[case])
+    found = read_all_landmarks([path])
+    assert list(found.faces) == ["v#0", "v#1", "v#2", "v#3"] and not found.left_out
+    assert [int(face.visible.sum()) for face in found.faces.values()] == [N, 0, 0, N]
+    assert [len(face) for face in found.faces.values()] == [N] * 4
+    frames = [face.frame for face in found.faces.values()]
+    assert frames == ([None] * 4 if case in ("faces", "csv") else [0, 1, 2, 3])
+
+
+def test_two_faces_in_a_frame_have_one_time(tmp_path):
+    result = {"faceLandmarks": [xy(FACE), xy(FACE)]}
+    found = read_landmarks(write(tmp_path / "v.json", [result, result]))
+    assert [face.frame for face in found.values()] == [0, 0, 1, 1]  # which bin/reconstruct refuses
+
+
+def test_frames_without_a_face_belong_to_no_track(tmp_path):
+    frames = [{"frame": i, "faces": [{"landmarks": FACE.tolist(), "track": 7}] if i != 1 else []}
+              for i in range(3)]
+    found = read_all_landmarks([write(tmp_path / "v.json", frames)])
+    assert [(face.frame, face.track) for face in found.faces.values()] == [(0, "v"), (2, "v")]
+    assert len(found.left_out) == 1 and "no landmarks" in found.left_out[0]
+
+
 # Places that mean hidden.
 
 
@@ -273,7 +315,7 @@ def test_marks_are_told_unless_there_is_no_face(tmp_path):
     np.save(tmp_path / "a.npy", np.stack([marked, np.zeros_like(FACE), FACE]))
     found = read_all_landmarks([tmp_path / "a.npy"])
     assert [line.split("npy: ")[1] for line in found.warnings] == [
-        "6 landmarks at (0, 0), (-1, -1) or negative places are taken as hidden: a#0"]
+        "6 landmarks at (0, 0), (-1, -1) or negative places taken as hidden: a#0"]
     np.save(tmp_path / "a.npy", FACE)
     assert read_all_landmarks([tmp_path / "a.npy"]).warnings == []
 

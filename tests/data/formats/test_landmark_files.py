@@ -192,6 +192,7 @@ BROKEN = {
         lambda d: write(d / "a.doc", PTS),
         r"unknown landmark format, expected \.pts, \.json, \.csv, \.npy, \.npz, \.mat, ",
     ),
+    "missing, unknown extension": (lambda d: d / "a", "a: no such file or folder$"),
     "missing": (lambda d: d / "a.pts", "cannot be read: No such file or directory$"),
     "folder": (lambda d: (d / "a.pts").mkdir() or d / "a.pts", "cannot be read: Is a directory$"),
     "pts, point missing": (

@@ -62,6 +62,11 @@ def test_photographs_of_a_folder(tmp_path):
     for name in ("b.JPG", "a.png", ".hidden.png", "a.json"):
         (tmp_path / name).touch()
     assert [path.name for path in list_photographs(tmp_path)] == ["a.png", "b.JPG"]
+    (tmp_path / "frames").mkdir()
+    for name in ("frame10.png", "frame2.png"):
+        (tmp_path / "frames" / name).touch()
+    assert [path.name for path in list_photographs(tmp_path / "frames")] == [
+        "frame2.png", "frame10.png"]
     assert list_photographs(tmp_path / "a.json") == [tmp_path / "a.json"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty: no photographs"):
