@@ -113,6 +113,10 @@ def split_tracks(faces: Mapping[str, Face]) -> dict[str | None, dict[str, Face]]
     return tracks
 
 
+class NoFaceError(ValueError):
+    """No frame of a video has landmarks that are those of a face."""
+
+
 def lift_frames(
     params: Params,
     faces: Mapping[str, Face],
@@ -138,8 +142,9 @@ def lift_frames(
       as in `Placement`; and the time in `seconds`.
 
     Raises:
-      ValueError: a frame has another number of landmarks; no frame shows a face; some frames have a
-        time and others none, or the same.
+      NoFaceError: no frame shows a face.
+      ValueError: a frame has another number of landmarks; some frames have a time and others none,
+        or the same.
     """
     topology = topologies.get(params.config.topology)
     fitting, wrong = {}, []
@@ -180,7 +185,7 @@ def lift_frames(
     frames = {name: {key: array[i] for key, array in arrays.items()}
               for i, name in enumerate(names)}
     if not any(frame["converged"] for frame in frames.values()):
-        raise ValueError("fps: no frame shows a face")
+        raise NoFaceError("fps: no frame shows a face")
     return frames
 
 

@@ -140,19 +140,23 @@ def reconstruct_video(
       image: as `reconstruct_faces` takes it; face names are those of frames.
 
     Raises:
-      ValueError: as `faces_by_name.lift_frames` does of the only track, or no photographs are
-        there.
+      ValueError: as `faces_by_name.lift_frames` does of the only track, with what its landmarks
+        look like instead, or no photographs are there.
     """
     topology = topologies.get(params.config.topology)
-    tracks, left_out = {}, []
+    tracks, left_out, suspicious = {}, [], []
     given = faces_by_name.split_tracks(landmarks)
     for track, faces in given.items():
         try:
             tracks[track] = faces_by_name.lift_frames(params, faces, frame_rate, smoothing)
+            suspicious += _look(params, {name: faces[name] for name, frame in tracks[track].items()
+                                         if not frame["converged"]})
         except ValueError as error:
+            looks = _look(params, faces) if isinstance(error, faces_by_name.NoFaceError) else []
+            told = "; ".join([str(error), *looks])
             if len(given) == 1:
-                raise
-            left_out.append(f"{track or 'frames without times'}: {error}")
+                raise ValueError(told) from None
+            left_out.append(f"{track or 'frames without times'}: {told}")
     if not tracks:
         raise ValueError("; ".join(left_out[:3]))
     frames = {name: frame for track in tracks.values() for name, frame in track.items()}
@@ -174,9 +178,19 @@ def reconstruct_video(
         draw=lambda: [draw_sequence(drawn, shown, topology, photographs)],
         picture_note=(f"the picture shows {next(iter(tracks))}, one of {len(tracks)} faces"
                       if len(tracks) > 1 else ""),
-        warnings=warnings,
+        warnings=warnings + suspicious,
         left_out=left_out + unread,
     )
+
+
+def _look(params: Params, frames: Mapping[str, Face]) -> list[str]:
+    """What frames that count as without a face look like: a line on the first with landmarks."""
+    fitting, _ = faces_by_name.select_faces(
+        frames, topologies.get(params.config.topology), lifting_method(params))
+    _, lines, _ = _lift(params, dict(list(fitting.items())[:1]))
+    if lines and len(fitting) > 1:
+        lines[0] += f" (the first of {len(fitting)} such frames)"
+    return lines
 
 
 def _to_draw(face: Arrays) -> Arrays:

@@ -36,6 +36,21 @@ def test_frames_of_a_file_are_lifted_in_time(weights, tmp_path, succeed):
         assert picture.size[1] > 1500
 
 
+def test_frames_that_are_no_face_are_told(weights, tmp_path, call, refuse):
+    x2d = np.array(project(np.tile(synthetic.load("flame51").mean, (12, 1, 1)), np.eye(3),
+                           np.zeros(12)))
+    mirrored = x2d * [-1, 1]
+    np.save(tmp_path / "v.npy", mirrored)
+    message = refuse("reconstruct", "v.npy", "--fps=10", f"--weights={weights}")
+    assert message.startswith("error: fps: no frame shows a face; v#0: these are not the landmarks")
+    assert message.endswith("mirrored? (the first of 12 such frames)\n")
+    np.save(tmp_path / "v.npy", np.concatenate([x2d[:8], mirrored[8:]]))
+    done = call("reconstruct", "v.npy", "--fps=10", f"--weights={weights}")
+    assert done.status == 0 and "4 without a face" in done.stdout
+    assert done.stderr.startswith("v#8: these are not the landmarks of a face")
+    assert done.stderr.endswith("mirrored? (the first of 4 such frames)\n")
+
+
 def test_bad_video_is_told_in_a_line(weights, tmp_path, refuse):
     np.save(tmp_path / "v.npy", np.zeros((12, 51, 2)))
     np.save(tmp_path / "short.npy", np.zeros((2, 7, 2)))
