@@ -63,7 +63,8 @@ def draw_reconstructions(
         image, and `frontal` (N, 2), x right and y down, in any unit: where no face has them that
         column is missing, where some have it stays empty for the others. Optionally `yaw`, `pitch`
         and `roll` in degrees, together, and with them `std` (N, 3), relative to the size of the
-        face, and `converged`. Other keys are ignored.
+        face, `converged`, and `visible` (N,): how many are hidden, and so filled in, is told. Other
+        keys are ignored.
       topology: the topology of the N landmarks; its edges are drawn.
       images: face name -> (height, width), (height, width, 3) or (height, width, 4), uint8 in
         0..255 or float in 0..1. A face without an image is drawn as landmarks alone.
@@ -92,7 +93,6 @@ def draw_reconstructions(
     cmap = colors.LinearSegmentedColormap.from_list("depth", NEAR_TO_FAR)
     norm = colors.Normalize(depths.min(), depths.max())
     style = {"cmap": cmap, "norm": norm}
-
 
     optional = [key for key in ("image_points", "frontal")
                 if any(key in face for face in faces.values())]
@@ -219,6 +219,9 @@ def _caption(face: Mapping[str, np.ndarray]) -> tuple[str, bool] | None:
         parts.append(f"std {100 * np.mean(face['std']):.1f} % of size")
     if "converged" in face:
         parts.append("converged" if face["converged"] else "not converged")
+    hidden = np.count_nonzero(~np.asarray(face.get("visible", True)))
+    if hidden:
+        parts.append(f"{hidden} hidden, filled in")
     return "   ·   ".join(parts), not face.get("converged", True)
 
 

@@ -247,7 +247,8 @@ def test_the_shape_lies_in_the_image_beside_the_landmarks():
 
 def test_captions_tell_pose_and_trust():
     told = {"yaw": np.array(-12.34), "pitch": 5.0, "roll": -0.01}
-    good = make_face() | told | {"std": np.full((N, 3), 0.0251), "converged": np.array(True)}
+    good = make_face() | told | {"std": np.full((N, 3), 0.0251), "converged": np.array(True),
+                                "visible": np.arange(N) > 2}
     bad = make_face(1) | told | {"std": np.ones((N, 3)), "converged": np.array(False)}
     published = make_face(2) | told
     figure = draw_reconstructions(
@@ -255,7 +256,7 @@ def test_captions_tell_pose_and_trust():
     found = [text for text in figure.texts if text.get_text().startswith("yaw")]
     pose = f"yaw {MINUS}12.3°   pitch 5.0°   roll 0.0°"
     assert [text.get_text() for text in found] == [
-        f"{pose}   ·   std 2.5 % of size   ·   converged",
+        f"{pose}   ·   std 2.5 % of size   ·   converged   ·   3 hidden, filled in",
         f"{pose}   ·   std 100.0 % of size   ·   not converged", pose]
     assert found[1].get_color() != found[0].get_color() == found[2].get_color()
     for text, row in zip(found, panels(figure), strict=False):  # below its own row
