@@ -1,6 +1,7 @@
 """Options and parameters of the anchored system, and the layout of its weights files."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -79,6 +80,7 @@ class Params:
     config: Config = dataclasses.field(metadata={"static": True})
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def init(config: Config, key: jax.Array) -> Params:
     """Fresh random networks for a configuration, zero reference shape and modes."""
     num_landmarks = topologies.get(config.topology).num_landmarks
