@@ -48,7 +48,8 @@ def main(_):
 def _measure(topology):
     params, num = load_pretrained(topology), _NUM_TEST.value
     lift = jax.jit(lambda params, x2d: reconstruct_detailed(params, x2d).converged)
-    gains = jax.jit(lambda x2d: landmark_order.gains(x2d, params.unexplained, topology))
+    fits = jax.jit(lambda x2d: landmark_order.gains(x2d, params.unexplained, topology)
+                   + landmark_order.reorderings(topology).min_gains)
     datasets = face_sets.open_all(topology, pathlib.Path(_DATA_ROOT.value))
     views = datasets[0].spec.views
     alarms, ict = [], {}
@@ -78,7 +79,7 @@ def _measure(topology):
                 order = np.arange(x2d.shape[1])
                 order[known.landmarks[k][moved]] = known.instead[k][moved]
                 given = x2d[:, order]
-                best = np.asarray(gains(given)).argmax(axis=1)
+                best = np.asarray(fits(given)).argmax(axis=1)
                 named = [known.descriptions[i] == text for i in best]
                 shares.append((np.mean(~np.asarray(lift(params, given))), np.mean(named)))
             not_converged, named = np.mean(shares, axis=0)
