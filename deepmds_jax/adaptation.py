@@ -396,9 +396,6 @@ def _adaptable(params):
     method = lifting_method(params)
     if not isinstance(method, AdaptableMethod):
         raise ValueError(f"params: {method.TITLE} as {method.VARIANT} cannot be adapted")
-    if not params.config.num_modes:
-        raise ValueError("params: these weights have no modes to start from; an older version "
-                         "trained them")
     return method
 
 

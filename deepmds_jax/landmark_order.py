@@ -16,9 +16,10 @@ from jax.typing import ArrayLike
 
 from deepmds_jax import topologies
 
-# How much better the other order must fit, in variances of what the better one leaves unexplained.
-# One in a thousand faces of ICT comes near it, with eyes so tightly closed that the lids cross.
-_MIN_GAIN = 28.0
+# How much better another order must fit, in variances of what it leaves unexplained: twice what one
+# in a thousand faces of ICT reaches; once for rings that run the other way round, as the lids of
+# tightly closed eyes do, which cross.
+_MIN_GAIN, _MIN_GAIN_ROUND = 18.0, 36.0
 _NOISE = 0.05  # of landmarks, beside the modes; in sizes of the face
 
 
@@ -29,12 +30,14 @@ class Reorderings(NamedTuple):
       landmarks: (K, L) the landmarks that change places, padded by 0.
       instead: (K, L) what stands in their places.
       weights: (K, L) 1, and 0 for padding.
+      min_gains: (K,) how much better each must fit.
       descriptions: K of them, in words.
     """
 
     landmarks: np.ndarray
     instead: np.ndarray
     weights: np.ndarray
+    min_gains: np.ndarray
     descriptions: tuple[str, ...]
 
 
@@ -46,13 +49,14 @@ def reorderings(topology: str) -> Reorderings:
     A part is what the edges of the topology connect.
     """
     found = list(_permutations(topologies.get(topology)))
-    longest = max((len(places) for places, _, _ in found), default=0)
+    longest = max((len(places) for places, *_ in found), default=0)
     landmarks, instead = np.zeros((2, len(found), longest), np.int32)
     weights = np.zeros(landmarks.shape, np.float32)
-    for k, (places, others, _) in enumerate(found):
+    for k, (places, others, *_) in enumerate(found):
         landmarks[k, : len(places)], instead[k, : len(places)] = places, others
         weights[k, : len(places)] = 1
-    return Reorderings(landmarks, instead, weights, tuple(text for *_, text in found))
+    min_gains = np.array([gain for *_, gain, _ in found], np.float32)
+    return Reorderings(landmarks, instead, weights, min_gains, tuple(text for *_, text in found))
 
 
 def unexplained(reference: ArrayLike, modes: ArrayLike) -> np.ndarray:
@@ -98,22 +102,24 @@ def gains(x2d: jax.Array, unexplained: jax.Array, topology: str) -> jax.Array:
     squares = jnp.sum(change * (within @ change), axis=(-2, -1))
     gain = -2 * jnp.sum(change * force[..., landmarks, :], axis=(-2, -1)) - squares
     left = jnp.maximum(total - gain, 1e-6 * jnp.sum(x2d**2, axis=(-2, -1))[..., None])
-    return gain / left * x2d.shape[-2] * 2 - _MIN_GAIN
+    return gain / left * x2d.shape[-2] * 2 - known.min_gains
 
 
 def _permutations(
     topology: topologies.Topology,
-) -> Iterator[tuple[Sequence[int], Sequence[int], str]]:
+) -> Iterator[tuple[Sequence[int], Sequence[int], float, str]]:
     parts = list(_parts(topology))
     for part, is_ring in parts:
         name, backward = _describe(part, topology), part[::-1]
         if not is_ring:
-            yield part, backward, f"{name} run the other way"
+            yield part, backward, _MIN_GAIN, f"{name} run the other way"
             continue
         for shift in range(len(part)):
             if shift:
-                yield part, part[shift:] + part[:shift], f"{name} start elsewhere"
-            yield part, backward[shift:] + backward[:shift], f"{name} run the other way round"
+                yield (part, part[shift:] + part[:shift], _MIN_GAIN,
+                       f"{name} start elsewhere")
+            yield (part, backward[shift:] + backward[:shift], _MIN_GAIN_ROUND,
+                   f"{name} run the other way round")
     if topology.mirror is None:
         return
     by_landmarks = {frozenset(part): part for part, _ in parts}
@@ -124,7 +130,7 @@ def _permutations(
             continue
         text = f"{_describe(part, topology)} and {_describe(other, topology)} are exchanged"
         for here, there in ((part, partners), (sorted(part), sorted(other))):
-            yield [*here, *there], [*there, *here], text
+            yield [*here, *there], [*there, *here], _MIN_GAIN, text
 
 
 def _describe(part: Sequence[int], topology: topologies.Topology) -> str:

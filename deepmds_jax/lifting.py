@@ -1,5 +1,7 @@
 """From 2D landmarks to 3D: the pure functions that others embed."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +26,13 @@ def reconstruct_detailed(
     method = lifting_method(params)
     _check(params, x2d, visible)
     check_taken(method, visible, init)
-    x2d = _without_points(jnp.asarray(x2d, params.reference.dtype), visible)
-    return method.lift(params, x2d, visible, init)
+    return _lift(method, params, jnp.asarray(x2d, params.reference.dtype), visible, init)
+
+
+# Step by step, outside jit, it would be hundreds of programs to compile.
+@functools.partial(jax.jit, static_argnames="method", inline=True)
+def _lift(method, params, x2d, visible, init):
+    return method.lift(params, _without_points(x2d, visible), visible, init)
 
 
 def lifting_method(params: Params) -> LiftingMethod:

@@ -47,12 +47,12 @@ def describe(params: Params, faces: Mapping[str, Arrays]) -> dict[str, str]:
 def _reordered(params: Params, x2d: np.ndarray) -> list[str | None]:
     """The permutation that the landmarks of each face look like."""
     topology, unexplained = params.config.topology, getattr(params, "unexplained", None)
-    descriptions = landmark_order.reorderings(topology).descriptions
-    if unexplained is None or not descriptions:
+    known = landmark_order.reorderings(topology)
+    if unexplained is None or not known.descriptions:
         return [None] * len(x2d)
     gains = np.asarray(landmark_order.gains(jnp.asarray(x2d), unexplained, topology))
-    return [f"as if {descriptions[best]}" if face[best] > 0 else None
-            for face, best in zip(gains, gains.argmax(axis=1), strict=True)]
+    fits = np.where(gains > 0, gains + known.min_gains, 0)
+    return [f"as if {known.descriptions[face.argmax()]}" if face.any() else None for face in fits]
 
 
 def _mirrored(params: Params, x2d: np.ndarray) -> list[str | None]:

@@ -83,7 +83,7 @@ def test_gains_are_those_of_the_definition(params, x2d):
             moved = known.weights[k].astype(bool)
             other = permuted(points, known.landmarks[k][moved], known.instead[k][moved])
             rest = np.einsum("na,nm,ma->", other, form, other)
-            expected = (left - rest) / rest * 2 * N - landmark_order._MIN_GAIN
+            expected = (left - rest) / rest * 2 * N - known.min_gains[k]
             assert found[k] == pytest.approx(expected, abs=0.05)
 
 

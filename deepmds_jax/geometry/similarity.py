@@ -127,6 +127,7 @@ def _determinant(m):
     return jnp.sum(jnp.cross(m[..., 0], m[..., 1]) * m[..., 2], axis=-1)
 
 
+@partial(jax.jit, static_argnames="reflection", inline=True)
 @jax.default_matmul_precision("highest")
 def procrustes(source: ArrayLike, target: ArrayLike, *, reflection: bool = False) -> Similarity:
     """The similarity that best aligns `source` to `target` in the least-squares sense.

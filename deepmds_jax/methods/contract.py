@@ -163,8 +163,7 @@ class AdaptableMethod(LiftingMethod, Protocol):
     """A lifting method that can learn new landmarks, see `adaptation`.
 
     Its Params have, beside `reference`, the field `modes`: (K, N, 3), changes of the reference that
-    its training faces have, one standard deviation each; and its Config has their number,
-    `num_modes`.
+    its training faces have, one standard deviation each.
     """
 
     def refine(self, params: Any, dataset: Dataset, key: jax.Array, fit_stage: FitStage) -> Any:

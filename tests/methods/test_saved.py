@@ -187,7 +187,7 @@ def test_older_files_of_the_published_system_load(tmp_path, random_params, older
 
 def test_files_of_the_former_anchored_networks_are_refused(tmp_path, random_params):
     """Their encoder read the residuals by a layer of its own."""
-    params = random_params(anchored, anchored.Config("flame51", num_modes=0))
+    params = random_params(anchored, anchored.Config("flame51"))
     tree = anchored.to_tree(params)
     networks = {**tree["autoencoder"]["params"], "read": {"kernel": np.zeros((153, 46), "f")}}
     config = json.dumps({**OLDER, "variant": "anchored"})

@@ -1,6 +1,7 @@
 """Options and parameters of the anchored system, and the layout of its weights files."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -36,7 +37,6 @@ class Config:
       tolerance: of the solver, see `mds.smacof_anchored`.
       any_side: whether the landmarks may be of things seen from any side; those of faces, seen from
         behind, are not those of a face.
-      num_modes: K, the modes that the weights bring for `adaptation`; 0 in files of older versions.
 
     Raises:
       ValueError: unknown topology; solver options not above 0.
@@ -47,7 +47,6 @@ class Config:
     observed: bool = True
     max_iters: int = 3000
     tolerance: float = 3e-4
-    num_modes: int = implied(NUM_MODES)
     any_side: bool = implied(False)
 
     def __post_init__(self):
@@ -79,6 +78,7 @@ class Params:
     config: Config = dataclasses.field(metadata={"static": True})
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def init(config: Config, key: jax.Array) -> Params:
     """Fresh random networks for a configuration, zero reference shape and modes."""
     num_landmarks = topologies.get(config.topology).num_landmarks
@@ -88,7 +88,7 @@ def init(config: Config, key: jax.Array) -> Params:
         encoder_key, jnp.zeros((1, num_landmarks, 2)), visible
     )
     pairs = PairNetwork(num_landmarks).init(pairs_key, proposal, visible)
-    modes = jnp.zeros((config.num_modes, num_landmarks, 3))
+    modes = jnp.zeros((NUM_MODES, num_landmarks, 3))
     unexplained = jnp.zeros((num_landmarks, num_landmarks))
     return Params(encoder, pairs, jnp.zeros((num_landmarks, 3)), modes, unexplained, config)
 
@@ -100,24 +100,22 @@ def count(params: Params) -> int:
 
 def to_tree(params: Params) -> dict[str, Any]:
     """The arrays as a weights file holds them, under the names of the published system's parts."""
-    modes = {"modes": params.modes} if params.config.num_modes else {}
     return {"autoencoder": params.encoder, "dissimilarity": params.pairs,
-            "reference": params.reference, "unexplained": params.unexplained, **modes}
+            "reference": params.reference, "modes": params.modes, "unexplained": params.unexplained}
 
 
 def from_tree(config: Config, tree: Mapping[str, Any]) -> Params:
     """The parameters whose arrays a weights file holds."""
-    modes = tree.get("modes", jnp.zeros((0, *tree["reference"].shape)))
-    return Params(tree["autoencoder"], tree["dissimilarity"], tree["reference"], modes,
+    return Params(tree["autoencoder"], tree["dissimilarity"], tree["reference"], tree["modes"],
                   tree["unexplained"], config)
 
 
 def read_config(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> Config:
     """The configuration of a weights file; see `config_from_json` for what is raised."""
+    del tensors
     # Files of the first development versions hold the options of both variants.
     older = ("variant", "features", "transform", "y_up")
-    config = config_from_json(Config, metadata, ignored=older)
-    return dataclasses.replace(config, num_modes=len(tensors.get("modes", ())))
+    return config_from_json(Config, metadata, ignored=older)
 
 
 def load_released(folder: str | os.PathLike, topology: str) -> NoReturn:

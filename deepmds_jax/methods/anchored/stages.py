@@ -29,7 +29,7 @@ from deepmds_jax.geometry import (
 )
 from deepmds_jax.methods.anchored.encoder import RANK, Proposal, ShapeEncoder
 from deepmds_jax.methods.anchored.pairs import pairs
-from deepmds_jax.methods.anchored.parameters import Config, Params, init
+from deepmds_jax.methods.anchored.parameters import NUM_MODES, Config, Params, init
 from deepmds_jax.methods.anchored.pipeline import solve
 from deepmds_jax.methods.options import option
 from deepmds_jax.training.stage import FitStage, Stage
@@ -118,7 +118,7 @@ def refine(params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage
 def _train_both(params, dataset, points, training, keys, fit_stage):
     """The parameters after both stages and the calibration, from `params` on."""
     config, reference = params.config, standardize(dataset.mean)
-    modes = _modes(points[:, : len(reference)], reference, config.num_modes)
+    modes = _modes(points[:, : len(reference)], reference, NUM_MODES)
     beside = {"reference": reference, "modes": modes,
               "unexplained": landmark_order.unexplained(reference, modes)}
     faces = dataset.spec, dataset.topology, dataset.mean
