@@ -14,8 +14,8 @@ from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.views import Faces
-from deepmds_jax.extras import require
 from deepmds_jax.geometry.frames import FRAMES
 from deepmds_jax.methods.arguments import require_argument, require_names
 from deepmds_jax.methods.contract import Method
@@ -231,8 +231,7 @@ def _read_numpy(path: pathlib.Path) -> Any:
 
 
 def _read_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
-    content = require("scipy.io", extra="files").loadmat(path)
-    faces = {name: array for name, array in content.items() if not name.startswith("__")}
+    faces = load_mat(path)
     if "names" in faces:  # a cell array of strings, or a matrix of characters
         faces["names"] = np.array([str(np.squeeze(name)) for name in np.ravel(faces["names"])])
     return faces

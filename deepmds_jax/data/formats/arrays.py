@@ -1,4 +1,4 @@
-"""Landmarks in arrays: .npy, .npz, .mat, and in the objects and lists of .json.
+"""Landmarks in arrays: .npy, .npz, those of .mat, and in the objects and lists of .json.
 
 One face, or several, with what else is known of them, under the names of `FIELDS` and `_KNOWN`.
 """
@@ -23,7 +23,6 @@ from deepmds_jax.data.formats.faces import (
     with_tracks,
 )
 from deepmds_jax.data.formats.points_files import slicer_face
-from deepmds_jax.extras import require
 
 # What landmarks are called, the likeliest first: in our own files `points` are in 3D.
 FIELDS = ("landmarks", "x2d", "keypoints", "face_kpts", "landmark", "points")
@@ -57,15 +56,6 @@ def load_numpy(path: Path) -> Any:
             return {key: content[key] for key in content if key == field or key in names}
         faces = {key: content[key] for key in content}
     return next(iter(faces.values())) if len(faces) == 1 else faces
-
-
-def load_mat(path: Path) -> dict[str, np.ndarray]:
-    """The variables of a MATLAB file before 7.3."""
-    try:
-        content = require("scipy.io", extra="files").loadmat(path)
-    except NotImplementedError:
-        raise ValueError("it is in MATLAB's 7.3 format, expected save(..., '-v7')") from None
-    return {key: value for key, value in content.items() if not key.startswith("__")}
 
 
 def load_json(path: Path) -> Any:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from deepmds_jax.data.formats import arrays, points_files, text_tables
+from deepmds_jax.data.formats import arrays, matlab, points_files, text_tables
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
@@ -249,7 +249,7 @@ _FORMATS = {
     ".csv": (_load_table, text_tables.parse_table),
     ".npy": (arrays.load_numpy, arrays.parse_arrays),
     ".npz": (arrays.load_numpy, arrays.parse_arrays),
-    ".mat": (arrays.load_mat, arrays.parse_mat),
+    ".mat": (matlab.load_mat, arrays.parse_mat),
     ".tsv": (_load_table, text_tables.parse_table),
     ".txt": (read_text, points_files.parse_txt),
     ".xml": (points_files.load_imglib, points_files.parse_imglib),

@@ -17,9 +17,9 @@ import numpy as np
 from absl import logging
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources.checks import problems
-from deepmds_jax.extras import require
 
 _TEST_SHARE = 0.2  # of the subjects, or else of the shapes, where the file does not say
 _OPTIONAL = ("names", "subject", "is_test")
@@ -169,7 +169,7 @@ def _read_numpy(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_mat(path: pathlib.Path) -> dict[str, Any]:
-    content = require("scipy.io", extra="files").loadmat(path)
+    content: dict[str, Any] = load_mat(path)
     for name in ("names", "subject"):
         if name in content:  # a cell array of strings, a matrix of characters, or numbers
             content[name] = [str(np.squeeze(value)) for value in np.ravel(content[name])]
