@@ -1,12 +1,18 @@
 """From 2D landmarks to 3D: the pure functions that others embed."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from deepmds_jax.given_arrays import check_numbers, check_truth
 from deepmds_jax.methods import table
 from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, Reconstruction
+
+_Arrays = TypeVar("_Arrays")
 
 
 def reconstruct_detailed(
@@ -18,12 +24,16 @@ def reconstruct_detailed(
 ) -> Reconstruction:
     """Like `reconstruct`, with the intermediate results and the solver's report.
 
-    `init` (..., N, 3), points in the head frame, is where stress majorization starts in the
+    `init` (..., N, 3), finite points in the head frame, is where stress majorization starts in the
     anchored system, instead of at the encoder's proposal.
     """
     method = lifting_method(params)
     _check(params, x2d, visible)
     check_taken(method, visible, init)
+    _check_init(init)
+    lead = jnp.shape(x2d)[:-2]
+    if 0 in lead:
+        return of_none(lambda: method.lift(params, *_one_face(params, visible, init)), lead)
     x2d = _without_points(jnp.asarray(x2d, params.reference.dtype), visible)
     return method.lift(params, x2d, visible, init)
 
@@ -62,13 +72,20 @@ def reconstruct(
       `reconstruct_detailed` for `converged` and `std`.
 
     Raises:
-      ValueError: another shape, or `visible` with the published system; and outside jit,
-        landmarks that are not finite or all equal, or fewer than 6 that are visible.
+      ValueError: another shape, landmarks that are no real numbers or masked, a `visible` that is
+        no truth values, or any with the published system; and outside jit, landmarks that are not
+        finite or all equal, or fewer than 6 that are visible.
 
     Source: Kamyab & Azimifar (2022), "Deep-MDS framework for recovering the 3D shape of 2D
     landmarks from a single image", arXiv:2210.15200, section 3.
     """
     return reconstruct_detailed(params, x2d, visible).points
+
+
+def of_none(of_one: Callable[[], _Arrays], lead: tuple[int, ...]) -> _Arrays:
+    """What a function of one face gives, of none: its arrays with leading axes, one of them 0."""
+    return jax.tree.map(lambda array: jnp.zeros((*lead, *array.shape), array.dtype),
+                        jax.eval_shape(of_one))
 
 
 def check_taken(
@@ -94,7 +111,31 @@ def _without_points(x2d: jax.Array, visible: jax.Array | None) -> jax.Array:
     return jnp.where(jnp.all(low == high, axis=-1, keepdims=True), jnp.nan, x2d)
 
 
+def _one_face(params, visible, init):
+    """Landmarks of one face, and the rest where it is given."""
+    reference = params.reference
+    return (reference[:, :2], None if visible is None else jnp.ones(len(reference), bool),
+            None if init is None else reference)
+
+
+def _check_init(init: jax.Array | None) -> None:
+    if init is None:
+        return
+    check_numbers("init", init)
+    if isinstance(init, Tracer):
+        return
+    values = np.asarray(init)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"init: expected finite points, got {np.sum(~np.isfinite(values))} "
+                         "numbers that are not")
+    if values.ndim > 1 and np.any(np.all(np.ptp(values, axis=-2) == 0, axis=-1)):
+        raise ValueError("init: expected a shape, got one whose points are all equal")
+
+
 def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
+    check_numbers("x2d", x2d, "say by visible which landmarks were seen")
+    if visible is not None:
+        check_truth("visible", visible)
     num_landmarks = params.reference.shape[-2]
     if jnp.ndim(x2d) < 2 or jnp.shape(x2d)[-2:] != (num_landmarks, 2):
         raise ValueError(f"x2d: expected (..., {num_landmarks}, 2) for topology "
