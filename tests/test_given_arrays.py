@@ -37,6 +37,7 @@ def test_no_faces_give_no_shapes(params, lead):
 
 def test_no_faces_with_visible_give_no_shapes(anchored):
     none: Any = np.zeros((0, N, 2), np.float32)
+    visible: Any
     for visible in (np.ones((0, N), bool), SEEN):
         assert dm.reconstruct(anchored, none, visible).shape == (0, N, 3)
 
@@ -81,7 +82,7 @@ def test_landmarks_that_are_none_are_named(anchored, kind):
     given, message = WRONG_LANDMARKS[kind]
     with pytest.raises(ValueError, match=f"^x2d: expected {message}"):
         dm.reconstruct(anchored, given)
-    video: Any = [given] if isinstance(given, list) else given[None]
+    video: Any = [given] if kind == "ragged" else given[None]
     with pytest.raises(ValueError, match=f"^x2d: expected {message}"):
         dm.reconstruct_sequence(anchored, video, frame_rate=25)
     with pytest.raises(ValueError, match=f"^x2d: expected {message}"):

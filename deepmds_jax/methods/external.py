@@ -15,6 +15,7 @@ from absl import logging
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.formats.matlab import load_mat
+from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry.frames import FRAMES
 from deepmds_jax.methods.arguments import require_argument, require_names
@@ -256,7 +257,7 @@ def _read_csv(path: pathlib.Path) -> dict[str, list[list[float]]]:
                 point = [float(row[axis]) for axis in "xyz"]
             except (TypeError, ValueError) as error:
                 raise ValueError(f"line {number}: x, y, z are no three numbers") from error
-            faces.setdefault(row["face"], []).append(point)
+            faces.setdefault(from_cell(row["face"] or ""), []).append(point)
     return faces
 
 

@@ -18,6 +18,7 @@ from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.matlab import load_mat
+from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources.checks import problems
 
@@ -189,7 +190,7 @@ def _read_csv(
             raise ValueError(f"no column {', '.join(lacking)}; expected "
                              f"{', '.join(columns[:-1])} and {columns[-1]}")
         for number, row in enumerate(rows, start=2):
-            face = row.get("face", "")
+            face = from_cell(row.get("face") or "")
             try:
                 faces.setdefault(face, []).append([float(row[axis]) for axis in "xyz"])
             except (TypeError, ValueError) as error:
