@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deepmds_jax.extras import require
@@ -21,6 +21,25 @@ else:
 
 # As `sha256sum --check` reads it; in the folder of each checkpoint.
 _CHECKSUMS = "SHA256SUMS"
+
+
+@contextlib.contextmanager
+def sole_training(workdir: str | os.PathLike) -> Iterator[None]:
+    """Keeps other trainings out of a folder. The system lets go when the process ends, killed too.
+
+    Raises:
+      ValueError: another process trains there.
+    """
+    filelock = require("filelock", extra="train")
+    folder = pathlib.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = filelock.FileLock(folder / ".lock", timeout=0).acquire()
+    except filelock.Timeout:
+        raise ValueError(f"workdir: another training is writing to {workdir}; wait for it, or "
+                         "choose another --workdir") from None
+    with lock:
+        yield
 
 
 class Checkpoints:

@@ -1,10 +1,13 @@
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from deepmds_jax.training import checkpoints
-from deepmds_jax.training.checkpoints import Checkpoints, read_run, read_stages
+from deepmds_jax.training.checkpoints import Checkpoints, read_run, read_stages, sole_training
 
 RUN = {"method": "deep_mds", "rate": 0.125}
 BESIDE = {"mean": np.ones(3, np.float32)}
@@ -84,3 +87,29 @@ def test_checkpoints_of_a_version_without_checksums_are_read(copy):
         file.unlink()
     assert read_run(copy) == RUN
     np.testing.assert_array_equal(kernel_of(copy), state(3)["variables"]["params"]["kernel"])
+
+
+HOLD = """
+import sys
+from deepmds_jax.training.checkpoints import sole_training
+with sole_training(sys.argv[1]):
+    print("here", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_training_is_refused_until_the_first_ends_or_is_killed(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=environment,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"here\n"
+        message = f"^workdir: another training is writing to {tmp_path}; wait for it, or choose"
+        with pytest.raises(ValueError, match=message), sole_training(tmp_path):
+            raise AssertionError
+        first.kill()
+    for _ in range(2):
+        with sole_training(tmp_path):
+            pass
