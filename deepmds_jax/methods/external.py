@@ -14,6 +14,7 @@ from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.views import Faces
@@ -222,7 +223,7 @@ def _read_folder(path: pathlib.Path, suffix: str) -> dict[str, np.ndarray]:
 
 def _read_numpy(path: pathlib.Path) -> Any:
     with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
+        content = unpack_numpy(file)
         if isinstance(content, np.ndarray):
             return content
         fields = [name for name in (*_POINTS, "names") if name in content]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     THIRD_IS_CONFIDENCE,
@@ -47,7 +48,7 @@ _LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "a
 def load_numpy(path: Path) -> Any:
     """The array of a .npy, or those of a .npz that matter; never unpickled."""
     with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
+        content = unpack_numpy(file)
         if isinstance(content, np.ndarray):
             return content
         field = next((field for field in FIELDS if field in content), None)

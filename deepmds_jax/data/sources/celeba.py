@@ -10,6 +10,7 @@ import pathlib
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
@@ -141,7 +142,7 @@ def _read_coefficients(path: pathlib.Path) -> np.ndarray:
             content = load_mat(path, list(_FIELDS))
         else:
             with path.open("rb") as stream:
-                content = np.load(stream, allow_pickle=False)
+                content = unpack_numpy(stream)
                 if isinstance(content, np.ndarray):
                     return content.astype(np.float64).ravel()
                 content = {field: content[field] for field in _FIELDS if field in content}

@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.recorded import ShapeSet
@@ -163,7 +164,7 @@ _TRUTH = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
 
 def _read_numpy(path: pathlib.Path) -> dict[str, Any]:
     with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
+        content = unpack_numpy(file)
         if isinstance(content, np.ndarray):
             return {"points": content}
         return {name: content[name] for name in ("points", *_OPTIONAL) if name in content}
