@@ -42,8 +42,10 @@ class Npz(Mapping[str, np.ndarray]):
 
     def __init__(self, file: np.lib.npyio.NpzFile):
         self._file = file
+        archive = file.zip
+        assert archive is not None  # it is open
         self._sizes = {entry.filename.removesuffix(".npy"): entry.file_size
-                       for entry in file.zip.infolist()}
+                       for entry in archive.infolist()}
         self._num_read = 0
 
     def __getitem__(self, name: str) -> np.ndarray:
