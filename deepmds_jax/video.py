@@ -18,7 +18,13 @@ from deepmds_jax.geometry import (
     standardize,
 )
 from deepmds_jax.given_arrays import check_numbers, check_truth
-from deepmds_jax.lifting import check_taken, lifting_method, of_none, reconstruct_detailed
+from deepmds_jax.lifting import (
+    check_taken,
+    lifting_method,
+    near_origin,
+    of_none,
+    reconstruct_detailed,
+)
 from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 
 _FRAMES_AT_ONCE = 32  # a whole video at once would need 150 kB a frame for its pairs
@@ -331,6 +337,7 @@ def _check(params, x2d, visible):
         if np.any(bad):
             raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} frames have landmarks that are not "
                              "finite numbers; say by visible which were not seen")
+    x2d = near_origin(x2d, visible)
     visible = None if visible is None else jnp.asarray(visible, bool)
     return jnp.asarray(x2d, params.reference.dtype), visible
 
