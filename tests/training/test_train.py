@@ -127,6 +127,13 @@ def test_the_workdir_of_another_run_is_refused_and_gets_no_new_files(
     assert sorted(finished[0].rglob("*")) == before
 
 
+def test_a_workdir_where_another_trains_is_refused(dataset, tmp_path):
+    message = f"workdir: another training is writing to {tmp_path}"
+    with checkpoints.sole_training(tmp_path), pytest.raises(ValueError, match=message):
+        train(deep_mds, RUN, dataset, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
     training = dataclasses.replace(RUN.training, learning_rate=1e38)
     message = r"loss is (nan|inf) at step \d+; there is no checkpoint yet.*learning_rate"
