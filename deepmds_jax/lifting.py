@@ -1,14 +1,27 @@
 """From 2D landmarks to 3D: the pure functions that others embed."""
 
 import functools
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from deepmds_jax import mds
+from deepmds_jax.given_arrays import check_numbers, check_truth
 from deepmds_jax.methods import table
 from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, Reconstruction
+
+_Arrays = TypeVar("_Arrays")
+
+# Rounding of more than this share of a face's extent leaves no shape to see.
+_MAX_ROUNDING = 0.01
+# Below this share of the largest coordinate, float32 rounds an extent to 0.01 % and worse.
+_FAR = 1e-3
+# Powers of the largest coordinate up to the fourth are finite, and no number of the way is lost.
+_USUAL = 2.0**-24, 2.0**24
 
 
 def reconstruct_detailed(
@@ -20,19 +33,31 @@ def reconstruct_detailed(
 ) -> Reconstruction:
     """Like `reconstruct`, with the intermediate results and the solver's report.
 
-    `init` (..., N, 3), points in the head frame, is where stress majorization starts in the
+    `init` (..., N, 3), finite points in the head frame, is where stress majorization starts in the
     anchored system, instead of at the encoder's proposal.
     """
     method = lifting_method(params)
     _check(params, x2d, visible)
     check_taken(method, visible, init)
-    return _lift(method, params, jnp.asarray(x2d, params.reference.dtype), visible, init)
+    _check_init(init)
+    lead = jnp.shape(x2d)[:-2]
+    if 0 in lead:
+        return of_none(lambda: method.lift(params, *_one_face(params, visible, init)), lead)
+    x2d = jnp.asarray(near_origin(x2d, visible), params.reference.dtype)
+    return _lift(method, params, x2d, visible, init)
 
 
 # Step by step, outside jit, it would be hundreds of programs to compile.
 @functools.partial(jax.jit, static_argnames="method", inline=True)
 def _lift(method, params, x2d, visible, init):
-    return method.lift(params, _without_points(x2d, visible), visible, init)
+    x2d = _to_usual_size(x2d, visible)
+    is_shape = _is_shape(x2d, visible)
+    # With another face in its place no NaN comes about, and so none in a derivative: that by the
+    # parameters has a share of every face.
+    stand_in = params.reference[:, :2]
+    result = method.lift(
+        params, jnp.where(is_shape[..., None, None], x2d, stand_in), visible, init)
+    return _without(result, ~is_shape)
 
 
 def lifting_method(params: Params) -> LiftingMethod:
@@ -64,18 +89,26 @@ def reconstruct(
     Returns:
       (..., N, 3) float32: head frame (x right, y down, z away from the viewer), frontal, centred
       at the centroid, root-mean-square distance to the centroid 1, never mirrored. A face whose
-      landmarks are not finite or all equal comes back as NaN and leaves its neighbours alone.
+      landmarks are not finite or all equal, or so far from the origin that float32 has no digits
+      for them, comes back as NaN and leaves its neighbours alone, and their derivatives.
       Landmarks that are not those of a face, such as mirrored ones, give some result too: ask
       `reconstruct_detailed` for `converged` and `std`.
 
     Raises:
-      ValueError: another shape, or `visible` with the published system; and outside jit,
-        landmarks that are not finite or all equal, or fewer than 6 that are visible.
+      ValueError: another shape, landmarks that are no real numbers or masked, a `visible` that is
+        no truth values, or any with the published system; and outside jit, landmarks that are not
+        finite, all equal or too far from the origin for their dtype, or fewer than 6 visible.
 
     Source: Kamyab & Azimifar (2022), "Deep-MDS framework for recovering the 3D shape of 2D
     landmarks from a single image", arXiv:2210.15200, section 3.
     """
     return reconstruct_detailed(params, x2d, visible).points
+
+
+def of_none(of_one: Callable[[], _Arrays], lead: tuple[int, ...]) -> _Arrays:
+    """What a function of one face gives, of none: its arrays with leading axes, one of them 0."""
+    return jax.tree.map(lambda array: jnp.zeros((*lead, *array.shape), array.dtype),
+                        jax.eval_shape(of_one))
 
 
 def check_taken(
@@ -90,18 +123,105 @@ def check_taken(
                          "chooses its own start")
 
 
-def _without_points(x2d: jax.Array, visible: jax.Array | None) -> jax.Array:
-    """The landmarks, NaN in faces whose visible ones are all equal.
+def near_origin(x2d: jax.Array, visible: jax.Array | None) -> jax.Array | np.ndarray:
+    """The landmarks; of float64 outside jit, faces far off or of extreme size as float32 has digits
+    for them: around the origin, of extent 1."""
+    if isinstance(x2d, Tracer) or isinstance(visible, Tracer):
+        return x2d
+    points = np.asarray(x2d)
+    if points.dtype.kind in "iu":
+        points = points.astype(np.float64)
+    if points.dtype != np.float64:
+        return x2d
+    seen = np.broadcast_to(True if visible is None else np.asarray(visible, bool),
+                           points.shape[:-1])[..., None]
+    low, high, extent, peak = _bounds(points, seen, np)
+    least, most = _USUAL
+    with np.errstate(invalid="ignore"):
+        far = (extent > 0) & np.isfinite(peak) & (
+            (extent < _FAR * peak) | (extent < least) | (peak > most))
+    if not np.any(far):
+        return x2d
+    middle, unit = np.where(far, low / 2 + high / 2, 0), np.where(far, extent, 1)
+    return np.where(seen, (np.where(seen, points, 0) - middle) / unit, 0)
 
-    A method that centres those gets zero only if its mean has no rounding error, and else a shape.
+
+def _bounds(points, seen, of):
+    """Least and largest (..., 1, 2) of visible landmarks, extent and largest size (..., 1, 1).
+
+    `of` is the module that computes, `numpy` or `jax.numpy`.
     """
-    seen = None if visible is None else jnp.asarray(visible, bool)[..., None]
-    low = jnp.min(x2d, axis=-2, keepdims=True, where=seen, initial=jnp.inf)
-    high = jnp.max(x2d, axis=-2, keepdims=True, where=seen, initial=-jnp.inf)
-    return jnp.where(jnp.all(low == high, axis=-1, keepdims=True), jnp.nan, x2d)
+    low = of.min(points, axis=-2, keepdims=True, where=seen, initial=of.inf)
+    high = of.max(points, axis=-2, keepdims=True, where=seen, initial=-of.inf)
+    extent = of.max(high - low, axis=-1, keepdims=True)
+    peak = of.max(of.maximum(of.abs(low), of.abs(high)), axis=-1, keepdims=True)
+    return low, high, extent, peak
+
+
+def _seen(visible: jax.Array | None) -> jax.Array:
+    return jnp.array(True) if visible is None else jnp.asarray(visible, bool)[..., None]
+
+
+def _to_usual_size(x2d: jax.Array, visible: jax.Array | None) -> jax.Array:
+    """The landmarks, those of extreme size in units of the largest; which changes no result."""
+    *_, peak = _bounds(x2d, _seen(visible), jnp)
+    least, most = _USUAL
+    extreme = ((peak < least) | (peak > most)) & (peak > 0) & jnp.isfinite(peak)
+    return jnp.where(extreme, x2d / jax.lax.stop_gradient(jnp.where(extreme, peak, 1)), x2d)
+
+
+def _is_shape(x2d: jax.Array, visible: jax.Array | None) -> jax.Array:
+    """(...) whether the visible landmarks are finite and not all equal but for rounding.
+
+    A method that centres equal ones gets zero only if its mean has no rounding error, and else a
+    shape.
+    """
+    *_, extent, peak = _bounds(x2d, _seen(visible), jnp)
+    lost = float(jnp.finfo(x2d.dtype).eps) / _MAX_ROUNDING * peak
+    return (jnp.isfinite(peak) & (extent > lost))[..., 0, 0]
+
+
+def _without(result: Reconstruction, bad: jax.Array) -> Reconstruction:
+    """The reconstruction, with nothing known of faces that are `bad` (...)."""
+
+    def put(name: str, value: float):
+        array = getattr(result, name)
+        if array is None:
+            return None
+        return jnp.where(bad.reshape(bad.shape + (1,) * (array.ndim - bad.ndim)), value, array)
+
+    unknown = ("points", "frontal", "dissimilarities", "stress", "proposal", "rotation")
+    return result._replace(
+        **{name: put(name, jnp.nan) for name in unknown}, num_iters=put("num_iters", 0),
+        status=put("status", mds.Status.INVALID), std=put("std", 1),
+        angle_std=put("angle_std", 180))
+
+
+def _one_face(params, visible, init):
+    """Landmarks of one face, and the rest where it is given."""
+    reference = params.reference
+    return (reference[:, :2], None if visible is None else jnp.ones(len(reference), bool),
+            None if init is None else reference)
+
+
+def _check_init(init: jax.Array | None) -> None:
+    if init is None:
+        return
+    check_numbers("init", init)
+    if isinstance(init, Tracer):
+        return
+    values = np.asarray(init)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"init: expected finite points, got {np.sum(~np.isfinite(values))} "
+                         "numbers that are not")
+    if values.ndim > 1 and np.any(np.all(np.ptp(values, axis=-2) == 0, axis=-1)):
+        raise ValueError("init: expected a shape, got one whose points are all equal")
 
 
 def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
+    check_numbers("x2d", x2d, "say by visible which landmarks were seen")
+    if visible is not None:
+        check_truth("visible", visible)
     num_landmarks = params.reference.shape[-2]
     if jnp.ndim(x2d) < 2 or jnp.shape(x2d)[-2:] != (num_landmarks, 2):
         raise ValueError(f"x2d: expected (..., {num_landmarks}, 2) for topology "
@@ -113,7 +233,8 @@ def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
                          f"{jnp.shape(visible)}")
     if isinstance(x2d, Tracer) or isinstance(visible, Tracer):
         return
-    _check_values(np.asarray(x2d), visible)  # by NumPy: constants inside jit are checked too
+    points = np.asarray(x2d)  # by NumPy: constants inside jit are checked too
+    _check_values(points.astype(np.float64) if points.dtype.kind in "iu" else points, visible)
 
 
 def _check_values(x2d: np.ndarray, given: jax.Array | None) -> None:
@@ -129,6 +250,13 @@ def _check_values(x2d: np.ndarray, given: jax.Array | None) -> None:
     if np.any(bad):
         raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} faces have landmarks that are not "
                          "finite numbers")
-    flat = np.all(np.max(x2d, axis=-2) == np.min(x2d, axis=-2), axis=-1)
-    if np.any(flat):
-        raise ValueError(f"x2d: in {np.sum(flat)} of {flat.size} faces all landmarks are equal")
+    *_, extent, peak = _bounds(x2d, True, np)
+    if np.any(extent == 0):
+        raise ValueError(f"x2d: in {np.sum(extent == 0)} of {extent.size} faces all landmarks are "
+                         "equal")
+    exact = x2d.dtype == np.float64
+    lost = np.finfo(np.float64 if exact else np.float32).eps * peak > _MAX_ROUNDING * extent
+    if np.any(lost):
+        raise ValueError(f"x2d: {np.sum(lost)} of {lost.size} faces are so far from the origin "
+                         f"that {x2d.dtype} has no digits for them; give them nearer to it"
+                         f"{'' if exact else ', or in float64'}")

@@ -17,7 +17,14 @@ from deepmds_jax.geometry import (
     place_in_image,
     standardize,
 )
-from deepmds_jax.lifting import check_taken, lifting_method, reconstruct_detailed
+from deepmds_jax.given_arrays import check_numbers, check_truth
+from deepmds_jax.lifting import (
+    check_taken,
+    lifting_method,
+    near_origin,
+    of_none,
+    reconstruct_detailed,
+)
 from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 
 _FRAMES_AT_ONCE = 32  # a whole video at once would need 150 kB a frame for its pairs
@@ -123,12 +130,18 @@ def reconstruct_sequence(
       A `SequenceReconstruction`, finite also where the landmarks are not.
 
     Raises:
-      ValueError: another shape; `visible` with the published system; no frame rate, or one that is
+      ValueError: another shape; landmarks that are no real numbers or masked; a `visible` that is
+        no truth values, or any with the published system; no frame rate, or one that is
         not a number above 0; a cutoff not above 0, or a negative speed; and outside jit, visible
         landmarks that are not finite.
     """
     x2d, visible = _check(params, x2d, visible)
     _check_smoothing(frame_rate, smoothing)
+    if 0 in x2d.shape[:-3]:
+        one = jnp.zeros(x2d.shape[-3:], x2d.dtype), visible if visible is None else jnp.ones(
+            x2d.shape[-3:-1], bool)
+        return of_none(lambda: reconstruct_sequence(
+            params, *one, frame_rate=frame_rate, smoothing=smoothing), x2d.shape[:-3])
     lead, per_face = x2d.shape[:-2], x2d.shape[-2:]
     seen = jnp.ones(x2d.shape[:-1], bool) if visible is None else visible
     shown = jnp.where(seen[..., None], x2d, jnp.nan)
@@ -306,6 +319,9 @@ def _hold(values, good, start):
 
 def _check(params, x2d, visible):
     check_taken(lifting_method(params), visible)
+    check_numbers("x2d", x2d, "say by visible which landmarks were seen")
+    if visible is not None:
+        check_truth("visible", visible)
     num_landmarks = params.reference.shape[-2]
     shape = jnp.shape(x2d)
     if len(shape) < 3 or shape[-2:] != (num_landmarks, 2) or shape[-3] == 0:
@@ -321,6 +337,7 @@ def _check(params, x2d, visible):
         if np.any(bad):
             raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} frames have landmarks that are not "
                              "finite numbers; say by visible which were not seen")
+    x2d = near_origin(x2d, visible)
     visible = None if visible is None else jnp.asarray(visible, bool)
     return jnp.asarray(x2d, params.reference.dtype), visible
 

@@ -16,6 +16,7 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import procrustes, rotation_from_angles
+from deepmds_jax.lifting import near_origin
 
 NUM, N = 32, 51
 MIRROR = np.array(topologies.get("flame51").mirror)
@@ -331,3 +332,66 @@ def test_gradients_by_landmarks_and_parameters(params, faces):
                 ends.append(value_and_grad(moved, x2d)[0])
             np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-4)
             assert abs(slope) > 1e-4
+
+
+@pytest.mark.parametrize("change", [
+    lambda x: x + 1e8, lambda x: x - [1e9, 3e12], lambda x: 1e-30 * x, lambda x: 1e30 * x,
+    lambda x: np.rint(1e6 * x).astype(np.int64) + 10**13])
+def test_float64_keeps_its_digits_far_off_and_in_any_unit(lift, faces, plain, change):
+    near = near_origin(change(faces.x2d.astype(np.float64)), None)
+    detail = lift(near)
+    assert (detail.status == CONVERGED).all()
+    np.testing.assert_allclose(detail.points, plain.points, atol=2e-3)
+
+
+def test_landmarks_that_are_near_are_left_alone_to_the_bit(faces):
+    x2d = faces.x2d.astype(np.float64) + 3
+    assert near_origin(x2d, None) is x2d
+    hidden = np.zeros((NUM, N), bool)
+    hidden[:, 0] = True
+    far = np.where(hidden[..., None], np.inf, x2d + 1e9)
+    found = near_origin(far, ~hidden)
+    assert np.isfinite(found).all()
+    assert np.abs(found[~hidden]).max() < 1
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-22, 1e18, 1e30])
+def test_units_of_float32_do_not_matter(lift, faces, plain, unit):
+    detail = lift(faces.x2d * np.float32(unit))
+    np.testing.assert_array_equal(detail.status, plain.status)
+    np.testing.assert_allclose(detail.points, plain.points, atol=1e-3)
+
+
+def test_where_no_digits_are_left_it_is_told(params, lift, faces):
+    far = np.asarray(faces.x2d, np.float32) + np.float32(1e8)
+    detail = lift(far)
+    assert (detail.status == INVALID).all()
+    assert np.isnan(detail.points).all()
+    np.testing.assert_array_equal(detail.std, 1)
+    with pytest.raises(ValueError, match=r"float32 has no digits for them.*, or in float64"):
+        dm.reconstruct(params, far)
+    with pytest.raises(ValueError, match=r"float64 has no digits for them; give .* to it$"):
+        dm.reconstruct(params, faces.x2d.astype(np.float64) + 1e17)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 5.0])
+def test_derivatives_by_good_faces_and_by_the_weights_are_finite(gradients, params, faces, bad):
+    x2d = np.array(faces.x2d[:3])
+    x2d[1, slice(None) if np.isfinite(bad) else 4] = bad
+    by_weights, by_faces = jax.device_get(gradients(params, x2d))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(by_weights))
+    assert np.isfinite(by_faces).all()
+    assert np.abs(by_faces[[0, 2]]).max(axis=(1, 2)).min() > 0
+    alone = jax.device_get(gradients(params, np.array(faces.x2d[:3]))[1])
+    np.testing.assert_allclose(by_faces[[0, 2]], alone[[0, 2]], rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def gradients():
+    """(params, (3, N, 2)) -> derivatives by both of a sum over the faces that come out."""
+
+    def total(params, x2d):
+        points = dm.reconstruct(params, x2d)
+        return jnp.sum(jnp.where(jnp.isfinite(points), points, 0) ** 2 * jnp.arange(3))
+
+    return jax.jit(jax.grad(total, argnums=(0, 1)))

@@ -112,6 +112,15 @@ def test_without_smoothing_every_frame_is_as_by_itself(params, video):
     np.testing.assert_allclose(angles, found.rotation, atol=1e-5)
 
 
+def test_frames_far_off_and_in_any_unit_are_as_near_ones(params, video):
+    x2d = video[2].astype(np.float64)
+    near = lift(params, x2d)
+    for changed in (x2d + 1e9, 1e-25 * x2d, np.float32(1e20) * video[2]):
+        far = lift(params, changed)
+        np.testing.assert_array_equal(far.status, near.status)
+        np.testing.assert_allclose(far.points, near.points, atol=2e-4)
+
+
 def test_another_start_leads_to_the_same_shape(params, video):
     x2d = video[2]
     found = lift_alone(params, x2d, ALL)

@@ -12,7 +12,6 @@ several directions, or nothing of depth can be learnt. Draws what it learnt besi
 """
 
 import pathlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from deepmds_jax.data.formats.faces import Face
 from deepmds_jax.data.formats.landmark_files import list_all, read_all_landmarks
 from deepmds_jax.data.sources.shapes import read_shape
 from deepmds_jax.evaluation import figures, learnt_shapes, tables
+from deepmds_jax.files import all_or_none
 from deepmds_jax.methods.saved import load_weights, save_params
 from deepmds_jax.topologies import Topology
 
@@ -62,7 +62,7 @@ def main(paths: list[str]) -> int:
         raise ValueError(f"out: expected a .safetensors file, got {out}")
     picture = figures.check_format(_PICTURE.value or out.with_suffix(".png"))
     for flag, path in (("out", out), ("picture", picture)):
-        program.check_writable(flag, path.parent)
+        program.check_file_writable(flag, path)
     if not paths:
         raise ValueError("expected landmark files or folders of them, got none; "
                          "try: bin/adapt landmarks --out=mine.safetensors")
@@ -76,7 +76,7 @@ def main(paths: list[str]) -> int:
     program.check_outputs([("out", out), ("picture", picture)], [*list_all(paths)[0], *read])
     start = _from_template if _TEMPLATE.value else _from_weights
     landmarks, warnings, left_out = read_all_landmarks(paths)
-    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
+    program.warn(*warnings)
     learn, train, topology, description = start(landmarks)
     landmarks, unfit = faces_by_name.select_faces(landmarks, topology)
     if not landmarks:
@@ -84,19 +84,18 @@ def main(paths: list[str]) -> int:
     what = "template" if _TEMPLATE.value else "weights"
     learnt = learn(np.stack([face.points for face in landmarks.values()]),
                    np.stack([face.visible for face in landmarks.values()]))
-    print(learnt_shapes.summary(learnt, what))
-    print(tables.to_text(learnt_shapes.rows(learnt, topology)))
+    program.tell(learnt_shapes.summary(learnt, what))
+    program.tell(tables.to_text(learnt_shapes.rows(learnt, topology)))
     warnings = learnt_shapes.warnings(learnt, list(landmarks), what)
-    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
-    figures.save_figure(learnt_shapes.draw(learnt, topology), picture)
-    adapted = train(learnt)
+    program.warn(*warnings)
     num_used = int(learnt.used.sum())
-    save_params(out, adapted, {
-        **{name: str(value) for name, value in description.items() if name != "config"},
-        "adapted": f"to {num_used} unlabelled faces, seed {_SEED.value}"})
-    if left_out + unfit:
-        print("left out:", *left_out, *unfit, sep="\n  ", file=sys.stderr)
-    print(f"wrote {out}, {picture}; use them: bin/reconstruct FILES --weights={out}")
+    with all_or_none():
+        figures.save_figure(learnt_shapes.draw(learnt, topology), picture)
+        save_params(out, train(learnt), {
+            **{name: str(value) for name, value in description.items() if name != "config"},
+            "adapted": f"to {num_used} unlabelled faces, seed {_SEED.value}"})
+    program.list_left_out(left_out + unfit)
+    program.tell(f"wrote {out}, {picture}; use them: bin/reconstruct FILES --weights={out}")
     return 0
 
 

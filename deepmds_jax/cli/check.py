@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     spec = specs.load_spec(program.require(_DATASET, "NAME"))
     folder = pathlib.Path(_DATA_DIR.value or ("data" if spec.mix else f"data/{spec.name}"))
     if spec.mix:
-        print(f"{spec.name}: {spec.title}")
+        program.tell(f"{spec.name}: {spec.title}")
         found = [_check(part.spec, specs.find_folder(part.spec, folder)) for part in spec.mix]
         problems = [problem for part in found for problem in part]
     else:
@@ -50,18 +50,18 @@ def main(arguments: list[str]) -> None:
 
 def _check(spec: specs.DatasetSpec, folder: pathlib.Path) -> list[str]:
     """Prints what a data set needs and a line for each problem with its folder; returns these."""
-    print(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
+    program.tell(f"{spec.name}: {spec.title}\nlicence: {spec.licence}")
     if not spec.obtain:
-        print("needs no files")
+        program.tell("needs no files")
         return []
-    print(f"wanted: {spec.obtain}")
+    program.tell(f"wanted: {spec.obtain}")
     if not folder.is_dir():
         raise ValueError(f"data_dir: no folder {folder}")
     found = sources.get(spec.source).check(folder) or _check_topologies(spec, folder)
     for problem in found:
-        print(f"problem: {problem}")
+        program.tell(f"problem: {problem}")
     if not found:
-        print(f"{folder}: nothing is missing or damaged")
+        program.tell(f"{folder}: nothing is missing or damaged")
     return found
 
 

@@ -27,9 +27,10 @@ def main(arguments: list[str]) -> None:
     out = program.require(_OUT, "FILE.safetensors")
     if not out.endswith(".safetensors"):
         raise ValueError(f"out: expected a name that ends in .safetensors, got {out!r}")
+    program.check_file_writable("out", out)
     params, description = load_weights(f"released:{folder}", topology=topology)
     save_params(out, params, description)
-    print(f"wrote {out}; use it: bin/reconstruct --weights={out}")
+    program.tell(f"wrote {out}; use it: bin/reconstruct --weights={out}")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

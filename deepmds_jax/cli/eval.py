@@ -19,6 +19,7 @@ from deepmds_jax.cli import program
 from deepmds_jax.data import specs
 from deepmds_jax.evaluation import scoring, tables
 from deepmds_jax.evaluation.setting import Setting
+from deepmds_jax.files import all_or_none
 from deepmds_jax.methods import registry, table
 from deepmds_jax.paper.parameter_counts import parameter_rows
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> None:
         program.check_writable("report", _REPORT.value)
     if _REPRODUCE.value:
         return _reproduce(_REPRODUCE.value)
-    reports, left_out = [], []
+    reports, left_out, scores = [], [], None
     if _METRIC.value in ("params", "all"):
         reports.append(("params", parameter_rows(), {}))
     if _METRIC.value == "params" and _REPORT.value:
@@ -89,16 +90,17 @@ def main(arguments: list[str]) -> None:
             _setting(), registry.join_texts(_METHODS.value), _DATASET.value, _METRIC.value,
             topology=_TOPOLOGY.value, weights=_WEIGHTS.value, reference=_REFERENCE.value)
         left_out = scores.left_out
-        print(scores.heading, scores.verdict, sep="\n")
-        if _REPORT.value:
-            print("wrote", scores.write_report(_REPORT.value))
+        program.tell(scores.heading, scores.verdict)
         reports += scores.tables
     for _, rows, _ in reports:
-        print(tables.to_text(rows), end="\n\n")
-    written = [path for report in reports for path in tables.write(_OUT.value, *report)]
+        program.tell(tables.to_text(rows), "")
+    with all_or_none():
+        written = [path for report in reports for path in tables.write(_OUT.value, *report)]
+        if scores is not None and _REPORT.value:
+            written.append(str(scores.write_report(_REPORT.value)))
     if left_out:
-        print("left out:", *left_out, sep="\n  ")
-    print("wrote", *written)
+        program.tell("left out:", *(f"  {line}" for line in left_out))
+    program.tell(f"wrote {' '.join(written)}")
     return None
 
 
@@ -126,8 +128,8 @@ def _reproduce(item: str) -> None:
     tell = functools.partial(print, flush=True)
     left_out = reproduce(items, _setting(), pathlib.Path(_OUT.value), tell)
     if left_out:
-        print("left out:", *left_out, sep="\n  ")
-    print(f"wrote {_OUT.value}/{item}.md and the files it names")
+        program.tell("left out:", *(f"  {line}" for line in left_out))
+    program.tell(f"wrote {_OUT.value}/{item}.md and the files it names")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -3,11 +3,15 @@
 import os
 import pathlib
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 import jax
 from absl import flags, logging
+
+from deepmds_jax.data.formats.plain_names import printable
 
 _INSTALLATION = "see https://docs.jax.dev/en/latest/installation.html"
 _ADVICE = {"gpu": f"for an NVIDIA GPU: pip install 'jax[cuda13]'; for others {_INSTALLATION}"}
@@ -64,8 +68,28 @@ def run(
         print(f"\ninterrupted {reason}".rstrip(), file=sys.stderr)
         return 130
     except (ValueError, ImportError, FloatingPointError, OSError, flags.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         return 1
+
+
+def tell(*lines: object, file: TextIO | None = None) -> None:
+    """Prints lines, which may hold names and paths from anywhere; nothing if there are none."""
+    for line in "\n".join(map(str, lines)).split("\n") if lines else ():
+        # What the terminal's encoding lacks, too, or one name would end the program.
+        stream = file or sys.stdout
+        encoding = stream.encoding or "utf-8"
+        print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+def warn(*lines: object) -> None:
+    """`tell` on stderr."""
+    tell(*lines, file=sys.stderr)
+
+
+def list_left_out(lines: Sequence[str]) -> None:
+    """Names on stderr what was left out, if anything was, each in a line."""
+    if lines:
+        warn("left out:", *(f"  {printable(line)}" for line in lines))
 
 
 def require(flag: flags.FlagHolder, example: str) -> str:
@@ -100,9 +124,22 @@ def check_writable(flag: str, folder: str | os.PathLike) -> None:
     """Raises ValueError where a folder neither can be written to nor be made."""
     folder = pathlib.Path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{flag}: cannot write to {folder}: {there} is "
-                         f"{'read-only' if there.is_dir() else 'no folder'}")
+    if not there.is_dir():
+        raise ValueError(f"{flag}: cannot write to {folder}: {there} is no folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        reason = " is read-only" if isinstance(error, PermissionError) else f": {error.strerror}"
+        raise ValueError(f"{flag}: cannot write to {folder}: {there}{reason}") from None
+
+
+def check_file_writable(flag: str, file: str | os.PathLike) -> None:
+    """Raises ValueError where a file cannot be written; before the work, which may take hours."""
+    file = pathlib.Path(file)
+    if file.is_dir():
+        raise ValueError(f"{flag}: expected a file, {file} is a folder")
+    check_writable(flag, file.parent)
 
 
 def _help(values: flags.FlagValues) -> str:

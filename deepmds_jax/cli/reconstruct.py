@@ -24,7 +24,6 @@ and written, coloured from its photograph if there is one; of several faces each
 """
 
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from deepmds_jax import faces_by_name
@@ -43,6 +42,7 @@ from deepmds_jax.evaluation.reconstructions import (
     reconstruct_photographs,
     reconstruct_video,
 )
+from deepmds_jax.files import all_or_none
 from deepmds_jax.methods.contract import Params
 from deepmds_jax.methods.saved import load_weights
 from deepmds_jax.video import BOTH_WAYS
@@ -68,7 +68,7 @@ def main(paths: list[str]) -> int:
     else:
         size = given.image_size() or named.sizes_of_photographs(image)
         landmarks, warnings, left_out = read_all_landmarks(paths, image_size=size)
-        print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
+        program.warn(*warnings)
         params = (faces_by_name.load_pretrained_for(landmarks) if given.WEIGHTS.value is None
                   else load_weights(given.WEIGHTS.value)[0])
         model = _open_model(params)
@@ -78,14 +78,15 @@ def main(paths: list[str]) -> int:
             if any(face.track is None for face in landmarks.values()):  # the order is the time
                 faces_by_name.refuse_gaps(left_out)
             lifted = reconstruct_video(params, landmarks, given.FPS.value, smoothing, image)
-    print(*lifted.warnings, sep="\n", end="\n" if lifted.warnings else "", file=sys.stderr)
+    program.warn(*lifted.warnings)
     if lifted.faces:
-        print(lifted.listing)
-        unread = _write(lifted, picture, model)
+        program.tell(lifted.listing)
+        with all_or_none():
+            wrote, unread = _write(lifted, picture, model)
+        program.tell(f"{lifted.summary}; wrote {' '.join(wrote)}")
         left_out += [line for line in unread if line not in lifted.left_out]
     left_out += lifted.left_out
-    if left_out:
-        print("left out:", *left_out, sep="\n  ", file=sys.stderr)
+    program.list_left_out(left_out)
     if not paths or given.FPS.value is not None:  # not every photograph or frame has a face
         return 0 if lifted.faces else 1
     return 1 if left_out else 0
@@ -99,8 +100,10 @@ def _open_model(params: Params) -> DenseModel | None:
     return reconstructed_meshes.open_model(folder, params.config.topology)
 
 
-def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | None) -> list[str]:
-    """Writes all; returns a line for each photograph that cannot be read for a dense face."""
+def _write(
+    lifted: Reconstructions, picture: str | None, model: DenseModel | None
+) -> tuple[list[str], list[str]]:
+    """Writes all; returns the files, and a line for each photograph that no dense face can have."""
     wrote, unread = list(given.OUT.value), []
     for out in given.OUT.value:
         if isinstance(lifted, FilmReconstructions) and films.is_film(out):
@@ -109,7 +112,7 @@ def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | Non
             write_shapes(out, lifted.faces, lifted.topology)
     if picture is not None:
         if lifted.picture_note:
-            print(lifted.picture_note)
+            program.tell(lifted.picture_note)
         wrote += map(str, figures.save_pages(lifted.draw(), picture))
     if model is not None and given.MESH.value is not None:
         photographs, _ = named.match_photographs(given.IMAGE.value, list(lifted.faces))
@@ -117,8 +120,7 @@ def _write(lifted: Reconstructions, picture: str | None, model: DenseModel | Non
             pathlib.Path(given.MESH.value), lifted.faces, model, photographs,
             in_image=given.MESH_IN_IMAGE.value)
         wrote += map(str, files)
-    print(f"{lifted.summary}; wrote", *wrote)
-    return unread
+    return wrote, unread
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -107,9 +107,9 @@ def check(paths: Sequence[str]) -> str | None:
     outputs += [(flag, file) for flag, file in (("picture", picture), ("mesh", MESH.value))
                 if file]
     program.check_outputs(outputs, _inputs(paths))
+    for flag, out in outputs:
+        program.check_file_writable(flag, out)
     if VIDEO.value is not None:
-        for _, out in outputs:  # a long film is not read in vain
-            program.check_writable("out", pathlib.Path(out).parent)
         return picture
     if any(map(is_film, OUT.value)):
         raise ValueError("out: films are written of films, give --video=FILM")

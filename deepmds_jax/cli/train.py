@@ -112,11 +112,11 @@ def main(arguments: list[str]) -> None:
     training = method.Training(**_given(method.Training))
     run = Run(config, training, _SEED.value, _NUM_TRAIN.value or spec.num_train)
     dataset = open_dataset(spec, topology, folder)
-    print(f"training on {spec.title}, {topology}; curves: tensorboard --logdir={workdir}")
+    program.tell(f"training on {spec.title}, {topology}; curves: tensorboard --logdir={workdir}")
     train(method, run, dataset, workdir)
     scored = (f"--weights={workdir}" if method.NAME == table.DEFAULT
               else f"--methods={method.NAME}={workdir} --topology={topology}")
-    print(f"wrote {workdir / FILE_NAME}; score it: bin/eval {scored}")
+    program.tell(f"wrote {workdir / FILE_NAME}; score it: bin/eval {scored}")
 
 
 def _given(options: type) -> dict[str, Any]:

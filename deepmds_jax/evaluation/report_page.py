@@ -134,7 +134,8 @@ def write_report(
     ])
     path = pathlib.Path(folder) / "index.html"
     with replacing(path) as temporary:
-        temporary.write_bytes(_page(title, body, figures).encode())
+        temporary.write_bytes(_page(title, body, figures).encode(
+            errors="backslashreplace"))
     return path
 
 

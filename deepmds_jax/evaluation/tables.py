@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepmds_jax.files import replacing
+from deepmds_jax.data.formats.plain_names import printable, to_cell
+from deepmds_jax.files import all_or_none, replacing
 
 Row = Mapping[str, Any]
 
@@ -93,7 +94,8 @@ def write(
     table = io.StringIO()
     writer = csv.DictWriter(table, header, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: to_cell(value) if isinstance(value, str) else value
+                      for key, value in row.items()} for row in rows)
     content = _jsonable({**about, "rows": list(rows)})
     contents = {
         "json": json.dumps(content, indent=1, allow_nan=False) + "\n",
@@ -102,9 +104,10 @@ def write(
         "tex": to_latex(rows, caption),
     }
     paths = [folder / f"{name}.{suffix}" for suffix in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    with all_or_none():
+        for path, content in zip(paths, contents.values(), strict=True):
+            with replacing(path) as temporary:
+                temporary.write_text(content, encoding="utf-8", errors="backslashreplace")
     return [str(path) for path in paths]
 
 
@@ -148,7 +151,7 @@ def _format(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if not abs(value) >= 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
+    return f"{value:,}" if isinstance(value, int) else printable(" ".join(str(value).split()))
 
 
 def _markdown(text: str) -> str:

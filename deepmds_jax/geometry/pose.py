@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from deepmds_jax.geometry.cameras import angles_from_rotation
 from deepmds_jax.geometry.normalization import centre
 from deepmds_jax.geometry.similarity import nearest_orthogonal
+from deepmds_jax.given_arrays import check_numbers, check_truth
 
 _NUM_ITERS = 20
 _RIDGE = 1e-5  # relative to the variance of the points
@@ -73,11 +74,16 @@ def place_in_image(
       A `Placement`, angles included NaN for a face with a NaN. Coincident 2D points give scale 0.
 
     Raises:
-      ValueError: wrong shapes.
+      ValueError: wrong shapes, what is no real numbers or masked, or a `visible` that is no truth
+        values.
 
     Source: ten Berge (1977), Psychometrika 42:267 (Procrustes with an unknown column); Gower &
     Dijksterhuis (2004), Procrustes Problems, section 5 (projection Procrustes).
     """
+    check_numbers("points", points)
+    check_numbers("x2d", x2d, "say by visible which landmarks were seen")
+    if visible is not None:
+        check_truth("visible", visible)
     shapes = jnp.shape(points), jnp.shape(x2d)
     if shapes[0][-1:] != (3,) or len(shapes[0]) < 2 or shapes[1][-2:] != (shapes[0][-2], 2):
         raise ValueError("points, x2d: expected (..., N, 3) and (..., N, 2), "

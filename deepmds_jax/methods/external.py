@@ -14,8 +14,10 @@ from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
+from deepmds_jax.data.formats.archives import unpack_numpy
+from deepmds_jax.data.formats.matlab import load_mat
+from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.views import Faces
-from deepmds_jax.extras import require
 from deepmds_jax.geometry.frames import FRAMES
 from deepmds_jax.methods.arguments import require_argument, require_names
 from deepmds_jax.methods.contract import Method
@@ -221,7 +223,7 @@ def _read_folder(path: pathlib.Path, suffix: str) -> dict[str, np.ndarray]:
 
 def _read_numpy(path: pathlib.Path) -> Any:
     with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
+        content = unpack_numpy(file)
         if isinstance(content, np.ndarray):
             return content
         fields = [name for name in (*_POINTS, "names") if name in content]
@@ -231,8 +233,7 @@ def _read_numpy(path: pathlib.Path) -> Any:
 
 
 def _read_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
-    content = require("scipy.io", extra="files").loadmat(path)
-    faces = {name: array for name, array in content.items() if not name.startswith("__")}
+    faces = load_mat(path)
     if "names" in faces:  # a cell array of strings, or a matrix of characters
         faces["names"] = np.array([str(np.squeeze(name)) for name in np.ravel(faces["names"])])
     return faces
@@ -257,7 +258,7 @@ def _read_csv(path: pathlib.Path) -> dict[str, list[list[float]]]:
                 point = [float(row[axis]) for axis in "xyz"]
             except (TypeError, ValueError) as error:
                 raise ValueError(f"line {number}: x, y, z are no three numbers") from error
-            faces.setdefault(row["face"], []).append(point)
+            faces.setdefault(from_cell(row["face"] or ""), []).append(point)
     return faces
 
 

@@ -1,19 +1,45 @@
-"""Checkpoints of a training run, by Orbax: atomic, and enough to rebuild the model."""
+"""Checkpoints of a training run, by Orbax: atomic, and enough to rebuild the model.
+
+Orbax notices some damage to its files, not all. So each checkpoint has a list of their checksums,
+of which Orbax gets to read only what fits it.
+"""
 
 import contextlib
+import hashlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from deepmds_jax.extras import require
+from deepmds_jax.files import replacing
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 else:
     ocp = require("orbax.checkpoint", extra="train")
+
+# As `sha256sum --check` reads it; in the folder of each checkpoint.
+_CHECKSUMS = "SHA256SUMS"
+
+
+@contextlib.contextmanager
+def sole_training(workdir: str | os.PathLike) -> Iterator[None]:
+    """Keeps other trainings out of a folder. The system lets go when the process ends, killed too.
+
+    Raises:
+      ValueError: another process trains there.
+    """
+    filelock = require("filelock", extra="train")
+    folder = pathlib.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = filelock.FileLock(folder / ".lock", timeout=0).acquire()
+    except filelock.Timeout:
+        raise ValueError(f"workdir: another training is writing to {workdir}; wait for it, or "
+                         "choose another --workdir") from None
+    with lock:
+        yield
 
 
 class Checkpoints:
@@ -26,7 +52,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | os.PathLike, run: dict[str, Any],
-                 beside: Mapping[str, jax.Array]):
+                 beside: Mapping[str, Any]):
         self._workdir = pathlib.Path(workdir).absolute()
         self._run = run
         self._beside = beside
@@ -36,7 +62,8 @@ class Checkpoints:
         """Checks that all checkpoints in the folder are of this run; writes nothing.
 
         Raises:
-          ValueError: one is of another run (names what differs), or damaged.
+          ValueError: one is of another run (names what differs), or damaged (names the file, and
+            the checkpoint before it that can be gone on from).
         """
         for stage in _stage_folders(self._workdir):
             with contextlib.closing(_open(stage, create=False)) as manager:
@@ -63,10 +90,16 @@ class Checkpoints:
         return _read(manager, weights=ocp.args.StandardRestore(target))["weights"]["state"]
 
     def save(self, stage: str, step: int, state: Any) -> None:
-        """Writes the state of a step, whole or not at all; the one before it is then dropped."""
+        """Writes the state of a step, whole or not at all; the one before it is kept, too."""
         weights = {"state": state, **self._beside}
-        self._manager(stage).save(step, args=ocp.args.Composite(
+        manager = self._manager(stage)
+        manager.save(step, args=ocp.args.Composite(
             weights=ocp.args.StandardSave(weights), run=ocp.args.JsonSave(self._run)))
+        manager.wait_until_finished()
+        folder = self._workdir / stage / str(step)
+        lines = [f"{checksum}  {file}\n" for file, checksum in _checksums(folder).items()]
+        with replacing(folder / _CHECKSUMS) as temporary:
+            temporary.write_text("".join(lines))
 
     def close(self) -> None:
         """Waits until everything is written."""
@@ -124,9 +157,10 @@ def _stage_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
     return sorted({run.parents[1] for run in workdir.glob("*/[0-9]*/run")})
 
 
-def _open(folder: pathlib.Path, create: bool) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, create=create)
-    return ocp.CheckpointManager(folder, options=options, item_names=("weights", "run"))
+def _open(stage: pathlib.Path, create: bool) -> ocp.CheckpointManager:
+    _refuse_damage(stage)  # Orbax would tell each file of it in many lines
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=create)
+    return ocp.CheckpointManager(stage, options=options, item_names=("weights", "run"))
 
 
 def _read(manager: ocp.CheckpointManager, **items: Any) -> Any:
@@ -134,7 +168,39 @@ def _read(manager: ocp.CheckpointManager, **items: Any) -> Any:
     step = manager.latest_step()
     try:
         return manager.restore(step, args=ocp.args.Composite(**items))
-    except Exception as error:  # Orbax raises many kinds on damaged files
+    except Exception as error:  # without checksums; Orbax raises many kinds on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{manager.directory}: the checkpoint of step {step} is damaged: "
                          f"{reason}") from error
+
+
+def _refuse_damage(stage: pathlib.Path) -> None:
+    """Raises ValueError if a file of the latest checkpoint is not as its checksum says."""
+    # One without them is of a version before, or was cut short.
+    folders = [file.parent for file in stage.glob(f"[0-9]*/{_CHECKSUMS}")]
+    folders = sorted((f for f in folders if f.name.isdecimal()), key=lambda f: int(f.name))
+    damage = _damage(folders[-1]) if folders else None
+    if damage:
+        whole = [folder.name for folder in folders[:-1] if not _damage(folder)]
+        advice = (f"that of step {whole[-1]} is whole, remove {folders[-1]} to go on from it"
+                  if whole else f"there is no other, remove {stage} to train it again")
+        raise ValueError(f"{stage}: the checkpoint of step {folders[-1].name} is damaged: "
+                         f"{damage}; {advice}")
+
+
+def _damage(folder: pathlib.Path) -> str | None:
+    """What is wrong with the files of a checkpoint, if anything is."""
+    lines = (folder / _CHECKSUMS).read_text(errors="replace").splitlines()
+    found = _checksums(folder)
+    for line in lines:
+        checksum, _, file = line.partition("  ")
+        if found.get(file) != checksum:
+            return f"{file!r} is not what was written"
+    return None
+
+
+def _checksums(folder: pathlib.Path) -> dict[str, str]:
+    """By path in the folder of a checkpoint, of each file of it."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _CHECKSUMS)
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in files}

@@ -12,7 +12,7 @@ import jax
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.specs import DatasetSpec
 from deepmds_jax.extras import require
-from deepmds_jax.training.checkpoints import Checkpoints
+from deepmds_jax.training.checkpoints import Checkpoints, sole_training
 from deepmds_jax.training.interrupt import deferred_interrupt
 from deepmds_jax.training.loop import fit
 from deepmds_jax.training.trainable import Run, TrainableMethod
@@ -43,8 +43,8 @@ def train(
       The trained parameters.
 
     Raises:
-      ValueError: `workdir` holds another run, the dataset cannot train the method, or there are too
-        few faces for a minibatch.
+      ValueError: `workdir` holds another run, or another process trains there; the dataset cannot
+        train the method, or there are too few faces for a minibatch.
       FloatingPointError: a loss is not finite.
       KeyboardInterrupt: SIGINT or SIGTERM came; the run stopped where it can go on.
       ImportError: what training needs is not installed.
@@ -57,6 +57,7 @@ def train(
 
         def fit_stage(stage, variables, *, key, num_epochs, beside=None):
             if not opened:  # nothing is made for a run that cannot begin
+                files.enter_context(sole_training(workdir))
                 checkpoints = Checkpoints(workdir, description, beside or {})
                 checkpoints.check()
                 writer = tensorboard.SummaryWriter(str(pathlib.Path(workdir) / "tensorboard"))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from deepmds_jax.extras import require
+from deepmds_jax.data.formats.archives import open_hdf5
 
 # Layer -> weight -> array, in the order of the layers.
 KerasLayers = Mapping[str, Mapping[str, np.ndarray]]
@@ -61,13 +61,15 @@ _VARIABLES = {
 
 def _read_keras(path: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     """Layer -> weight -> array, in the order of the layers, those without weights left out."""
-    h5py = require("h5py", extra="files")
     try:
-        with h5py.File(path, "r") as file:
-            names = [n.decode() if isinstance(n, bytes) else n for n in file.attrs["layer_names"]]
+        with open_hdf5(path) as file:
+            names = file.attributes["layer_names"]
+            names = [name.decode() if isinstance(name, bytes) else name for name in names]
+            outer = {name: file.group(name) for name in names if name in file}
+            layers = {name: group.group(name) for name, group in outer.items() if name in group}
             return {
-                name: {key.split(":")[0]: value[:] for key, value in file[name][name].items()}
-                for name in names if name in file and name in file[name]
+                name: {key.split(":")[0]: layer.read(key) for key in layer}
+                for name, layer in layers.items()
             }
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; it is one of the authors' released weights "

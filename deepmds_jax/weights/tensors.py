@@ -1,5 +1,6 @@
 """Arrays in safetensors files of this package, with their description as metadata."""
 
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -17,14 +18,32 @@ _FORMAT = "deepmds_jax"
 
 
 def write_tensors(path: str | os.PathLike, tree: Any, metadata: Mapping[str, str]) -> None:
-    """Writes nested dicts of arrays to a .safetensors file of this package, whole or not at all."""
+    """Writes nested dicts of arrays to a .safetensors file of this package, whole or not at all.
+
+    The same arrays and metadata, in any order, give the same bytes.
+    """
     tensors = {
         key: np.ascontiguousarray(value)
         for key, value in traverse_util.flatten_dict(tree, sep="/").items()
     }
-    content = safetensors.numpy.save(tensors, {**metadata, "format": _FORMAT})
+    content = _in_order(safetensors.numpy.save(tensors, {**metadata, "format": _FORMAT}))
     with replacing(pathlib.Path(path)) as temporary:
         temporary.write_bytes(content)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata by name: safetensors has them in an order by chance.
+
+    Source: the format, huggingface.co/docs/safetensors: the length of the header in 8 bytes, little
+    end first; the header, JSON padded with spaces to a multiple of 8 bytes; the numbers, whose
+    places are counted from the end of the header.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_tensors(path: pathlib.Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:

@@ -127,6 +127,13 @@ def test_the_workdir_of_another_run_is_refused_and_gets_no_new_files(
     assert sorted(finished[0].rglob("*")) == before
 
 
+def test_a_workdir_where_another_trains_is_refused(dataset, tmp_path):
+    message = f"workdir: another training is writing to {tmp_path}"
+    with checkpoints.sole_training(tmp_path), pytest.raises(ValueError, match=message):
+        train(deep_mds, RUN, dataset, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
     training = dataclasses.replace(RUN.training, learning_rate=1e38)
     message = r"loss is (nan|inf) at step \d+; there is no checkpoint yet.*learning_rate"
@@ -147,6 +154,7 @@ def test_a_run_of_another_version_is_refused(finished, tmp_path):
     assert files
     for file in files:
         file.write_text(file.read_text().replace("max_iters", "most_iters"))
+        (file.parents[1] / "SHA256SUMS").unlink()  # that version wrote none
     with pytest.raises(ValueError, match="has no max_iters; it was written by another version"):
         load_checkpoint(tmp_path / "run")
 
@@ -172,7 +180,7 @@ def test_a_damaged_checkpoint_is_named(finished, tmp_path):
         load_checkpoint(tmp_path / "run")
 
 
-def test_checkpoints_keep_one_step_each(finished):
+def test_each_stage_ends_with_a_checkpoint(finished):
     assert steps_kept(finished[0] / "autoencoder") == [60]
     assert steps_kept(finished[0] / "dissimilarity") == [288]
 

@@ -1,4 +1,4 @@
-"""Landmarks in arrays: .npy, .npz, .mat, and in the objects and lists of .json.
+"""Landmarks in arrays: .npy, .npz, those of .mat, and in the objects and lists of .json.
 
 One face, or several, with what else is known of them, under the names of `FIELDS` and `_KNOWN`.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     THIRD_IS_CONFIDENCE,
@@ -24,7 +25,6 @@ from deepmds_jax.data.formats.faces import (
     with_tracks,
 )
 from deepmds_jax.data.formats.points_files import slicer_face
-from deepmds_jax.extras import require
 
 # What landmarks are called, the likeliest first: in our own files `points` are in 3D, in those of
 # COCO-WholeBody `keypoints` are the body's beside `face_kpts`.
@@ -55,7 +55,7 @@ _NO_LANDMARKS = "no landmarks, expected (N, 2) or (faces, N, 2)"
 def load_numpy(path: Path) -> Any:
     """The array of a .npy, or those of a .npz that matter; never unpickled."""
     with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
+        content = unpack_numpy(file)
         if isinstance(content, np.ndarray):
             return content
         field = next((field for field in FIELDS if field in content), None)
@@ -64,15 +64,6 @@ def load_numpy(path: Path) -> Any:
             return {key: content[key] for key in content if key == field or key in names}
         faces = {key: content[key] for key in content}
     return next(iter(faces.values())) if len(faces) == 1 else faces
-
-
-def load_mat(path: Path) -> dict[str, np.ndarray]:
-    """The variables of a MATLAB file before 7.3."""
-    try:
-        content = require("scipy.io", extra="files").loadmat(path)
-    except NotImplementedError:
-        raise ValueError("it is in MATLAB's 7.3 format, expected save(..., '-v7')") from None
-    return {key: value for key, value in content.items() if not key.startswith("__")}
 
 
 def load_json(path: Path) -> Any:

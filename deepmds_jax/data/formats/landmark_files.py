@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from deepmds_jax.data.formats import arrays, points_files, text_tables
+from deepmds_jax.data.formats import arrays, matlab, points_files, text_tables
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
@@ -28,6 +28,7 @@ from deepmds_jax.data.formats.faces import (
     tell_apart,
     undo_alphabet,
 )
+from deepmds_jax.data.formats.plain_names import printable
 
 # Width and height of a picture in pixels: of all, or by the name of a face, None if not known.
 ImageSize = tuple[float, float] | Callable[[str], tuple[float, float] | None]
@@ -198,10 +199,12 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
     """Names told apart, marks of hidden landmarks, and pixels from the top left."""
     order = undo_alphabet(name for name, _ in parsed.faces)
     named = [parsed.faces[i] for i in order]
-    names = tell_apart([name for name, _ in named])
+    names = tell_apart([printable(name) for name, _ in named])
     faces, warnings, marked = {}, list(parsed.notes), {}
     for name, (_, face) in zip(names, named, strict=True):
         faces[name], count = hide_marks(face)
+        if face.track is not None:
+            faces[name] = dataclasses.replace(faces[name], track=printable(face.track))
         if count and faces[name].visible.any():  # else it is a frame without a face
             marked[name] = count
     if marked:
@@ -224,7 +227,7 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
             upper_edge = 0 if size is None else size[1]
             face = dataclasses.replace(face, points=face.points * [1, -1] + [0, upper_edge])
         faces[name] = face
-    left_out = list(parsed.left_out)
+    left_out = [printable(line) for line in parsed.left_out]
     for name in unknown:
         if len(faces[name]) in MESH_POINTS:
             del faces[name]
@@ -252,7 +255,7 @@ _FORMATS = {
     ".csv": (_load_table, text_tables.parse_table),
     ".npy": (arrays.load_numpy, arrays.parse_arrays),
     ".npz": (arrays.load_numpy, arrays.parse_arrays),
-    ".mat": (arrays.load_mat, arrays.parse_mat),
+    ".mat": (matlab.load_mat, arrays.parse_mat),
     ".tsv": (_load_table, text_tables.parse_table),
     ".txt": (read_text, points_files.parse_txt),
     ".xml": (points_files.load_imglib, points_files.parse_imglib),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from deepmds_jax.data.formats.plain_names import printable, to_cell
 from deepmds_jax.files import replacing
 from deepmds_jax.topologies import Topology
 
@@ -31,7 +32,8 @@ def write_shapes(
     * `.npz`: each array stacked over the faces, and `names`, `topology`, `landmark_names`, `edges`.
     * `.json`: one object per face with its arrays as lists, beside `topology`, `landmark_names`,
       `edges` and `frame`.
-    * `.csv`: one row `face,landmark,name,x,y,z` per landmark, landmarks counted from 0.
+    * `.csv`: one row `face,landmark,name,x,y,z` per landmark, landmarks counted from 0. Names that
+      a spreadsheet would compute (= + - @) have ' before them.
     * `.obj`: one object per face, its points and the edges as lines.
     * `.ply`: points and edges of all faces; the property `face` counts the faces from 0, a comment
       names each.
@@ -129,7 +131,8 @@ def _json(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
             for name, face in faces.items()
         },
     }
-    return json.dumps(content, ensure_ascii=False).encode()
+    # Of half a character the escape is the same in JSON.
+    return json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def _csv(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
@@ -138,7 +141,7 @@ def _csv(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
     writer.writerow(["face", "landmark", "name", "x", "y", "z"])
     for name, face in faces.items():
         for i, landmark in enumerate(topology.landmarks):
-            writer.writerow([name, i, landmark, *_plain(face["points"][i])])
+            writer.writerow([to_cell(name), i, to_cell(landmark), *_plain(face["points"][i])])
     return buffer.getvalue().encode()
 
 
@@ -148,7 +151,7 @@ def _mesh_points(face: dict[str, np.ndarray]) -> list[list[float]]:
 
 
 def _token(name: str) -> str:
-    return re.sub(r"\s", "_", name)
+    return printable(re.sub(r"\s", "_", name))
 
 
 def _obj(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:

@@ -24,6 +24,7 @@ from deepmds_jax.data.formats.faces import (
     split_third,
     with_tracks,
 )
+from deepmds_jax.data.formats.plain_names import from_cell
 
 # What columns are called that say more of a face than its landmarks, in lower case.
 _COLUMNS = {
@@ -242,7 +243,7 @@ def _named(
     pictures = picture_names([table.cell(row, "image") or stem for row, _ in found])
     named = []
     for (row, face), picture in zip(found, pictures, strict=True):
-        label = table.cell(row, "face") or table.cell(row, column) or ""
+        label = from_cell(table.cell(row, "face") or table.cell(row, column) or "")
         name = picture
         if label and not table.has("image") and not (label.isdecimal() and table.has("face")):
             name = label

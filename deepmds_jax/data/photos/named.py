@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deepmds_jax.data.formats.plain_names import printable
 from deepmds_jax.data.photos.detection import Detector, find_faces
 from deepmds_jax.data.photos.reading import list_photographs, read_photograph
 
@@ -49,7 +50,7 @@ def find_named_faces(
         if not len(faces):
             left_out.append(f"{path}: no face found")
         for i, face in enumerate(faces):
-            name = path.stem if stems[path.stem] == 1 else path.name
+            name = printable(path.stem if stems[path.stem] == 1 else path.name)
             name += f"#{i}" if len(faces) > 1 else ""
             landmarks[name] = detector.landmarks(face, topology)
             files[name] = path
@@ -76,7 +77,8 @@ def match_photographs(
     files = list_files(image)
     if not os.path.isdir(image):
         return dict.fromkeys(names, files[0]), []
-    beginnings = [(begin, file) for file in files for begin in (file.stem, file.name)]
+    beginnings = [(printable(begin), file)
+                  for file in files for begin in (file.stem, file.name)]
     beginnings.sort(key=lambda pair: len(pair[0]))  # the longest match comes last and stays
     found = {
         name: file

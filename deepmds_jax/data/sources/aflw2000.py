@@ -16,11 +16,11 @@ import pathlib
 
 import numpy as np
 
+from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.photos.annotated import Photograph, gather
 from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources.checks import problems
-from deepmds_jax.extras import require
 
 TOPOLOGIES = ("ibug68", "flame51")
 _FIELDS = {"pt3d_68": (3, 68), "Pose_Para": (1, 7)}
@@ -72,7 +72,7 @@ def _find(folder: pathlib.Path) -> list[str]:
 def _read(folder: pathlib.Path, name: str) -> Photograph:
     path = folder / f"{name}.mat"
     try:
-        content = require("scipy.io", extra="files").loadmat(path)  # all fields: it may be cut off
+        content = load_mat(path)  # all fields: it may be cut off
         points, pose = (np.array(content[field], np.float64) for field in _FIELDS)
     except ImportError:
         raise

@@ -11,17 +11,16 @@ followed by those of the expression: N(0, 1) coefficients give the model's own d
 
 import json
 import pathlib
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.formats.archives import Hdf5, open_hdf5
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources import bfm
 from deepmds_jax.data.sources.checks import problems
-from deepmds_jax.extras import require
 
 TOPOLOGIES = ("ibug68", "flame51")
 _PATTERN = "model201[79]*.h5"
@@ -148,12 +147,11 @@ def _read(
     topology: str,
     parts: tuple[str, ...] = tuple(_GROUPS),
 ) -> dict[str, np.ndarray]:
-    h5py = require("h5py", extra="files")
     groups = [_GROUPS[part] for part in parts]
     names = [name for group in groups for name in group]
     try:
-        with h5py.File(path, "r") as file:
-            arrays = {name: file[name][()] for name in (*names, _TRIANGLES)}
+        with open_hdf5(path) as file:
+            arrays = {name: file.read(name) for name in (*names, _TRIANGLES)}
             named = _named_points(file)
         bfm.check_model(arrays, groups, arrays[_TRIANGLES].T)
         if any((arrays[f"{part}/model/pcaVariance"] < 0).any() for part in parts):
@@ -175,9 +173,9 @@ def _read(
     return arrays
 
 
-def _named_points(file: Any) -> dict[str, np.ndarray]:
-    """The points that an open `h5py.File` names, (3,) each, in its frame."""
-    content = np.asarray(file[_NAMED][()]).ravel()
+def _named_points(file: Hdf5) -> dict[str, np.ndarray]:
+    """The points that an open file names, (3,) each, in its frame."""
+    content = file.read(_NAMED).ravel()
     text = content[0] if content.dtype.kind in "OSU" else content.tobytes()
     points = json.loads(text.decode() if isinstance(text, bytes) else str(text))
     return {point["id"]: np.array(point["coordinates"], np.float64).reshape(3) for point in points}

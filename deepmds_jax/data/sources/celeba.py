@@ -10,13 +10,14 @@ import pathlib
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.landmark_files import read_landmarks
+from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
 from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import bfm
 from deepmds_jax.data.sources.checks import problems
-from deepmds_jax.extras import require
 
 TOPOLOGIES = ("bfm72", "ibug68", "flame51")
 # Fields of coefficient files, and how many of their first numbers are identity; None: all.
@@ -138,10 +139,10 @@ class _Folder:
 def _read_coefficients(path: pathlib.Path) -> np.ndarray:
     try:
         if path.suffix == ".mat":
-            content = require("scipy.io", extra="files").loadmat(path, variable_names=list(_FIELDS))
+            content = load_mat(path, list(_FIELDS))
         else:
             with path.open("rb") as stream:
-                content = np.load(stream, allow_pickle=False)
+                content = unpack_numpy(stream)
                 if isinstance(content, np.ndarray):
                     return content.astype(np.float64).ravel()
                 content = {field: content[field] for field in _FIELDS if field in content}

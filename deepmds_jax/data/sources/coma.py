@@ -15,6 +15,7 @@ from absl import logging
 
 from deepmds_jax import files
 from deepmds_jax.data.formats import meshes
+from deepmds_jax.data.formats.archives import unpack_npz
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.sources.checks import problems
@@ -145,7 +146,8 @@ def _read_kept(
     Empty if there is no such file, or one that is damaged or of another embedding.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+        with path.open("rb") as stream:
+            content = unpack_npz(stream)
             if any(not np.array_equal(content[k], v) for k, v in embedding._asdict().items()):
                 return {}
             names, stamps, points = (content[key] for key in ("names", "stamps", "points"))

