@@ -71,10 +71,10 @@ def smacof(
       tolerance: a problem has converged when the gradient of stress-1 (at a configuration of norm
         1; preconditioned by V^+ if weights differ) has a norm below this and the last step
         lowered stress by a smaller fraction than this; or when a Guttman transform moves such a
-        configuration by less than 8 rounding units of the dtype. The excess of stress over its
-        minimum goes with the square of the tolerance: relative to stress, the default leaves less
-        than 1e-6 where the minimum is well defined and up to 1e-4 where it is flat, in float32 and
-        in float64.
+        configuration by less than a rounding unit of the dtype (2 if stress did not fall, 8 if it
+        is below 256 rounding units, a perfect fit). The excess of stress over its minimum goes with
+        the square of the tolerance: relative to stress, the default leaves less than 1e-6 where the
+        minimum is well defined and up to 1e-4 where it is flat, in float32 and in float64.
       progress: whether to show a progress bar with the stress, for one large problem outside jit.
 
     Returns:

@@ -24,8 +24,9 @@ from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
-_START_TOLERANCE = 1e-2  # of the eigenpairs; the iterations do the rest
+_START_TOLERANCE = 1e-2  # of the eigenpairs, see there; the iterations do the rest
 _MAX_BUFFERED_POINTS = 512  # above it, computing a distance matrix on several threads pays off
+_PERFECT = 256  # rounding units of stress, up to which it is that of rounding
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
 
@@ -225,10 +226,14 @@ def is_done(state, tolerance):
 def has_converged(state, tolerance):
     """Whether gradient and decrease are small relative to stress, or the step is rounding."""
     # To first order, step_norm / stress = norm of the gradient / (1 - stress^2).
-    step_norm = jnp.sqrt(jnp.sum(state.step**2))
-    is_rounding = step_norm <= 8 * jnp.finfo(step_norm.dtype).eps
+    step_norm = _norm(state.step)
     limit = tolerance * state.stress
-    return is_rounding | ((step_norm < limit) & (state.decrease <= limit))
+    is_small = (step_norm < limit) & (state.decrease <= limit)
+    eps = jnp.finfo(state.stress.dtype).eps
+    is_perfect = state.stress <= _PERFECT * eps
+    # Steps that still lower a stress of more than rounding are worth taking.
+    rounding = jnp.where(is_perfect, 8, jnp.where(state.decrease <= 0, 2, 1)) * eps
+    return is_small | (step_norm <= rounding)
 
 
 def _iterate(options, problem, state):
@@ -339,7 +344,11 @@ def _center_and_scale(points: jax.Array) -> jax.Array:
 
 
 def _scale(points: jax.Array) -> jax.Array:
-    return points / jnp.sqrt(jnp.sum(points**2))
+    return points / _norm(points)
+
+
+def _norm(points):
+    return jnp.sqrt(jnp.sum(points**2))
 
 
 @solve.defjvp
