@@ -37,7 +37,7 @@ def place(
     Args:
       points: (n, k) float, the fixed configuration.
       disparities: (..., n) float, not negative, in the unit of the points; NaN marks a missing one.
-        Negative values up to 1e-4 of the largest are rounding, and zero.
+        Negative values up to 1e-4 of the largest are rounding, and zero; inside jit all are.
       weights: broadcast against the disparities, not negative; 0 marks a missing disparity. All 1
         by default.
       max_iters: maximum number of steps per start; five are typical.
