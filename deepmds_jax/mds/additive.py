@@ -9,7 +9,14 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry.linalg import svd
-from deepmds_jax.mds.inputs import check_shapes, check_values, is_traced, is_valid, symmetrize
+from deepmds_jax.mds.inputs import (
+    as_float,
+    check_shapes,
+    check_values,
+    is_traced,
+    is_valid,
+    symmetrize,
+)
 from deepmds_jax.mds.torgerson import double_centre
 
 _MAX_ITERS = 1000
@@ -22,15 +29,17 @@ def additive_constant(dissimilarities: ArrayLike) -> jax.Array:
     scaling has no negative eigenvalues. Has forward and reverse derivatives.
 
     Args:
-      dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
-        integers become the default float.
+      dissimilarities: (..., n, n) float, symmetric and not negative up to rounding, as for
+        `smacof`; the diagonal is ignored, and integers become the default float.
 
     Returns:
-      (...) in the unit of the dissimilarities: 0 up to rounding for Euclidean distances, NaN for a
-      problem with a value that is not finite. Never above the true constant, except by rounding.
+      (...) in the unit and dtype of the dissimilarities: 0 up to rounding for Euclidean distances.
+      Never above the true constant, except by rounding. NaN for a problem with a value that is not
+      finite, and in a batch or inside jit also for one that is negative, asymmetric or all zero.
 
     Raises:
-      ValueError: wrong shapes; outside jit also negative, asymmetric or all-zero dissimilarities.
+      ValueError: wrong shapes; outside jit also a single problem that is negative, asymmetric or
+        all zero.
 
     Source: Cailliez (1983), "The analytical solution of the additive constant problem",
     Psychometrika 48; Borg & Groenen (2005), Modern Multidimensional Scaling, chapter 19. Cailliez
@@ -40,9 +49,9 @@ def additive_constant(dissimilarities: ArrayLike) -> jax.Array:
     """
     array, _ = check_shapes(dissimilarities, None, 1)
     constant, valid = _additive_constant(array)
-    if not is_traced(valid) and not np.all(valid):
-        check_values(dissimilarities, None)
-    return constant
+    if not is_traced(valid) and valid.ndim == 0 and not valid:
+        check_values(array, None)
+    return constant.astype(as_float(dissimilarities).dtype)
 
 
 @jax.jit
@@ -61,7 +70,8 @@ def _additive_constant(dissimilarities):
     b0, b1 = double_centre(d**2) / -2, -double_centre(d)
     x = _extremal_vector(lax.stop_gradient(b0), lax.stop_gradient(b1))
     c = scale * _required_constant(b0, b1, lax.stop_gradient(x))
-    return jnp.where(jnp.isfinite(largest), c, jnp.nan), is_valid(dissimilarities)
+    valid = is_valid(dissimilarities)
+    return jnp.where(valid & jnp.isfinite(largest), c, jnp.nan), valid
 
 
 def _extremal_vector(b0, b1):

@@ -8,10 +8,10 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
-from deepmds_jax.mds.inputs import as_float, check_shapes, is_valid, symmetrize
+from deepmds_jax.mds.inputs import as_computed, as_float, check_shapes, is_valid, symmetrize
 from deepmds_jax.mds.krylov import conjugate_gradients
-from deepmds_jax.mds.measures import distances, stress
-from deepmds_jax.mds.solver import MDSResult, Status
+from deepmds_jax.mds.measures import stress, unscaled_distances
+from deepmds_jax.mds.solver import MDSResult, Status, narrow
 
 # Of a Guttman transform; up to 2 it cannot raise the loss. Where the anchors alone decide, as for
 # the centroid, the majorizer is the loss itself: 1 would be exact, and more overshoots.
@@ -43,7 +43,7 @@ def smacof_anchored(
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative, in the unit of the anchors;
-        the diagonal is ignored, NaN marks a missing value.
+        the diagonal is ignored, NaN on either side of it marks a missing value.
       anchors: (..., n, k) expected coordinates of the points.
       anchor_weights: (..., n, k) not negative; a coordinate of weight 0 has no anchor.
       weights: (..., n, n) or (n, n), symmetric and not negative; 0 marks a missing pair. All 1 by
@@ -54,7 +54,8 @@ def smacof_anchored(
         fraction of their spread about the centroid (root mean squares).
 
     Returns:
-      An `MDSResult` in the frame of the anchors. The embedding is not centred, the disparities are
+      An `MDSResult` in the frame of the anchors and the dtype of the dissimilarities (float16 and
+      bfloat16 are computed in float32). The embedding is not centred, the disparities are
       the dissimilarities, and the stress is that of the distances alone. A problem that is
       negative, asymmetric or all zero ends as `INVALID`, one with values that are not finite as
       `NON_FINITE`; both have NaN for the embedding.
@@ -66,12 +67,13 @@ def smacof_anchored(
     configuration"; Borg & Groenen (2005), Modern Multidimensional Scaling, chapters 8 and 10. The
     anchors are a restriction that can be violated at a quadratic cost.
     """
-    anchors = as_float(anchors)
+    given_dtype = as_float(dissimilarities).dtype
+    anchors = as_computed(anchors)
     dissimilarities, weights = check_shapes(dissimilarities, weights, anchors.shape[-1])
     *batch, n, _ = dissimilarities.shape
     dtype = dissimilarities.dtype
-    anchor_weights = as_float(anchor_weights)
-    init = anchors if init is None else as_float(init)
+    anchor_weights = as_computed(anchor_weights)
+    init = anchors if init is None else as_computed(init)
     for name, array in (("anchors", anchors), ("anchor_weights", anchor_weights), ("init", init)):
         if array.shape != (*batch, n, anchors.shape[-1]):
             raise ValueError(f"{name}: expected shape {(*batch, n, anchors.shape[-1])}, "
@@ -81,21 +83,23 @@ def smacof_anchored(
     solve = partial(_solve, max_iters=max_iters, tolerance=tolerance)
     for _ in batch:
         solve = jax.vmap(solve)
-    return solve(dissimilarities, weights, anchors.astype(dtype), anchor_weights.astype(dtype),
-                 init.astype(dtype))
+    result = solve(dissimilarities, weights, anchors.astype(dtype), anchor_weights.astype(dtype),
+                   init.astype(dtype))
+    return result if given_dtype == dtype else narrow(result, given_dtype)
 
 
 @jax.jit
 def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, tolerance):
     n = dissimilarities.shape[0]
-    observed = ~jnp.isnan(dissimilarities) & ~jnp.eye(n, dtype=bool)
+    missing = jnp.isnan(dissimilarities)
+    observed = ~(missing | missing.T) & ~jnp.eye(n, dtype=bool)
     valid = is_valid(dissimilarities) & is_valid(weights) & ~jnp.any(anchor_weights < 0)
     weights = symmetrize(jnp.where(observed, weights, 0))
     disparities = symmetrize(jnp.where(observed, dissimilarities, 0))
 
     def gradient(points):
         """Half the gradient of the loss."""
-        ratios = disparity_ratios(disparities, distances(points))
+        ratios = disparity_ratios(disparities, unscaled_distances(points))
         pull = anchor_weights * (points - anchors)
         return laplacian_product(weights * (1 - ratios), points) + pull
 
@@ -116,7 +120,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
                 majorizer_product, -gradient(points), degrees, max_iters=_INNER_ITERS
             )
             points = points + change
-            spread = jnp.sum((points - jnp.mean(points, axis=0)) ** 2)
+            spread = jnp.sum((points - jnp.mean(points, axis=0, keepdims=True)) ** 2)
             return points, jnp.sqrt(jnp.sum(change**2) / spread), num_iters + 1
 
         state = start, jnp.asarray(jnp.inf, start.dtype), jnp.int32(0)
@@ -140,5 +144,5 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
     status = jnp.where(finite, status, Status.NON_FINITE)
     status = jnp.where(valid, status, Status.INVALID).astype(jnp.int32)
     points = jnp.where(finite & valid, points, jnp.nan)
-    return MDSResult(points, stress(disparities, distances(points), weights), disparities,
+    return MDSResult(points, stress(disparities, unscaled_distances(points), weights), disparities,
                      num_iters.astype(jnp.int32), status)

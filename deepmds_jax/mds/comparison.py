@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, procrustes
-from deepmds_jax.mds.inputs import as_float
+from deepmds_jax.mds.inputs import as_computed, as_float
 
 
 class Comparison(NamedTuple):
@@ -42,7 +42,8 @@ def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
     Source: Gower (1975), "Generalized Procrustes analysis", Psychometrika 40; Peres-Neto & Jackson
     (2001), "How well do multivariate data sets match?", Oecologia 129 (m^2 and the correlation).
     """
-    a, b = as_float(a), as_float(b)
+    dtype = jnp.result_type(as_float(a), as_float(b))
+    a, b = as_computed(a), as_computed(b)
     if a.ndim < 2 or a.shape[-2:] != b.shape[-2:]:
         raise ValueError(f"b: expected (..., n, k) like a, got {b.shape} and a {a.shape}")
     fit = procrustes(a, b, reflection=True)
@@ -50,4 +51,5 @@ def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
     size_a, size_b = (jnp.sqrt(jnp.sum(centre(x) ** 2, axis=(-2, -1))) for x in (a, b))
     # Not 1 - correlation^2: rounding would swamp small disparities.
     disparity = jnp.sum((b - aligned) ** 2, axis=(-2, -1)) / size_b**2
-    return Comparison(aligned, disparity, fit.scale * size_a / size_b)
+    result = Comparison(aligned, disparity, fit.scale * size_a / size_b)
+    return jax.tree.map(lambda x: x.astype(dtype), result)

@@ -9,6 +9,7 @@ from deepmds_jax.geometry.linalg import jacobi_sweep
 
 _NUM_POWERS = 3  # power iterations on the random block before the first orthogonalization
 _MAX_ITERS = 500
+_RESOLUTION = 0.1  # residual relative to the smallest eigenvalue
 
 
 def leading_eigenpairs(
@@ -22,8 +23,8 @@ def leading_eigenpairs(
     Args:
       matrix: (n, n) symmetric float, with entries near 1 (its fourth powers are taken).
       num_pairs: k, from 1 to n.
-      tolerance: stop at a residual this small, relative to the norm of the matrix; a few rounding
-        units at least.
+      tolerance: stop at a residual this small, relative to the norm of the matrix; up to 100 times
+        smaller where the last of the eigenvalues is small; a few rounding units at least.
 
     Returns:
       (k,) eigenvalues, descending, and (n, k) eigenvectors; pairs whose eigenvalue is not positive
@@ -34,7 +35,9 @@ def leading_eigenpairs(
     Mathematik 16; Golub & Van Loan (2013), Matrix Computations, section 8.6.3 (the rotations).
     """
     square_norm = jnp.sum(matrix**2)
-    max_residual = max(tolerance, 32 * float(jnp.finfo(matrix.dtype).eps)) * jnp.sqrt(square_norm)
+    rounding = 32 * float(jnp.finfo(matrix.dtype).eps)
+    max_residual = max(tolerance, rounding) * jnp.sqrt(square_norm)
+    min_residual = max(tolerance / 100, rounding) * jnp.sqrt(square_norm)
 
     def step(state):
         block, *_, num_iters = state
@@ -53,8 +56,10 @@ def leading_eigenpairs(
         return image + shift * columns, values, vectors, residual, num_iters + 1
 
     def keeps_going(state):
-        *_, residual, num_iters = state
-        return (num_iters == 0) | (residual > max_residual) & (num_iters < _MAX_ITERS)
+        _, values, _, residual, num_iters = state
+        # Else an axis of little weight would be mere chance.
+        limit = jnp.clip(_RESOLUTION * values[-1], min_residual, max_residual)
+        return (num_iters == 0) | (residual > limit) & (num_iters < _MAX_ITERS)
 
     block = jnp.asarray(_start_block(matrix.shape[0], num_pairs), matrix.dtype)
     for _ in range(_NUM_POWERS):

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from deepmds_jax.mds.inputs import is_negative
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.solver import Status
@@ -44,7 +45,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
       random_state: int, RandomState instance or None; for init="random".
       dissimilarity: "euclidean": X is (n_samples, n_features), and its Euclidean distances are the
         dissimilarities; "precomputed": X is (n_samples, n_samples) dissimilarities, symmetric, with
-        NaN for missing ones.
+        NaN for missing ones. Negative values up to 1e-4 of the largest are rounding, and zero.
 
     Attributes:
       embedding_: (n_samples, n_components) centred points, in the unit of the dissimilarities for
@@ -193,19 +194,21 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = np.asarray(
             validate_data(self, X, dtype=dtype, ensure_all_finite=finite, **options)
         )
-        if self._is_precomputed and np.any(X < 0):
+        if not self._is_precomputed:
+            return X
+        if np.any(is_negative(X)):
             # scikit-learn's checks look for the words in parentheses.
             raise ValueError(
                 f"X: expected none < 0, got {np.nanmin(X):g} (Negative values in data)"
             )
-        return X
+        return np.where(X < 0, 0, X)  # rounding, as in 1 - cosine_similarity
 
     def _check_options(self, num_samples):
         for name, values in _OPTIONS.items():
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}: expected one of {list(values)}, got {getattr(self, name)!r}"
-                )
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in values:
+                shown = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+                raise ValueError(f"{name}: expected one of {list(values)}, got {shown}")
         for name, minimum in (("n_components", 1), ("n_init", 1), ("max_iter", 0)):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < minimum:

@@ -9,7 +9,7 @@ from jax import lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-_MAX_ASYMMETRY = 1e-4  # relative to the largest entry; up to this it counts as rounding
+_ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
 
 
 def is_traced(tree: Any) -> bool:
@@ -23,24 +23,34 @@ def as_float(values: ArrayLike) -> jax.Array:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
+def as_computed(values: ArrayLike) -> jax.Array:
+    """`as_float`, but half precision becomes float32: what is computed with."""
+    array = as_float(values)
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+
+
 def check_shapes(
     dissimilarities: ArrayLike, weights: ArrayLike | None, num_dims: int
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Dissimilarities (..., n, n) and weights of the same shape as floats of one dtype.
+    """Dissimilarities (..., n, n) and weights of the same shape, `as_computed`, of one dtype.
 
     Raises:
       ValueError: wrong shapes. `is_valid` and `check_values` look at the values.
     """
-    dissimilarities = as_float(dissimilarities)
+    dissimilarities = as_computed(dissimilarities)
     shape = dissimilarities.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
         raise ValueError(f"dissimilarities: expected shape (..., n, n), got {shape}")
+    if shape[-1] < 2:
+        raise ValueError(f"dissimilarities: expected at least 2 points, got shape {shape}")
+    if num_dims != int(num_dims):
+        raise ValueError(f"num_dims: expected an integer, got {num_dims}")
     if not 1 <= num_dims < shape[-1]:
         raise ValueError(
             f"num_dims: expected 1 to {shape[-1] - 1} for {shape[-1]} points, got {num_dims}"
         )
     if weights is not None:
-        weights = as_float(weights).astype(dissimilarities.dtype)
+        weights = as_computed(weights).astype(dissimilarities.dtype)
         if weights.shape not in (shape, shape[-2:]):
             raise ValueError(f"weights: expected shape {shape} or {shape[-2:]}, "
                              f"got {weights.shape}")
@@ -49,75 +59,91 @@ def check_shapes(
 
 
 def is_valid(matrix: jax.Array) -> jax.Array:
-    """() whether (n, n) is symmetric, not negative and not all zero. NaN counts as missing."""
-    known = symmetrize(matrix)
+    """() whether (n, n) is symmetric, not negative and not all zero, up to rounding.
+
+    A pair of which one entry is NaN, or both, counts as missing.
+    """
+    known = _mean_of_triangles(matrix)
     known = jnp.where(jnp.isnan(known), 0, known)
     skew = jnp.abs(matrix - matrix.T)
     skew = jnp.where(jnp.isnan(skew), 0, skew)  # infinity minus itself too: found later
     largest = jnp.max(known)
-    return (jnp.max(skew) <= _MAX_ASYMMETRY * largest) & (jnp.min(known) >= 0) & (largest > 0)
+    limit = _ROUNDING * largest
+    is_tiny = largest < jnp.finfo(matrix.dtype).tiny  # processors take less for zero
+    return (jnp.max(skew) <= limit) & (jnp.min(known) >= -limit) & ~is_tiny
 
 
-def check_values(dissimilarities: ArrayLike, weights: ArrayLike | None) -> None:
-    """Checks concrete problems (..., n, n), whose shapes are right.
+def check_values(dissimilarities: jax.Array, weights: jax.Array | None) -> None:
+    """Says what is wrong with one concrete (n, n) problem, as `check_shapes` returns it.
 
     Raises:
       ValueError: values that are negative, asymmetric or all zero, weights that are not finite, or
         points that no chain of observed pairs connects.
     """
-    matrices = _check_matrices("dissimilarities", dissimilarities)
-    observed = ~np.isnan(matrices)
+    known = _check_matrix("dissimilarities", dissimilarities)
+    observed = ~np.isnan(known)
     if weights is not None:
-        checked_weights = _check_matrices("weights", weights)
-        if not np.all(np.isfinite(checked_weights)):
-            raise ValueError("weights: expected finite values, got NaN or infinity")
-        observed = observed & (checked_weights > 0)
-    num_unreached = _count_unreached(observed)
-    if np.any(num_unreached):
-        problem = np.argmax(num_unreached)
+        observed = observed & (check_weights(weights) > 0)
+    num_points, num_unreached = len(observed), _count_unreached(observed)
+    if num_unreached:
         raise ValueError(
             f"dissimilarities: expected the observed pairs to connect all points, got "
-            f"{num_unreached[problem]} of {observed.shape[-1]} without a path to point 0 in "
-            f"problem {problem}"
+            f"{num_unreached} of {num_points} without a path to point 0 (a pair with NaN in one "
+            f"of its two entries is missing)"
         )
-    largest = np.max(np.where(observed, matrices, 0), axis=(1, 2))
-    if np.any(largest == 0):
-        raise ValueError(
-            f"dissimilarities: expected some > 0, got only zeros in problem {np.argmin(largest)}"
-        )
+    if not np.any(known[observed] > 0):
+        tiny = np.finfo(known.dtype).tiny
+        raise ValueError(f"dissimilarities: expected some > 0, got only zeros (in {known.dtype}, "
+                         f"what is below {tiny:.2g} is zero)")
 
 
-def _check_matrices(name: str, values: ArrayLike) -> np.ndarray:
-    """(problems, n, n) of (..., n, n), with a zero diagonal; ValueError if negative or skew."""
-    matrices = np.asarray(values)
-    matrices = matrices.reshape(-1, *matrices.shape[-2:])
-    matrices = np.where(np.eye(matrices.shape[-1], dtype=bool), 0, matrices)
-    if np.any(matrices < 0):
-        raise ValueError(f"{name}: expected none < 0, got {np.nanmin(matrices):g}")
-    with np.errstate(invalid="ignore"):
-        asymmetry = np.abs(matrices - matrices.swapaxes(1, 2))
-        largest = np.max(matrices, axis=(1, 2), keepdims=True, initial=0, where=matrices >= 0)
-    if np.any(asymmetry > _MAX_ASYMMETRY * largest):
-        raise ValueError(
-            f"{name}: expected symmetric, got differences up to {np.nanmax(asymmetry):g}"
-        )
-    return matrices
+def is_negative(values: np.ndarray) -> np.ndarray:
+    """(...) bool, which values are negative by more than rounding. NaN is not."""
+    largest = np.max(values, initial=0, where=values > 0)
+    return values < -_ROUNDING * largest
 
 
-def _count_unreached(observed: np.ndarray) -> np.ndarray:
-    """(problems,) number of points that no chain of observed pairs connects to the first."""
-    reached = np.zeros(observed.shape[:-1], bool)
-    reached[:, 0] = True
+def check_weights(weights: jax.Array) -> np.ndarray:
+    """The (n, n) weights, symmetrized; ValueError if they are not finite, negative or skew."""
+    known = _check_matrix("weights", weights)
+    if not np.all(np.isfinite(known)):
+        raise ValueError("weights: expected finite values, got NaN or infinity")
+    return known
+
+
+def _check_matrix(name: str, values: jax.Array) -> np.ndarray:
+    """(n, n) mean of both triangles, with a zero diagonal; ValueError if negative or skew."""
+    matrix = np.where(np.eye(values.shape[-1], dtype=bool), 0, np.asarray(values))
+    matrix = np.where(np.abs(matrix) < np.finfo(matrix.dtype).tiny, 0, matrix)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        mean, skew = matrix / 2 + matrix.T / 2, np.abs(matrix - matrix.T)
+    # A little less than `is_valid` allows: what it refuses is always named here.
+    limit = 0.999 * _ROUNDING * np.max(mean, initial=0, where=mean >= 0)
+    if np.any(mean < -limit):
+        raise ValueError(f"{name}: expected none < 0, got {np.nanmin(matrix):g}")
+    if np.any(skew > limit):
+        raise ValueError(f"{name}: expected symmetric, got differences up to {np.nanmax(skew):g}")
+    return mean
+
+
+def _count_unreached(observed: np.ndarray) -> int:
+    """Number of points that no chain of (n, n) observed pairs connects to the first."""
+    reached = np.arange(len(observed)) == 0
     while True:
-        further = reached | np.any(observed & reached[:, :, None], axis=1)
+        further = reached | np.any(observed & reached[:, None], axis=0)
         if np.array_equal(further, reached):
-            return np.sum(~reached, axis=1)
+            return int(np.sum(~reached))
         reached = further
 
 
 def symmetrize(matrix: jax.Array) -> jax.Array:
-    """The symmetric part of (n, n), with a zero diagonal."""
-    mean = (matrix + matrix.T) / 2
+    """The mean of (n, n) and its transpose, with a zero diagonal and 0 for negative values."""
+    mean = _mean_of_triangles(matrix)
+    return jnp.where(mean < 0, 0, mean)
+
+
+def _mean_of_triangles(matrix):
+    mean = matrix / 2 + matrix.T / 2  # the sum might overflow
     return jnp.where(jnp.eye(*mean.shape, dtype=bool), 0, mean)
 
 

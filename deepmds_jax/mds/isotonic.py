@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from deepmds_jax.mds.inputs import as_float, is_traced
+from deepmds_jax.mds.inputs import as_computed, as_float, is_traced
 from deepmds_jax.mds.ordering import take
 
 _GROUP_SIZE = 4  # values pooled by formula
@@ -34,7 +34,8 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
       weights: positive, same shape as `y`; all 1 by default.
 
     Returns:
-      (..., m) in the dtype of `y`. A sequence with a NaN or infinity gives NaN.
+      (..., m) in the dtype of `y`, computed in float32 if that is half precision. A sequence with a
+      NaN or infinity gives NaN.
 
     Raises:
       ValueError: `y` is empty or `weights` has another shape; outside jit also weights not > 0.
@@ -42,7 +43,8 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
     Source: Barlow, Bartholomew, Bremner & Brunk (1972), Statistical Inference under Order
     Restrictions, section 1.2 (pool adjacent violators; min-max formula).
     """
-    y = as_float(y)
+    dtype = as_float(y).dtype
+    y = as_computed(y)
     if y.ndim == 0 or y.shape[-1] == 0:
         raise ValueError(f"y: expected shape (..., m) with m at least 1, got {y.shape}")
     if weights is not None:
@@ -53,7 +55,7 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
         if not is_traced(weights) and not np.all(np.asarray(weights) > 0):
             raise ValueError(f"weights: expected all > 0, got {np.min(weights)}")
         weights = jnp.asarray(weights, y.dtype)
-    return _regress(y, weights)
+    return _regress(y, weights).astype(dtype)
 
 
 @jax.jit
@@ -188,7 +190,7 @@ def _sums_ahead(pooled: jax.Array, x: list[jax.Array]) -> jax.Array:
     """Sums of x from each position to the last one pooled with it."""
     sums = [x[-1]]
     for i in reversed(range(len(x) - 1)):
-        sums.insert(0, x[i] + pooled[:, i] * sums[0])
+        sums.insert(0, x[i] + jnp.where(pooled[:, i], sums[0], 0))
     return jnp.stack(sums, axis=1)
 
 

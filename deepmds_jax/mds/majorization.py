@@ -10,8 +10,15 @@ from tqdm import tqdm
 
 from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import map_on_cores
-from deepmds_jax.mds.inputs import as_float, check_shapes, check_values, is_traced
-from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    as_float,
+    check_shapes,
+    check_values,
+    check_weights,
+    is_traced,
+)
+from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
 _ITERS_PER_UPDATE = 10  # of the progress bar
@@ -43,7 +50,9 @@ def smacof(
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
-        integers become the default float. NaN marks a missing value.
+        integers become the default float. NaN, on either side of the diagonal, marks a missing
+        value. Asymmetry and negative values up to 1e-4 of the largest value are rounding: the mean
+        of both triangles counts, and what is still negative is zero.
       num_dims: k, from 1 to n - 1.
       transform: "ordinal" asks for distances in the order of the dissimilarities (Kruskal's
         non-metric scaling), "interval" for distances linear in them, "ratio" for distances
@@ -62,29 +71,32 @@ def smacof(
       tolerance: a problem has converged when the gradient of stress-1 (at a configuration of norm
         1; preconditioned by V^+ if weights differ) has a norm below this and the last step
         lowered stress by a smaller fraction than this; or when a Guttman transform moves such a
-        configuration by less than 8 rounding units of the dtype. The excess of stress over its
-        minimum goes with the square of the tolerance: relative to stress, the default leaves less
-        than 1e-6 where the minimum is well defined and up to 1e-4 where it is flat, in float32 and
-        in float64.
+        configuration by less than a rounding unit of the dtype (2 if stress did not fall, 8 if it
+        is below 256 rounding units, a perfect fit). The excess of stress over its minimum goes with
+        the square of the tolerance: relative to stress, the default leaves less than 1e-6 where the
+        minimum is well defined and up to 1e-4 where it is flat, in float32 and in float64.
       progress: whether to show a progress bar with the stress, for one large problem outside jit.
 
     Returns:
-      An `MDSResult` in the dtype of the dissimilarities. The embedding is unique up to rotation
-      and reflection. Its scale minimises raw stress ("ratio") or makes the root mean square of
-      all distances 1. A problem with infinities ends as `NON_FINITE`. Inside jit, where nothing can
-      be raised, a problem that is negative, asymmetric or all zero ends as `INVALID`, and one whose
-      observed pairs do not connect all points as `DISCONNECTED`. All three have NaN for embedding,
-      stress and disparities.
+      An `MDSResult` in the dtype of the dissimilarities; float16 and bfloat16 are computed in
+      float32. The embedding is unique up to rotation and reflection. Its scale minimises raw
+      stress ("ratio") or makes the root mean square of all distances 1. A problem with infinities,
+      or an embedding too large for the dtype, ends as `NON_FINITE`. In a batch, and inside jit,
+      where nothing can be raised, a problem that is negative, asymmetric or all zero ends as
+      `INVALID`, and one whose observed pairs do not connect all points as `DISCONNECTED`. All three
+      have NaN for embedding, stress and disparities, without effect on the rest of the batch.
 
     Raises:
-      ValueError: wrong shapes or options; outside jit also dissimilarities or weights that are
-        negative, asymmetric or all zero, and points that observed pairs do not connect.
+      ValueError: wrong shapes or options; outside jit also a single problem with dissimilarities or
+        weights that are negative, asymmetric or all zero, or with points that observed pairs do
+        not connect, and such weights of a batch in common.
 
     Source: de Leeuw & Mair (2009), "Multidimensional scaling using majorization: SMACOF in R",
     J. Statistical Software 31(3); Borg & Groenen (2005), Modern Multidimensional Scaling,
     chapters 8 and 9; Kruskal (1964), Psychometrika 29. docs/mds.md explains every part.
     """
-    given = dissimilarities, weights
+    dtype = as_float(dissimilarities).dtype
+    common_weights = None if weights is None else as_computed(weights)
     dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
     *batch, n, _ = dissimilarities.shape
     for name, value, known in (("transform", transform, TRANSFORMS), ("ties", ties, TIES),
@@ -98,13 +110,15 @@ def smacof(
     if key is not None:
         if init is not None:
             raise ValueError("key: expected none with init, got both")
+        if not _is_key(key):
+            raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
         shape = (num_starts, n, num_dims)
         init = jax.random.normal(key, shape, dissimilarities.dtype)
         init = jnp.broadcast_to(init, (*batch, *shape))
     elif num_starts > 1:
         raise ValueError(f"key: expected one for {num_starts} random starts, got none")
     elif init is not None:
-        init = as_float(init).astype(dissimilarities.dtype)
+        init = as_computed(init).astype(dissimilarities.dtype)
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
         init = init[..., None, :, :]
@@ -117,10 +131,10 @@ def smacof(
         if batch or num_starts > 1 or is_traced(dissimilarities):
             raise ValueError(f"progress: expected one problem and one start outside jit, got "
                              f"{num_starts} starts of {dissimilarities.aval}")
-        check_values(*given)
+        check_values(dissimilarities, weights)
         start = None if init is None else init[0]
-        return _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
-    if batch:
+        result = _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
+    elif batch:
         flat = jax.tree.map(
             lambda x: x.reshape(-1, *x.shape[len(batch):]), (dissimilarities, weights, init)
         )
@@ -129,8 +143,18 @@ def smacof(
     else:
         result = solve(dissimilarities, weights, init)
     if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
-        check_values(*given)
-    return result
+        if not batch:
+            check_values(dissimilarities, weights)
+        elif common_weights is not None and common_weights.ndim == 2:
+            check_weights(common_weights)
+    return result if dtype == dissimilarities.dtype else narrow(result, dtype)
+
+
+def _is_key(key):
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return key.shape == ()
+    return dtype == np.uint32 and key.ndim == 1  # of the old style
 
 
 def _check_integer(name, value, minimum):

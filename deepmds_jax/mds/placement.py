@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from deepmds_jax.mds.inputs import as_float, is_traced
+from deepmds_jax.mds.inputs import as_computed, as_float, is_negative, is_traced
 
 _BATCH_SIZE = 256  # new points at once: bounds memory, and the wait for the slowest point
 _MIN_CURVATURE = 1e-4
@@ -37,6 +37,7 @@ def place(
     Args:
       points: (n, k) float, the fixed configuration.
       disparities: (..., n) float, not negative, in the unit of the points; NaN marks a missing one.
+        Negative values up to 1e-4 of the largest are rounding, and zero; inside jit all are.
       weights: broadcast against the disparities, not negative; 0 marks a missing disparity. All 1
         by default.
       max_iters: maximum number of steps per start; five are typical.
@@ -59,10 +60,14 @@ def place(
     """
     for name, array in (("disparities", disparities), ("weights", weights)):
         # With NumPy, which checks constants inside jit, too.
-        if array is not None and not is_traced(array) and np.any(np.less(array, 0)):
+        if array is None or is_traced(array):
+            continue
+        if np.any(is_negative(np.asarray(array))):
             raise ValueError(f"{name}: expected none < 0, got {np.nanmin(array):g}")
-    points = as_float(points)
+    dtype = as_float(points).dtype
+    points = as_computed(points)
     disparities = jnp.asarray(disparities, points.dtype)
+    disparities = jnp.where(disparities < 0, 0, disparities)  # rounding
     weights = jnp.asarray(1 if weights is None else weights, points.dtype)
     if points.ndim != 2:
         raise ValueError(f"points: expected shape (n, k), got {points.shape}")
@@ -76,13 +81,13 @@ def place(
         raise ValueError(
             f"weights: expected to broadcast to {disparities.shape}, got {weights.shape}"
         ) from None
-    return _place(points, disparities, weights, max_iters, tolerance)
+    return _place(points, disparities, weights, max_iters, tolerance).astype(dtype)
 
 
 @jax.jit
 def _place(points, disparities, weights, max_iters, tolerance):
     centroid = jnp.mean(points, axis=0)
-    centered = points - centroid
+    centered = points - centroid[None]
 
     def solve(problem):
         disparities, weights = problem
@@ -110,7 +115,7 @@ def _starts(points, disparities, weights):
     weights = weights / jnp.maximum(disparities, 1e-3 * jnp.max(disparities)) ** 2
     weights = weights / jnp.sum(weights)
     center = jnp.sum(weights[:, None] * points, axis=0)
-    points = points - center
+    points = points - center[None]
     variances, axes = jnp.linalg.eigh(_matmul(points.T, weights[:, None] * points))
     points = _matmul(points, axes)
     excess = jnp.sum(points**2, axis=1) - disparities**2
@@ -121,11 +126,11 @@ def _starts(points, disparities, weights):
 
     # The first axis has the least variance: its coordinate is the least certain.
     foot = solution.at[0].set(0)
-    square = jnp.sum(weights * (disparities**2 - jnp.sum((points - foot) ** 2, axis=1)))
+    square = jnp.sum(weights * (disparities**2 - jnp.sum((points - foot[None]) ** 2, axis=1)))
     height = jnp.sqrt(jnp.maximum(square, 0))
     first = jnp.stack([solution[0], height, -height])
     starts = jnp.concatenate([first[:, None], jnp.tile(foot[1:], (3, 1))], axis=1)
-    return center + _matmul(starts, axes.T)
+    return center[None] + _matmul(starts, axes.T)
 
 
 def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
@@ -136,7 +141,7 @@ def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
     not, the curvatures get a growing lower bound, finally 1, that of the majorizer.
     """
     columns = points.T  # on CPU sums over a short last axis are slow
-    mean = jnp.sum(weights * columns, axis=1)
+    mean = jnp.sum(weights[None] * columns, axis=1)
     rounding = 8 * jnp.finfo(points.dtype).eps
 
     def evaluate(x):
@@ -150,10 +155,10 @@ def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
         apart = distances > 0
         safe = jnp.where(apart, distances, 1)
         ratios = jnp.where(apart, weights * disparities / safe, 0)
-        directions = offsets / safe
-        values, axes = jnp.linalg.eigh(_matmul(ratios * directions, directions.T))
+        directions = offsets / safe[None]
+        values, axes = jnp.linalg.eigh(_matmul(ratios[None] * directions, directions.T))
         # Half the gradient and half the Hessian, along the Hessian's axes.
-        slopes = _matmul(x - mean - jnp.sum(ratios * offsets, axis=1), axes)
+        slopes = _matmul(x - mean - jnp.sum(ratios[None] * offsets, axis=1), axes)
         curvatures = jnp.clip(jnp.abs(1 - jnp.sum(ratios) + values), _MIN_CURVATURE, 1)
         newton = slopes / curvatures
         converged = (jnp.max(jnp.abs(newton)) <= tolerance) | (

@@ -19,13 +19,14 @@ from deepmds_jax.mds.guttman import (
 )
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
-from deepmds_jax.mds.measures import distances, square_root, total
+from deepmds_jax.mds.measures import safe_scale, square_root, total, unscaled_distances
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
-_START_TOLERANCE = 1e-2  # of the eigenpairs; the iterations do the rest
+_START_TOLERANCE = 1e-2  # of the eigenpairs, see there; the iterations do the rest
 _MAX_BUFFERED_POINTS = 512  # above it, computing a distance matrix on several threads pays off
+_PERFECT = 256  # rounding units of stress, up to which it is that of rounding
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
 
 
@@ -62,6 +63,20 @@ class MDSResult(NamedTuple):
     def converged(self) -> jax.Array:
         """(...) bool, whether the tolerance was met."""
         return self.status == Status.CONVERGED
+
+
+@partial(jax.jit, static_argnames="dtype")
+def narrow(result, dtype):
+    """The result in half precision, NaN and `NON_FINITE` where that overflows."""
+    embedding = result.embedding.astype(dtype)
+    overflows = jnp.any(jnp.isinf(embedding), axis=(-2, -1))
+    lost = overflows[..., None, None]
+    embedding, disparities = (
+        jnp.where(lost, jnp.nan, x).astype(dtype) for x in (embedding, result.disparities)
+    )
+    stress = jnp.where(overflows, jnp.nan, result.stress).astype(dtype)
+    status = jnp.where(overflows, jnp.int32(Status.NON_FINITE), result.status)
+    return MDSResult(embedding, stress, disparities, result.num_iters, status)
 
 
 class Options(NamedTuple):
@@ -164,8 +179,9 @@ def prepare(options, dissimilarities, weights):
     dissimilarities = symmetrize(dissimilarities)
     weighted = weights is not None
     if weighted:
-        valid &= is_valid(weights) & jnp.all(jnp.isfinite(weights))
+        valid &= is_valid(weights)
     weights = symmetrize(weights if weighted else jnp.ones_like(dissimilarities))
+    valid &= jnp.all(jnp.isfinite(weights))
     missing = jnp.isnan(dissimilarities) | (weights == 0)
     weights = jnp.where(missing, 0, weights)
     dissimilarities = jnp.where(missing, 0, dissimilarities)
@@ -173,6 +189,7 @@ def prepare(options, dissimilarities, weights):
     dissimilarities = dissimilarities / jnp.where(unit > 0, unit, 1)
     transform = get_transform(options.transform, options.ties)
     prepared = transform.prepare(dissimilarities, weights, weighted)
+    valid &= unit > 0
     return Problem(valid, unit, Laplacian.of(weights)), dissimilarities, prepared
 
 
@@ -209,10 +226,14 @@ def is_done(state, tolerance):
 def has_converged(state, tolerance):
     """Whether gradient and decrease are small relative to stress, or the step is rounding."""
     # To first order, step_norm / stress = norm of the gradient / (1 - stress^2).
-    step_norm = jnp.sqrt(jnp.sum(state.step**2))
-    is_rounding = step_norm <= 8 * jnp.finfo(step_norm.dtype).eps
+    step_norm = _norm(state.step)
     limit = tolerance * state.stress
-    return is_rounding | ((step_norm < limit) & (state.decrease <= limit))
+    is_small = (step_norm < limit) & (state.decrease <= limit)
+    eps = jnp.finfo(state.stress.dtype).eps
+    is_perfect = state.stress <= _PERFECT * eps
+    # Steps that still lower a stress of more than rounding are worth taking.
+    rounding = jnp.where(is_perfect, 8, jnp.where(state.decrease <= 0, 2, 1)) * eps
+    return is_small | (step_norm <= rounding)
 
 
 def _iterate(options, problem, state):
@@ -265,34 +286,34 @@ def _distances(points, buffer):
     if the rows are written into a larger array.
     """
     if buffer.ndim < 2:
-        return distances(points), buffer
-    buffer = lax.dynamic_update_slice(buffer, distances(points), (0, 0))
+        return unscaled_distances(points), buffer
+    buffer = lax.dynamic_update_slice(buffer, unscaled_distances(points), (0, 0))
     return buffer[:-1], buffer
 
 
 def finalize(options, problem, state, tolerance):
     """The `MDSResult` of the last state."""
     status = jnp.where(has_converged(state, tolerance), Status.CONVERGED, Status.STEP_LIMIT)
-    status = jnp.where(jnp.isfinite(state.stress), status, Status.NON_FINITE)
+    fit = _rescale(options, problem, state.prepared, state.embedding)
+    finite = jnp.isfinite(state.stress) & jnp.all(jnp.isfinite(fit[0]))
+    status = jnp.where(finite, status, Status.NON_FINITE)
     status = jnp.where(is_connected(problem.laplacian.weights), status, Status.DISCONNECTED)
     status = jnp.where(problem.is_valid, status, Status.INVALID)
     solved = (status == Status.CONVERGED) | (status == Status.STEP_LIMIT)
-    embedding, stress, disparities = (
-        jnp.where(solved, x, jnp.nan)
-        for x in _rescale(options, problem, state.prepared, state.embedding)
-    )
+    embedding, stress, disparities = (jnp.where(solved, x, jnp.nan) for x in fit)
     return MDSResult(embedding, stress, disparities, state.num_iters, status.astype(jnp.int32))
 
 
 def _rescale(options, problem, prepared, embedding):
     """Embedding, stress and disparities in their final scale; differentiable."""
-    d = distances(embedding)
+    d = unscaled_distances(embedding)
     disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
     stress = _stress(problem.laplacian.weights, disparities, d)
     if options.transform == "ratio":
         dissimilarities, *_ = prepared
         weighted = problem.laplacian.weights * d
-        scale = problem.unit * _dot(weighted, dissimilarities) / _dot(weighted, d)
+        safe = safe_scale(problem.unit)
+        scale = safe * problem.unit * _dot(weighted, dissimilarities) / _dot(weighted, d) / safe
     else:
         scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squared distances sum to n
     return scale * embedding, stress, scale * disparities
@@ -323,7 +344,11 @@ def _center_and_scale(points: jax.Array) -> jax.Array:
 
 
 def _scale(points: jax.Array) -> jax.Array:
-    return points / jnp.sqrt(jnp.sum(points**2))
+    return points / _norm(points)
+
+
+def _norm(points):
+    return jnp.sqrt(jnp.sum(points**2))
 
 
 @solve.defjvp
@@ -337,7 +362,7 @@ def _solve_jvp(options, primals, tangents):
         """Half the gradient of squared stress-1. The optimal disparities contribute nothing."""
         problem, _, prepared = prepare(options, *inputs)
         weights = problem.laplacian.weights
-        d = distances(embedding)
+        d = unscaled_distances(embedding)
         disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
         pull = laplacian_product(weights * (1 - disparity_ratios(disparities, d)), embedding)
         square = _dot(weights * d, d)

@@ -4,11 +4,17 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
-from deepmds_jax.mds.inputs import check_shapes, check_values, is_traced, is_valid, symmetrize
+from deepmds_jax.mds.inputs import (
+    as_float,
+    check_shapes,
+    check_values,
+    is_traced,
+    is_valid,
+    symmetrize,
+)
 
 
 def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
@@ -17,26 +23,28 @@ def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
     Reproduces Euclidean distances in `num_dims` dimensions exactly.
 
     Args:
-      dissimilarities: (..., n, n) float, symmetric and not negative; the diagonal is ignored, and
-        integers become the default float.
+      dissimilarities: (..., n, n) float, symmetric and not negative up to rounding, as for
+        `smacof`; the diagonal is ignored, and integers become the default float.
       num_dims: k, from 1 to n - 1.
 
     Returns:
-      (..., n, k) centred points in the unit of the dissimilarities. The axes are principal axes,
-      longest first, of arbitrary sign; an axis whose eigenvalue is not positive is zero. A problem
-      with a value that is not finite gives NaN, without effect on the rest of the batch.
+      (..., n, k) centred points in the unit and dtype of the dissimilarities. The axes are
+      principal axes, longest first, of arbitrary sign; an axis whose eigenvalue is not positive is
+      zero. A problem with a value that is not finite gives NaN, and in a batch or inside jit also
+      one that is negative, asymmetric or all zero, without effect on the rest of the batch.
 
     Raises:
-      ValueError: wrong shapes; outside jit also negative, asymmetric or all-zero dissimilarities.
+      ValueError: wrong shapes; outside jit also a single problem that is negative, asymmetric or
+        all zero.
 
     Source: Torgerson (1952), "Multidimensional scaling: I. Theory and method", Psychometrika 17;
     Borg & Groenen (2005), Modern Multidimensional Scaling, section 12.1.
     """
     array, _ = check_shapes(dissimilarities, None, num_dims)
     points, valid = _classical(array, num_dims)
-    if not is_traced(valid) and not np.all(valid):
-        check_values(dissimilarities, None)
-    return points
+    if not is_traced(valid) and valid.ndim == 0 and not valid:
+        check_values(array, None)
+    return points.astype(as_float(dissimilarities).dtype)
 
 
 @partial(jax.jit, static_argnames="num_dims")
@@ -44,7 +52,8 @@ def _classical(dissimilarities, num_dims):
     @partial(jnp.vectorize, signature="(n,n)->(n,k),()")
     def solve(dissimilarities):
         points = torgerson(symmetrize(dissimilarities), num_dims)
-        return points, is_valid(dissimilarities) | ~jnp.all(jnp.isfinite(points))
+        valid = is_valid(dissimilarities) | ~jnp.all(jnp.isfinite(points))
+        return jnp.where(valid, points, jnp.nan), valid
 
     return solve(dissimilarities)
 

@@ -177,6 +177,7 @@ PRECOMPUTED = {"dissimilarity": "precomputed"}
         ({"kind": "metric"}, samples(0), r"kind: expected one of \['ratio', 'interval', 'ordinal"),
         ({"ties": "none"}, samples(0), "ties: expected one of"),
         ({"init": "pca"}, samples(0), "init: expected one of"),
+        ({"init": np.zeros((12, 2))}, samples(0), r"init: expected one of .*, got shape \(12, 2\)"),
         ({"dissimilarity": "cosine"}, samples(0), "dissimilarity: expected one of"),
         ({"n_components": 2.5}, samples(0), "n_components: expected an integer >= 1"),
         ({"n_components": 12}, samples(0), "n_components: expected less than n_samples = 12, got"),
@@ -185,12 +186,24 @@ PRECOMPUTED = {"dissimilarity": "precomputed"}
         (PRECOMPUTED, -np.ones((4, 4)), "X: expected none < 0, got -1"),
         (PRECOMPUTED, np.arange(144.0).reshape(12, 12), "expected symmetric"),
         (PRECOMPUTED, np.zeros((12, 12)), "only zeros"),
+        (PRECOMPUTED, np.full((12, 12), 1e-50), "only zeros"),
+        (PRECOMPUTED, np.where(np.tri(12), 1.0, np.nan), "11 of 12 without a path"),
         ({}, 1e300 * samples(0), "X: expected dissimilarities in the range of float32"),
     ],
 )
 def test_bad_input(options, x, message):
     with pytest.raises(ValueError, match=message):
         MDS(**options).fit(x)
+
+
+def test_negative_by_rounding_is_zero():
+    unit = samples(0) / np.linalg.norm(samples(0), axis=1, keepdims=True)
+    cosine_distances = np.where(np.eye(12), -2e-16, 1 - unit @ unit.T)
+    fitted = MDS(**PRECOMPUTED).fit(cosine_distances)
+    clipped = np.maximum(cosine_distances, 0)
+    np.testing.assert_array_equal(fitted.dissimilarity_matrix_, clipped)
+    np.testing.assert_array_equal(fitted.embedding_, MDS(**PRECOMPUTED).fit(clipped).embedding_)
+    np.testing.assert_array_equal(fitted.transform(cosine_distances), fitted.embedding_)
 
 
 def test_bad_new_points():

@@ -1,9 +1,10 @@
 """The solver reaches the committed optima."""
 
+import jax
 import numpy as np
 import pytest
 from problems import TRANSFORMS as ALL_TRANSFORMS
-from problems import euclidean
+from problems import euclidean, symmetric
 
 from deepmds_jax import mds
 
@@ -71,3 +72,37 @@ def test_stress_of_the_oracles_start(oracle, name, x64):
     assert start.num_iters == 0
     assert start.status == mds.Status.STEP_LIMIT
     np.testing.assert_allclose(start.stress, oracle.start_stress(2, **options), rtol=1e-8)
+
+
+CITIES = np.deg2rad([  # latitude and longitude of ten American cities
+    [33.75, -84.39], [41.88, -87.63], [39.74, -104.99], [29.76, -95.37], [34.05, -118.24],
+    [25.76, -80.19], [40.71, -74.01], [37.77, -122.42], [47.61, -122.33], [38.91, -77.04],
+])
+
+
+@pytest.mark.parametrize(("name", "optimum"), [("interval", 0.00124924), ("ratio", 0.00162660)])
+def test_near_perfect_fits(name, optimum, dtype):
+    """On the globe three dimensions almost fit. scipy.optimize.least_squares found these optima."""
+    latitude, longitude = CITIES.T
+    x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
+    globe = np.stack([x, y, np.sin(latitude)], axis=1)
+    great_circles = 6371 * 2 * np.arcsin(euclidean(globe) / 2)
+    result = mds.smacof(great_circles.astype(dtype), 3, transform=name)
+    assert (1 - 1e-4) * optimum <= result.stress <= (1 + 1e-4) * optimum
+    assert result.converged
+
+
+def test_coincident_points_with_negative_disparities():
+    """The line through square roots of distances is far below zero at zero: the pair closes up."""
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((64, 12, 2))
+    points[:, 1] = points[:, 0]
+    noise = symmetric(rng.standard_normal((64, 12, 12)))
+    dissimilarities = np.sqrt(euclidean(points) * np.exp(0.2 * noise))
+    result = mds.smacof(dissimilarities.astype(np.float32), 2, transform="interval")
+    with jax.enable_x64(True):
+        best = mds.smacof(dissimilarities, 2, transform="interval", tolerance=1e-6,
+                          init=np.asarray(result.embedding))
+    assert (np.asarray(result.disparities).min(axis=(1, 2)) < 0).all()
+    assert result.converged.all()
+    assert (np.asarray(result.stress) < (1 + 1e-4) * np.asarray(best.stress)).all()

@@ -1,0 +1,170 @@
+"""At the edges of the number formats, and with inputs that are almost right.
+
+All problems have 12 points, so that a few programs serve all tests.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import euclidean, noisy_distances
+
+from deepmds_jax import mds
+
+D = noisy_distances(0).astype(np.float32)
+SAME_DIRECTION = np.random.default_rng(0).standard_normal((12, 6))
+SAME_DIRECTION[4] = 2 * SAME_DIRECTION[3]
+
+
+def cosine_distances():
+    """(12, 12) 1 - cosine similarity, with what rounding leaves of zeros."""
+    unit = SAME_DIRECTION / np.linalg.norm(SAME_DIRECTION, axis=1, keepdims=True)
+    distances = 1 - unit @ unit.T
+    distances[np.diag_indices(12)] = distances[3, 4] = distances[4, 3] = -2e-16
+    return distances
+
+
+def solve(dissimilarities, **options):
+    return mds.smacof(dissimilarities, 2, transform="ratio", **options)
+
+
+def test_any_unit():
+    """Powers of two only move the exponent: the embedding must follow to the bit."""
+    units = np.float32(2) ** np.array([-100, 0, 100, 122], np.float32)
+    result = solve(units[:, None, None] * D)
+    assert result.converged.all()
+    assert np.isfinite(result.embedding).all()
+    for values in result[:1] + result[2:3]:
+        expected = units[:, None, None] * np.asarray(values)[1]
+        np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(result.stress, np.full(4, result.stress[1]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    given = jnp.asarray(3000 / D.max() * D, dtype)
+    half, single = solve(given), solve(given.astype(np.float32))
+    assert half.status == mds.Status.CONVERGED
+    assert half.num_iters == single.num_iters > 5
+    for one, other in zip(half[:3], single[:3], strict=True):
+        assert one.dtype == dtype
+        np.testing.assert_array_equal(one, other.astype(dtype))
+    assert mds.classical(given, 2).dtype == mds.distances(half.embedding).dtype == dtype
+    assert mds.place(half.embedding, given).dtype == dtype
+    assert mds.isotonic_regression(given[0]).dtype == dtype
+    anchors, trust = half.embedding, jnp.ones((12, 2), dtype)
+    assert mds.smacof_anchored(given, anchors, trust).embedding.dtype == dtype
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(jnp.float16, 6e4), (jnp.float32, 3e38)])
+def test_an_embedding_too_large_for_the_dtype(dtype, largest):
+    """Twelve points in a row, of which only the distances between neighbours are known."""
+    steps = np.abs(np.arange(12)[:, None] - np.arange(12))
+    row = np.where(steps > 1, np.nan, steps)
+    near, far = (solve(jnp.asarray(size * row, dtype)) for size in (largest / 100, largest))
+    assert near.status == mds.Status.CONVERGED
+    assert np.ptp(np.asarray(near.embedding, float)) > 0.07 * largest
+    assert far.status == mds.Status.NON_FINITE
+    for values in far[:3]:
+        assert np.isnan(np.asarray(values, float)).all()
+
+
+def spoiled(*entries, value=np.nan, matrix=D):
+    """A copy with another value at some (row, column) entries."""
+    copy = np.array(matrix)
+    for entry in entries:
+        copy[entry] = value
+    return copy
+
+
+ALL = slice(None)
+WRONG = {
+    "NaN in one triangle": (spoiled(np.triu_indices(12, 1)), None, "11 of 12 without a path"),
+    "NaN in a row, its column filled": (spoiled((3, ALL)), None, "1 of 12 without a path"),
+    "below float32": (1e-50 * D.astype(float), None, "some > 0, .* below 1.2e-38"),
+    "below the normal numbers": (np.float32(1e-40) * D, None, "some > 0, .* below 1.2e-38"),
+    "only a missing pair > 0": (
+        spoiled((0, 1), (1, 0), value=1, matrix=np.zeros_like(D)),
+        spoiled((0, 1), (1, 0), value=0, matrix=np.ones_like(D)), "expected some > 0"),
+    "negative": (spoiled((0, 1), (1, 0), value=-0.01), None, "expected none < 0, got -0.01"),
+    "NaN weight": (D, spoiled((0, 1), (1, 0), matrix=np.ones_like(D)),
+                          "weights: expected finite"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said(name):
+    dissimilarities, weights, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        solve(dissimilarities, weights=np.ones_like(D) if weights is None else weights)
+
+
+def test_a_bad_problem_of_a_batch_has_a_status():
+    problems = [D, -D, np.triu(D), np.zeros_like(D), spoiled((3, ALL)), np.full_like(D, np.inf)]
+    result = solve(np.stack(problems))
+    status = mds.Status
+    assert result.status.tolist() == [
+        status.CONVERGED, *3 * [status.INVALID], status.DISCONNECTED, status.NON_FINITE
+    ]
+    np.testing.assert_array_equal(result.embedding[0], solve(D).embedding)
+    for values in result[:3]:
+        assert np.isnan(values[1:]).all()
+    with pytest.raises(ValueError, match="weights: expected none < 0, got -1"):
+        solve(np.stack(6 * [D]), weights=-np.ones_like(D))  # no problem's own
+    points = np.asarray(mds.classical(np.stack([D, -D, np.zeros_like(D)]), 2))
+    assert np.isfinite(points[0]).all() and np.isnan(points[1:]).all()
+
+
+def test_nan_on_one_side_is_a_missing_pair():
+    pair = spoiled((0, 1), (1, 0))
+    for one_side in (spoiled((0, 1)), spoiled((1, 0))):
+        np.testing.assert_array_equal(solve(one_side).embedding, solve(pair).embedding)
+    nan_on_diagonal = spoiled(np.diag_indices(12), matrix=np.ones_like(D))
+    weighted = [solve(D, weights=w).embedding for w in (nan_on_diagonal, np.ones_like(D))]
+    np.testing.assert_array_equal(*weighted)
+    anchors, trust = np.asarray(solve(D).embedding), np.ones((12, 2), np.float32)
+    anchored = [mds.smacof_anchored(x, anchors, trust).embedding
+                for x in (spoiled((0, 1)), pair)]
+    np.testing.assert_array_equal(*anchored)
+
+
+def test_negative_by_rounding_is_zero():
+    given = cosine_distances()
+    assert (given < 0).sum() == 14
+    clipped = np.maximum(given, 0)
+    np.testing.assert_array_equal(solve(given).embedding, solve(clipped).embedding)
+    np.testing.assert_array_equal(mds.classical(given, 2), mds.classical(clipped, 2))
+    points = np.asarray(solve(given).embedding)
+    np.testing.assert_array_equal(mds.place(points, given), mds.place(points, clipped))
+    np.testing.assert_array_equal(mds.place(points, given)[4], points[3])  # -2e-16 is on it
+    with pytest.raises(ValueError, match=r"disparities: expected none < 0, got -0\.01"):
+        mds.place(points, given - 0.01)
+
+
+@pytest.mark.parametrize("unit", [1e-24, 1.0, 1e20, 4e37])
+def test_distances_neither_overflow_nor_vanish(unit):
+    points = np.zeros((12, 2), np.float32)
+    points[1:3] = np.array([[3, 4], [1, 0]]) * unit
+    expected = euclidean(points.astype(float))
+    np.testing.assert_allclose(mds.distances(points), expected, rtol=1e-6)
+    slope = jax.grad(lambda x: mds.distances(x)[0, 1])(points)
+    np.testing.assert_allclose(slope[:2], [[-0.6, -0.8], [0.6, 0.8]], rtol=1e-6)
+    assert not slope[2:].any()
+
+
+def test_distances_of_usual_numbers_are_those_of_the_formula():
+    points = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
+    x, y = (c[:, None] - c for c in points.T)
+    np.testing.assert_allclose(mds.distances(points), np.sqrt(x**2 + y**2), rtol=2e-7)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"key": 0}, r"key: expected a key like jax.random.key\(0\), got 0"),
+    ({"key": np.ones(2)}, "key: expected a key"),
+    ({"num_dims": 1.5}, "num_dims: expected an integer, got 1.5"),
+    ({"dissimilarities": np.zeros((1, 1)), "num_dims": 1},
+     r"dissimilarities: expected at least 2 points, got shape \(1, 1\)"),
+])
+def test_messages(options, message):
+    with pytest.raises(ValueError, match=message):
+        mds.smacof(**({"dissimilarities": D, "num_dims": 2} | options))

@@ -1,0 +1,49 @@
+"""JAX' own switches for careful programs change nothing here."""
+
+from contextlib import ExitStack
+
+import jax
+import numpy as np
+import pytest
+from problems import noisy_distances
+
+from deepmds_jax import mds
+
+D = np.stack([noisy_distances(seed) for seed in range(2)]).astype(np.float32)
+WEIGHTS = 1 + np.eye(12, dtype=np.float32)[::-1]  # symmetric, and zero nowhere
+
+
+@pytest.fixture(autouse=True)
+def switches():
+    with ExitStack() as stack:
+        for switch in (jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"),
+                       jax.debug_nans(True), jax.checking_leaks()):
+            stack.enter_context(switch)
+        yield
+
+
+@pytest.mark.parametrize("transform", ["ratio", "interval", "ordinal"])
+def test_smacof(transform):
+    result = mds.smacof(D, 2, transform=transform, weights=WEIGHTS)
+    assert result.converged.all()
+    anchors, trust = np.asarray(result.embedding), np.ones((2, 12, 2), np.float32)
+    assert np.isfinite(mds.smacof_anchored(D, anchors, trust).embedding).all()
+
+
+def test_derivatives():
+    def total(d):
+        return mds.smacof(d, 2, transform="interval").stress.sum()
+
+    assert np.isfinite(jax.grad(total)(D)).all()
+
+
+def test_the_rest():
+    points = np.asarray(mds.classical(D, 2))
+    distances = mds.distances(points)
+    weights = np.stack([WEIGHTS, WEIGHTS])
+    for measure in (mds.stress, mds.stress_2, mds.normalized_stress, mds.stress_per_point):
+        assert np.isfinite(measure(D, distances, weights)).all()
+    assert np.isfinite(mds.additive_constant(D)).all()
+    assert np.isfinite(mds.place(points[0], D[0])).all()
+    assert (np.diff(mds.isotonic_regression(D[0], weights[0])) >= 0).all()
+    assert np.isfinite(mds.compare_configurations(points[0], points[1]).correlation)
