@@ -1,5 +1,6 @@
 """Shared fixtures, the compilation cache, and which tests are fast."""
 
+import itertools
 import os
 import pathlib
 
@@ -55,22 +56,29 @@ def shared() -> pathlib.Path:
     return folder
 
 
+_MODULES_PER_CLEARING = 4
+_modules = itertools.count(1)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
     """Each keeps some memory mappings, of which a process may have about 65,000."""
     yield
-    jax.clear_caches()
+    if next(_modules) % _MODULES_PER_CLEARING == 0:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")
 def full_optimization():
     """Programs compiled as users compile them."""
     name = "jax_disable_most_optimizations"
+    jax.clear_caches()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(name.upper(), "0")
         jax.config.update(name, False)
         yield
     jax.config.update(name, True)
+    jax.clear_caches()
 
 
 @pytest.fixture
