@@ -11,9 +11,8 @@ from jax.typing import ArrayLike
 from deepmds_jax.geometry.linalg import svd
 from deepmds_jax.mds.inputs import (
     as_float,
+    check_if_single,
     check_shapes,
-    check_values,
-    is_traced,
     is_valid,
     symmetrize,
 )
@@ -49,8 +48,7 @@ def additive_constant(dissimilarities: ArrayLike) -> jax.Array:
     """
     array, _ = check_shapes(dissimilarities, None, 1)
     constant, valid = _additive_constant(array)
-    if not is_traced(valid) and valid.ndim == 0 and not valid:
-        check_values(array, None)
+    check_if_single(valid, array)
     return constant.astype(as_float(dissimilarities).dtype)
 
 

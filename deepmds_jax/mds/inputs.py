@@ -97,6 +97,12 @@ def check_values(dissimilarities: jax.Array, weights: jax.Array | None) -> None:
                          f"what is below {tiny:.2g} is zero)")
 
 
+def check_if_single(valid: jax.Array, dissimilarities: jax.Array) -> None:
+    """Says what is wrong with a problem that is not valid, if it is the only one and not traced."""
+    if not is_traced(valid) and valid.ndim == 0 and not valid:
+        check_values(dissimilarities, None)
+
+
 def is_negative(values: np.ndarray) -> np.ndarray:
     """(...) bool, which values are negative by more than rounding. NaN is not."""
     largest = np.max(values, initial=0, where=values > 0)

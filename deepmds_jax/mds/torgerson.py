@@ -9,9 +9,8 @@ from jax.typing import ArrayLike
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.inputs import (
     as_float,
+    check_if_single,
     check_shapes,
-    check_values,
-    is_traced,
     is_valid,
     symmetrize,
 )
@@ -42,8 +41,7 @@ def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
     """
     array, _ = check_shapes(dissimilarities, None, num_dims)
     points, valid = _classical(array, num_dims)
-    if not is_traced(valid) and valid.ndim == 0 and not valid:
-        check_values(array, None)
+    check_if_single(valid, array)
     return points.astype(as_float(dissimilarities).dtype)
 
 
