@@ -6,7 +6,7 @@ PLY and OBJ are read; PLY, OBJ and glTF (.glb) are written.
 import itertools
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -145,3 +145,23 @@ def _triangles(face: list[str]) -> Iterator[tuple[int, int, int]]:
     first, *others = (int(corner.split("/")[0]) - 1 for corner in face)
     for second, third in itertools.pairwise(others):
         yield first, second, third
+
+
+def read_vertex_lines(path: pathlib.Path) -> list[str]:
+    """The `v` lines of an OBJ file, in their order.
+
+    Read by hand, because mesh libraries split an OBJ by material and texture seam, which renumbers
+    its vertices.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [line for line in file if line.startswith("v ")]
+
+
+def parse_vertices(path: pathlib.Path, lines: Sequence[str], vertices: Iterable[int]) -> np.ndarray:
+    """Positions (V, 3) of some of the vertices in `read_vertex_lines(path)`, counted from 0."""
+    try:
+        return np.array([lines[i].split()[1:4] for i in vertices], np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: a vertex line is not three numbers: {error}") from error

@@ -16,6 +16,7 @@ import numpy as np
 from deepmds_jax import topologies
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats.archives import unpack_npz
+from deepmds_jax.data.formats.meshes import parse_vertices, read_vertex_lines
 from deepmds_jax.data.morphable_model import JawLines, MorphableModel
 from deepmds_jax.data.sources import ict_jaw
 from deepmds_jax.data.sources.checks import problems
@@ -190,22 +191,12 @@ def read_tree(
 
 
 def read_obj_vertices(path: pathlib.Path, vertices: np.ndarray) -> np.ndarray:
-    """Positions (len(vertices), 3) of vertices, counted from 0 in the order of the `v` lines.
-
-    Read by hand, because mesh libraries split an OBJ by material and texture seam, which renumbers
-    its vertices.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = [line for line in file if line.startswith("v ")]
+    """Positions (len(vertices), 3) of vertices, counted from 0 in the order of the `v` lines."""
+    lines = read_vertex_lines(path)
     if len(lines) <= vertices.max():
         raise ValueError(f"{path}: {len(lines)} vertices, but vertex {vertices.max()} is a "
                          "landmark: the file is truncated or of another mesh")
-    try:
-        return np.array([lines[i].split()[1:4] for i in vertices], np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: a vertex line is not three numbers: {error}") from error
+    return parse_vertices(path, lines, vertices)
 
 
 def read_obj_quads(path: pathlib.Path, material: str) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_gzip
+from deepmds_jax.data.formats.meshes import parse_vertices, read_vertex_lines
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources.checks import problems
 
@@ -168,17 +169,11 @@ def _data(folder: pathlib.Path) -> pathlib.Path:
 
 def _read_base(path: pathlib.Path) -> np.ndarray:
     """The (68, 3) landmarks of the base mesh."""
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = [line for line in file if line.startswith("v ")]
+    lines = read_vertex_lines(path)
     if len(lines) != NUM_VERTICES:
         raise ValueError(f"{path}: expected the {NUM_VERTICES} vertices of MakeHuman's base mesh, "
                          f"got {len(lines)}")
-    try:
-        return np.array([lines[i].split()[1:4] for i in LANDMARKS], np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: a vertex line is not three numbers: {error}") from error
+    return parse_vertices(path, lines, LANDMARKS)
 
 
 def _head_names() -> Iterator[tuple[float, tuple[str, str]]]:
