@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import as_computed, as_float, check_shapes, is_valid, symmetrize
 from deepmds_jax.mds.krylov import conjugate_gradients
@@ -127,7 +128,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
             return points, jnp.sqrt(jnp.sum(change**2) / spread), num_iters + 1
 
         state = start, jnp.asarray(jnp.inf, start.dtype), jnp.int32(0)
-        points, step, num_iters = lax.while_loop(keeps_going, transform, state)
+        points, step, num_iters = loops.while_loop(keeps_going, transform, state)
         # Aux of custom_root must be floats.
         return points, (lax.stop_gradient(step), num_iters.astype(step.dtype))
 

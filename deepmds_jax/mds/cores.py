@@ -1,4 +1,4 @@
-"""Batches of problems on a CPU: on all its cores, and in blocks that fit into its caches."""
+"""Batches of problems: on all cores of a CPU, in blocks for its caches, on several devices."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from deepmds_jax.mds.inputs import is_traced
 
@@ -26,14 +27,20 @@ def map_on_cores(
     Args:
       solve: compiled function of arrays with a leading axis of problems, to a pytree of arrays with
         that axis. Problems are independent of each other.
-      *batch: (problems, ...) arrays, or None. A batch that is spread over several devices stays so.
+      *batch: (problems, ...) arrays, or None. Where the problems are spread over devices, each
+        device solves its own, and nothing is sent between them.
       min_chunk: fewer problems than this are not worth a thread.
 
     Returns:
       The result of `solve` for the whole batch.
     """
     arrays = jax.tree.leaves(batch)
-    if is_traced(arrays) or jax.default_backend() != "cpu" or any(map(_is_spread, arrays)):
+    if is_traced(arrays):
+        return solve(*batch)
+    if (spread := _spread(arrays)) is not None:
+        mesh, spec = spread
+        return jax.shard_map(solve, mesh=mesh, in_specs=spec, out_specs=spec)(*batch)
+    if jax.default_backend() != "cpu":
         return solve(*batch)
     size = arrays[0].shape[0]
     max_chunk = max(1, _CHUNK_SIZE // max(x[0].size for x in arrays))
@@ -94,8 +101,13 @@ def map_in_blocks(
     return jax.tree.map(join, lax.map(lambda part: solve(*part), jax.tree.map(split, batch)))
 
 
-def _is_spread(array: Any) -> bool:
-    return isinstance(array, jax.Array) and len(array.devices()) > 1
+def _spread(arrays: list[Any]) -> tuple[Mesh, PartitionSpec] | None:
+    """Where the problems are spread over devices, the mesh and the axes that they lie along."""
+    for array in arrays:
+        sharding = getattr(array, "sharding", None)
+        if isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0] is not None:
+            return sharding.mesh, PartitionSpec(sharding.spec[0])
+    return None
 
 
 def _num_cores() -> int:
