@@ -36,6 +36,7 @@ def run(
     description: str | None,
     arguments: Sequence[str] | None = None,
     positional: bool = False,
+    prepare: Callable[[], None] = lambda: None,
 ) -> int:
     """Runs a program. An error that the user can mend is one line on stderr, without a traceback.
 
@@ -45,6 +46,7 @@ def run(
       description: for --help.
       arguments: of the command line, `sys.argv[1:]` by default.
       positional: whether the program takes arguments that are not flags.
+      prepare: what has to be done before JAX looks for devices.
 
     Returns:
       The exit status: 1 after an error, 130 after an interruption.
@@ -62,6 +64,7 @@ def run(
         if not values["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax logs every file it opens
         logging.use_absl_handler()
+        prepare()
         _select_accelerator(values["accelerator"].value)
         return main(rest) or 0
     except KeyboardInterrupt as reason:

@@ -6,6 +6,13 @@
   bin/train --method=mobileface --dataset=ict --data_dir=ICT-FaceKit --accelerator=gpu
 
 The same command, given again, continues an interrupted run.
+
+Several processes, on one machine or more, train one run on the devices of all; each gets the same
+command, but for its number:
+
+  bin/train --dataset=synthetic --coordinator_address=HOST:PORT --num_processes=2 --process_id=0
+  bin/train --dataset=synthetic --coordinator_address=HOST:PORT --num_processes=2 --process_id=1
+  srun bin/train --dataset=synthetic --distributed
 """
 
 import dataclasses
@@ -13,12 +20,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from absl import flags
 
 from deepmds_jax import topologies
 from deepmds_jax.cli import program
 from deepmds_jax.data import specs
-from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.datasets import Dataset, open_dataset
 from deepmds_jax.methods import table
 from deepmds_jax.training.trainable import Run
 from deepmds_jax.weights.locate import FILE_NAME
@@ -54,6 +62,21 @@ _VARIANT = flags.DEFINE_enum(
     "Which system of the method to train; default: the dataset's.", flag_values=_FLAGS,
 )
 
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False,
+    "Train together with other processes, whose number and address JAX finds out, as it can under "
+    "Slurm, Open MPI and Kubernetes and on Cloud TPU.", flag_values=_FLAGS)
+_COORDINATOR_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None,
+    "Elsewhere: HOST:PORT of process 0, to which the others connect; the port has to be free.",
+    flag_values=_FLAGS)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "Number of processes that train together.", 1, flag_values=_FLAGS)
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None,
+    "Which of them this is, from 0. Process 0 alone uses the workdir and tells how it goes.", 0,
+    flag_values=_FLAGS)
+
 
 def _define_options() -> dict[str, flags.FlagHolder]:
     """A flag for every option of every method; methods may share one."""
@@ -87,8 +110,23 @@ _OPTIONS = _define_options()
 def main(arguments: list[str]) -> None:
     """Trains as the flags say."""
     del arguments
+    from deepmds_jax.training.processes import Processes
     from deepmds_jax.training.run import train  # needs what only training needs
 
+    processes = Processes.of(jax.devices())
+    method, run, dataset, workdir = processes.together(_read_flags)
+    if processes.leads:
+        program.tell(f"training on {dataset.spec.title}, {run.config.topology}; "
+                     f"curves: tensorboard --logdir={workdir}")
+    train(method, run, dataset, workdir)
+    if processes.leads:
+        scored = (f"--weights={workdir}" if method.NAME == table.DEFAULT
+                  else f"--methods={method.NAME}={workdir} --topology={run.config.topology}")
+        program.tell(f"wrote {workdir / FILE_NAME}; score it: bin/eval {scored}")
+
+
+def _read_flags() -> tuple[Any, Run, Dataset, pathlib.Path]:
+    """What to train, on what, and where."""
     spec = specs.load_spec(_DATASET.value)
     variants = table.variants(_METHOD.value)
     if _VARIANT.present and len(variants) == 1:
@@ -107,16 +145,12 @@ def main(arguments: list[str]) -> None:
     folder = pathlib.Path(_DATA_DIR.value or ("data" if spec.mix else f"data/{spec.name}"))
     workdir = pathlib.Path(
         _WORKDIR.value or f"runs/{table.run_name(method, spec.name, topology)}")
-    program.check_writable("workdir", workdir)
+    if jax.process_index() == 0:
+        program.check_writable("workdir", workdir)
     config = method.Config(topology, **_given(method.Config))
     training = method.Training(**_given(method.Training))
     run = Run(config, training, _SEED.value, _NUM_TRAIN.value or spec.num_train)
-    dataset = open_dataset(spec, topology, folder)
-    program.tell(f"training on {spec.title}, {topology}; curves: tensorboard --logdir={workdir}")
-    train(method, run, dataset, workdir)
-    scored = (f"--weights={workdir}" if method.NAME == table.DEFAULT
-              else f"--methods={method.NAME}={workdir} --topology={topology}")
-    program.tell(f"wrote {workdir / FILE_NAME}; score it: bin/eval {scored}")
+    return method, run, open_dataset(spec, topology, folder), workdir
 
 
 def _given(options: type) -> dict[str, Any]:
@@ -127,4 +161,23 @@ def _given(options: type) -> dict[str, Any]:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit status."""
-    return program.run(main, _FLAGS, __doc__, arguments)
+    return program.run(main, _FLAGS, __doc__, arguments, prepare=_join)
+
+
+def _join() -> None:
+    """Makes this one of several processes, if the flags say so.
+
+    Raises:
+      ValueError: some of the flags lack, or the other processes do not come.
+    """
+    given = (_COORDINATOR_ADDRESS, _NUM_PROCESSES, _PROCESS_ID)
+    if not (_DISTRIBUTED.value or any(flag.present for flag in given)):
+        return
+    # JAX' own way to stop catches SIGTERM even while nothing asks for it.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value,
+            shutdown_timeout_seconds=60)  # they end together, unless one fails
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"distributed: {' '.join(str(error).split())}") from None

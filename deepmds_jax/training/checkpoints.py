@@ -1,5 +1,8 @@
 """Checkpoints of a training run, by Orbax: atomic, and enough to rebuild the model.
 
+Of several processes that train together one reads and writes them; arrays are those of the host,
+so that a run can go on with other devices.
+
 Orbax notices some damage to its files, not all. So each checkpoint has a list of their checksums,
 of which Orbax gets to read only what fits it.
 """
@@ -10,6 +13,8 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import jax
 
 from deepmds_jax.extras import require
 from deepmds_jax.files import replacing
@@ -91,7 +96,7 @@ class Checkpoints:
 
     def save(self, stage: str, step: int, state: Any) -> None:
         """Writes the state of a step, whole or not at all; the one before it is kept, too."""
-        weights = {"state": state, **self._beside}
+        weights = jax.device_get({"state": state, **self._beside})
         manager = self._manager(stage)
         manager.save(step, args=ocp.args.Composite(
             weights=ocp.args.StandardSave(weights), run=ocp.args.JsonSave(self._run)))
@@ -145,7 +150,7 @@ def read_stages(
             weights = _read(manager, weights=ocp.args.StandardRestore())["weights"]
         trained[stage] = weights.pop("state")["variables"]
         beside = weights
-    return trained, beside
+    return jax.device_put((trained, beside))
 
 
 def _no_checkpoint(workdir: str | os.PathLike, stage: str) -> ValueError:
@@ -159,7 +164,13 @@ def _stage_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
 
 def _open(stage: pathlib.Path, create: bool) -> ocp.CheckpointManager:
     _refuse_damage(stage)  # Orbax would tell each file of it in many lines
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=create)
+    if create:
+        stage.mkdir(parents=True, exist_ok=True)
+    # Else Orbax would wait for the other processes, where there are any.
+    here = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, create=False, multiprocessing_options=alone)
     return ocp.CheckpointManager(stage, options=options, item_names=("weights", "run"))
 
 

@@ -16,6 +16,7 @@ import tqdm
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from deepmds_jax.training.processes import Processes
 from deepmds_jax.training.stage import Stage
 
 if TYPE_CHECKING:
@@ -57,34 +58,40 @@ def fit(
     Step t of a run is a function of (key, t) alone, so an interrupted run ends at the same
     numbers as one that was not.
 
+    Where the devices are those of several processes, all of them call this; each has to be given
+    the same, but for `writer` and `progress`. Only the first one touches the checkpoints.
+
     Args:
       stage: what to train.
       variables: the network's initial variables.
       key: of the order of the faces, one permutation per epoch, and of everything random in a step.
       num_epochs: passes over the faces.
-      devices: the minibatch is sharded over all of them.
+      devices: the minibatch is sharded over all of them; of this process, or of all processes.
       checkpoints: where the state is kept; None for a training too short to be resumed.
       writer: `tensorboardX.SummaryWriter`, for the loss curve, if there shall be one.
-      interrupted: says whether to stop; asked after each chunk.
+      interrupted: says whether to stop; asked after each chunk. One process stops all.
       progress: whether to show a progress bar.
 
     Returns:
       The trained variables.
 
     Raises:
+      ValueError: another process failed; its own error says why.
       FloatingPointError: the loss is not finite; names the step. The checkpoint stays as it was.
       KeyboardInterrupt: it was asked to stop; the checkpoint is of that moment.
     """
     num_steps = num_epochs * stage.steps_per_epoch
     mesh = Mesh(np.array(devices), ("batch",))
     replicated = NamedSharding(mesh, P())
+    processes = Processes.of(devices)
 
     state = _start(stage, variables)
     if checkpoints is not None:
-        state = checkpoints.restore(stage.name, state)
-    state = jax.device_put(state, replicated)
-    data = jax.device_put(stage.data, replicated)
-    run_chunk = jax.jit(_chunk_of_steps(stage, mesh))
+        state = processes.lead(checkpoints.restore, stage.name, state) or state
+    state = processes.replicate(state, replicated)
+    data = processes.replicate(stage.data, replicated)
+    key = processes.replicate(key, replicated)
+    run_chunk = jax.jit(_chunk_of_steps(stage, mesh), out_shardings=replicated)
 
     saved_at, saved_step = time.monotonic(), int(state.step)
     bar = tqdm.tqdm(
@@ -96,11 +103,11 @@ def fit(
             start = int(state.step)
             state, losses = jax.block_until_ready(run_chunk(state, data, key))
             _check_finite(stage.name, start, losses, _advice(checkpoints, saved_step))
-            stop = interrupted()
             due = time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS
+            stop, due = processes.any(interrupted(), due)
             if checkpoints is not None and (due or stop or state.step == num_steps):
                 saved_at, saved_step = time.monotonic(), int(state.step)
-                checkpoints.save(stage.name, saved_step, state)
+                processes.lead(checkpoints.save, stage.name, saved_step, state)
             loss = float(jnp.mean(losses))
             if writer is not None:
                 writer.add_scalar(f"{stage.name}/loss", loss, int(state.step))
