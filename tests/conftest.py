@@ -33,7 +33,7 @@ SLOW = (
     "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "docs", "devices", "estimator",
     "eval", "faces_by_name", "figures", "gaussian", "gradients", "jax_switches", "lifting",
     "lifting_anchored", "majorization", "mobileface", "outline", "own_method", "own_run",
-    "packaging", "photographs", "placement", "programs", "properties", "protocol",
+    "packaging", "photographs", "placement", "processes", "programs", "properties", "protocol",
     "reconstruct_film", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
     "rendering", "report_page", "reproduction", "similarity", "solver_optima", "surface",
     "torgerson", "trackers", "train", "video", "zhao",

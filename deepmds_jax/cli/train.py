@@ -17,6 +17,7 @@ command, but for its number:
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,7 +119,14 @@ def main(arguments: list[str]) -> None:
     if processes.leads:
         program.tell(f"training on {dataset.spec.title}, {run.config.topology}; "
                      f"curves: tensorboard --logdir={workdir}")
-    train(method, run, dataset, workdir)
+    try:
+        train(method, run, dataset, workdir)
+    except jax.errors.JaxRuntimeError as error:
+        if not processes.several:
+            raise
+        raise ConnectionError(
+            f"a process is gone, or a device failed ({str(error).splitlines()[0]}); start all "
+            "again, they go on from the last checkpoint") from None
     if processes.leads:
         scored = (f"--weights={workdir}" if method.NAME == table.DEFAULT
                   else f"--methods={method.NAME}={workdir} --topology={run.config.topology}")
@@ -170,14 +178,21 @@ def _join() -> None:
     Raises:
       ValueError: some of the flags lack, or the other processes do not come.
     """
-    given = (_COORDINATOR_ADDRESS, _NUM_PROCESSES, _PROCESS_ID)
-    if not (_DISTRIBUTED.value or any(flag.present for flag in given)):
+    address, number, index = _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    given = [value for value in (address, number, index) if value is not None]
+    if not (given or _DISTRIBUTED.value):
         return
+    if address is not None and not re.fullmatch(r".+:\d+", address):
+        raise ValueError(f"coordinator_address: expected HOST:PORT, got {address!r}")
     # JAX' own way to stop catches SIGTERM even while nothing asks for it.
     jax.config.update("jax_enable_preemption_service", False)
+    program.warn("waiting for the other processes, for at most 5 minutes")
     try:
-        jax.distributed.initialize(
-            _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value,
-            shutdown_timeout_seconds=60)  # they end together, unless one fails
+        # They end together, unless one fails: then the others need not wait for it for long.
+        jax.distributed.initialize(address, number, index, shutdown_timeout_seconds=60)
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"distributed: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        if len(given) < 3:
+            reason = ("JAX finds no cluster here that says the rest; give --coordinator_address, "
+                      f"--num_processes and --process_id ({reason})")
+        raise ValueError(f"distributed: {reason}") from None

@@ -62,12 +62,12 @@ def train(
     description = describe(method, run, dataset.spec)
     devices = devices or jax.devices()
     processes = Processes.of(devices)
+    processes.check_same(description)
     with contextlib.ExitStack() as files:
         opened: dict[str, Any] = {}
 
         def fit_stage(stage, variables, *, key, num_epochs, beside=None):
             if not opened:  # nothing is made for a run that cannot begin
-                processes.check_same(description)
                 checkpoints = Checkpoints(workdir, description, beside or {})
                 writer = processes.lead(begin, checkpoints)
                 opened["interrupted"] = files.enter_context(deferred_interrupt())
