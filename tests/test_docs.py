@@ -88,6 +88,10 @@ def test_embed_fills_in_what_is_hidden_and_is_less_sure_of_it(run):
     assert found.points.shape == (51, 3)
     assert found.converged
     assert found.std[:10].mean() > found.std[10:].mean()
+    many, same = names["many"], names["same"]
+    assert many.sharding.spec == names["faces"]
+    for each in (many, same):
+        np.testing.assert_allclose(each, np.stack([names["x3d"]] * len(many)), atol=1e-4)
 
 
 def test_anchored_recognises_a_mirrored_face(run):

@@ -70,7 +70,9 @@ class TrainableMethod(Protocol):
     def train(self, run: Run, dataset: Dataset, fit_stage: FitStage) -> Any:
         """Trains all stages of a run, one after the other; returns the parameters.
 
-        Draws its faces before the first call of `fit_stage`, which makes the first file.
+        Draws its faces before the first call of `fit_stage`, which makes the first file. Where
+        several processes train together each calls this, so it draws by keys alone, writes no
+        file, and calls `fit_stage` for the same stages in all.
 
         Raises:
           ValueError: the dataset cannot train the method, or there are too few faces.
