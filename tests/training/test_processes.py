@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 import types
+import zlib
 
 import chex
+import jax
 import numpy as np
 import pytest
 
@@ -119,6 +121,44 @@ def test_one_process_ends_the_run_at_the_numbers_of_its_own(interrupted, tmp_pat
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     ours, theirs = (load_params(folder / "weights.safetensors") for folder in (workdir, tmp_path))
     chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    """The second process of two; of the first a test says what it hands in."""
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    handed_in = []
+    monkeypatch.setattr(Processes, "_gather", lambda self, value: np.stack(
+        [np.asarray(handed_in.pop(0)), np.asarray(value)]))
+    return Processes(several=True), handed_in
+
+
+def test_where_one_fails_none_goes_on_and_it_says_why(second_of_two):
+    processes, handed_in = second_of_two
+    handed_in += [False, True, True, False, False]
+    with pytest.raises(ZeroDivisionError):
+        processes.together(lambda: 1 / 0)
+    with pytest.raises(ValueError, match=r"^process 0 failed, and all stop; it says why$"):
+        processes.together(lambda: 1)
+    with pytest.raises(ValueError, match=r"^process 0 failed"):
+        processes.lead(lambda: 1 / 0)  # never called here
+    assert processes.together(lambda x: x + 1, 1) == 2
+    assert processes.lead(lambda: 1 / 0) is None
+    assert not handed_in
+
+
+def test_processes_with_other_runs_are_told_apart(second_of_two):
+    processes, handed_in = second_of_two
+    handed_in += [zlib.crc32(b'{"a": 1, "seed": 0}')] * 2
+    processes.check_same({"seed": 0, "a": 1})
+    with pytest.raises(ValueError, match=r"^process_id: process 1 has another run to train than "):
+        processes.check_same({"seed": 1, "a": 1})
+
+
+def test_any_process_raises_a_flag(second_of_two):
+    processes, handed_in = second_of_two
+    handed_in.append((True, False, False))
+    assert processes.any(False, False, True) == [True, False, True]
 
 
 def test_devices_of_some_processes_are_refused():
