@@ -108,8 +108,9 @@ def read_block(
     low = np.min(x2d, axis=1, where=shown, initial=np.inf)
     high = np.max(x2d, axis=1, where=shown, initial=-np.inf)
     _note(reasons, good & np.all(low == high, axis=-1), lambda i: "all landmarks are equal")
-    return Block(np.where(shown, x2d, 0), visible if columns.seen and takes_visible else None,
-                 reasons)
+    x2d = np.where(shown, x2d, 0)
+    x2d[list(reasons)] = 0
+    return Block(x2d, visible if columns.seen and takes_visible else None, reasons)
 
 
 def shape_fields(num_landmarks: int, with_std: bool) -> list[pa.Field]:
@@ -171,7 +172,8 @@ def _in_lists(schema: pa.Schema) -> Columns:
     seen = {name: (name,) for name in _SEEN_FROM
             if name in schema.names and pa.types.is_nested(schema.field(name).type)}
     for name in seen:
-        if size is not None and (found := width(name)) not in (None, size // 2):
+        found = width(name)
+        if size is not None and found not in (None, size // 2):
             raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one of each "
                              "landmark")
     return Columns((LANDMARKS,), seen, size)

@@ -76,11 +76,11 @@ class BlockLift:
         key = turn, visible is not None
         if key not in self._programs:
             given = jax.device_put((x2d, visible), self._devices[turn])
-            self._programs[key] = jax.jit(_lift).lower(self._params[turn], *given).compile()
+            self._programs[key] = jax.jit(lift_rows).lower(self._params[turn], *given).compile()
         return self._programs[key]
 
 
-def _lift(params: Params, x2d: jax.Array, visible: jax.Array | None) -> dict[str, jax.Array]:
+def lift_rows(params: Params, x2d: jax.Array, visible: jax.Array | None) -> dict[str, jax.Array]:
     found = reconstruct_detailed(params, x2d, visible)
     rotation = found.rotation
     if rotation is None:

@@ -24,7 +24,6 @@ from deepmds_jax.many.parts import Part, Run
 from deepmds_jax.many.stream import Done, run_parts
 from deepmds_jax.methods.contract import Params
 
-
 _PATIENCE_S = 10
 
 
