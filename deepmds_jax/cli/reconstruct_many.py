@@ -38,7 +38,7 @@ def main(paths: Sequence[str]) -> int:
     rate = done.num_faces / (time.monotonic() - start)
     line = f"{done.num_faces} faces in {done.num_written} files, weights for {done.topology}"
     if done.num_faces:
-        line += f", {rate:.0f} faces/s, {done.num_noted} with a reason for doubt"
+        line += f", {rate:.0f} faces/s, {done.num_noted} without a shape or with a doubtful one"
     if done.num_whole:
         line += f"; {done.num_whole} files were there already"
     program.tell(f"{line}; wrote {out}")

@@ -127,7 +127,10 @@ def shape_fields(num_landmarks: int, with_std: bool) -> list[pa.Field]:
 def shape_arrays(
     lifted: Mapping[str, np.ndarray], reasons: Mapping[int, str], fields: Iterable[pa.Field]
 ) -> list[pa.Array]:
-    """The columns of shapes: null where a row has none, and a reason.
+    """The columns of shapes: NaN where a row has none, as `reconstruct` has it, and a reason.
+
+    Not null: rows then keep their places where lists of one size are flattened, and older pyarrow
+    cannot write such lists that are null.
 
     Args:
       lifted: by name what is known of each row, (rows, ...), from `BlockLift`.
@@ -148,12 +151,11 @@ def shape_arrays(
     def column(field: pa.Field) -> pa.Array:
         if field.name in others:
             return pa.array(others[field.name], field.type)
-        values = lifted[field.name]
+        values = lifted[field.name].copy()
+        values[none] = np.nan
         if values.ndim == 1:
-            return pa.array(values, field.type, mask=none)
-        values = np.where(none[:, None], 0, values.reshape(len(values), field.type.list_size))
-        return pa.FixedSizeListArray.from_arrays(
-            values.ravel(), type=field.type, mask=pa.array(none))
+            return pa.array(values, field.type)
+        return pa.FixedSizeListArray.from_arrays(values.ravel(), type=field.type)
 
     return [column(field) for field in fields]
 

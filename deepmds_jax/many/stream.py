@@ -36,7 +36,9 @@ from deepmds_jax.methods.contract import Params
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_GROUP_ROWS = 16384  # rows of a row group of what is written
+# A row group of what is written has so many rows, or bytes: other columns may hold pictures.
+_GROUP_ROWS = 16384
+_GROUP_BYTES = 2**26
 _AHEAD = 2  # blocks that wait for each thread
 
 
@@ -106,7 +108,8 @@ def reconstruct_files(
         `visible0`, ...; any others.
       out: the folder to write to. Its files have the other columns, and `points` and `std` (lists
         of 3N), `rotation` (9), `yaw`, `pitch`, `roll` (degrees), `converged` and `reason`: why a
-        row has no shape, null in the others, or one not to be believed. See `Reconstruction`.
+        row has no shape, which is NaN then, or one not to be believed; null in the others. See
+        `Reconstruction`.
       params: the weights; by default the shipped ones for that number of landmarks.
       engine: what lifts the parts.
       progress: whether to show a bar.
@@ -258,14 +261,16 @@ def _groups(
 ) -> Iterator[pa.Table]:
     """Blocks joined to row groups."""
     waiting: list[pa.Table] = []
+    num_rows = num_bytes = 0
     for rows in blocks:
         if isinstance(rows, ValueError):
             raise _UnreadableError(str(rows))
         waiting.append(rows)
+        num_rows, num_bytes = num_rows + rows.num_rows, num_bytes + rows.nbytes
         tell(rows.num_rows)
-        if sum(table.num_rows for table in waiting) >= _GROUP_ROWS:
+        if num_rows >= _GROUP_ROWS or num_bytes >= _GROUP_BYTES:
             yield pa.concat_tables(waiting)
-            waiting = []
+            waiting, num_rows, num_bytes = [], 0, 0
     if waiting:
         yield pa.concat_tables(waiting)
 

@@ -39,7 +39,7 @@ def fake_lift():
 
 @pytest.fixture(scope="session")
 def parts51(tmp_path_factory):
-    """A folder of parts with landmarks of flame51: 20 rows, 3 and none; and each one's landmarks."""
+    """A folder of parts of flame51 with 20 rows, 3 and none; and the landmarks of each."""
     folder = tmp_path_factory.mktemp("parts")
     rng = np.random.default_rng(0)
     known = {}

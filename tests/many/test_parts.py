@@ -93,7 +93,7 @@ def test_only_what_was_made_of_the_same_by_the_same_is_whole(tmp_path, part):
         with pytest.raises(ValueError, match=rf"a\.parquet {reason}; give another folder"):
             is_whole(part, changed)
     changed = open_part(write(part.source, [[1.0, 2.0]]), part.target)
-    with pytest.raises(ValueError, match="was made of another file than .* is now"):
+    with pytest.raises(ValueError, match=r"was made of another file than .* is now"):
         is_whole(changed, RUN)
     for content in (part.source.read_bytes(), b"", json.dumps(RUN._asdict()).encode()):
         part.target.write_bytes(content)

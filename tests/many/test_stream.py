@@ -54,6 +54,9 @@ def test_each_part_becomes_a_file_with_its_rows_in_their_order(
         assert table["reason"].null_count == len(x2d)
     groups = pq.read_metadata(tmp_path / "out" / "a.parquet")
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [16, 4]
+    monkeypatch.setattr(stream, "_GROUP_BYTES", 1000)
+    reconstruct([parts51.folder / "a.parquet"], tmp_path / "small")
+    assert pq.read_metadata(tmp_path / "small" / "a.parquet").num_row_groups == 3
 
 
 def test_the_same_again_writes_nothing_and_what_is_missing_comes_to_the_same_bytes(
