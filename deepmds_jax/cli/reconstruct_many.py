@@ -6,6 +6,8 @@ import pathlib
 import time
 from collections.abc import Sequence
 
+import jax
+
 from deepmds_jax.cli import program
 from deepmds_jax.cli import reconstruct_flags as given
 from deepmds_jax.data.formats.landmark_files import list_landmark_files
@@ -30,6 +32,8 @@ def main(paths: Sequence[str]) -> int:
     if given.ENGINE.value == "ray":
         from deepmds_jax.many.ray_engine import run_on_ray
 
+        # The weights here would take a GPU's memory from the worker that has it.
+        jax.config.update("jax_platforms", "cpu")
         engine = functools.partial(run_on_ray, address=given.ADDRESS.value,
                                    use_gpus=given.FLAGS["accelerator"].value != "cpu")
     params = None if given.WEIGHTS.value is None else load_weights(given.WEIGHTS.value)[0]

@@ -151,7 +151,7 @@ def shape_arrays(
     def column(field: pa.Field) -> pa.Array:
         if field.name in others:
             return pa.array(others[field.name], field.type)
-        values = lifted[field.name].copy()
+        values = lifted[field.name].astype(np.float32)
         values[none] = np.nan
         if values.ndim == 1:
             return pa.array(values, field.type)

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from deepmds_jax.geometry import angles_from_rotation, place_in_image
-from deepmds_jax.lifting import lifting_method, near_origin, reconstruct_detailed
+from deepmds_jax.lifting import near_origin, reconstruct_detailed
 from deepmds_jax.methods.contract import Params
 
-# Rows of a block: few, so that little of the last block of a part is empty, and the parts of a
-# block stay in a core's cache; a GPU needs many to be busy.
+# Rows of a block: on a CPU few, so that little of the last block of a part is empty; a GPU needs
+# many to be busy.
 BLOCK_ROWS = 1024
 GPU_BLOCK_ROWS = 16384
 
@@ -31,8 +31,12 @@ class BlockLift:
     """
 
     def __init__(self, params: Params, *, num_threads: int | None = None):
-        """Puts weights on all devices of this process; `num_threads` instead of all cores' ."""
-        lifting_method(params)  # or raises
+        """Puts the weights on all devices of this process.
+
+        Args:
+          params: the weights.
+          num_threads: instead of one for each core.
+        """
         devices = jax.local_devices()
         on_cpu = devices[0].platform == "cpu"
         self.block_rows = BLOCK_ROWS if on_cpu else GPU_BLOCK_ROWS
@@ -81,6 +85,7 @@ class BlockLift:
 
 
 def lift_rows(params: Params, x2d: jax.Array, visible: jax.Array | None) -> dict[str, jax.Array]:
+    """What `BlockLift` computes; pure, see there."""
     found = reconstruct_detailed(params, x2d, visible)
     rotation = found.rotation
     if rotation is None:

@@ -82,13 +82,15 @@ def run_on_ray(
         on_gpu = use_gpus and found.get("GPU", 0) >= 1
         num_workers = min(len(parts), int(found["GPU" if on_gpu else "CPU"]))
         topology = topologies.to_json(run.topology)
-        given = ray.put((jax.device_get(params), run, list(parts), topology))
+        parts = [part._replace(source=part.source.absolute(), target=part.target.absolute())
+                 for part in parts]
+        given = ray.put((jax.device_get(params), run, parts, topology))
         items = data.from_items([{"part": i} for i in range(len(parts))],
                                 override_num_blocks=len(parts))
         rows = items.map(
             _Worker, fn_constructor_args=(given, on_gpu),
             compute=data.ActorPoolStrategy(min_size=1, max_size=num_workers),
-            num_cpus=0 if on_gpu else 1, num_gpus=1 if on_gpu else 0).iter_rows()
+            num_cpus=1, num_gpus=1 if on_gpu else 0).iter_rows()
         for row in rows:
             failed = row.pop("failed")
             if failed:

@@ -128,11 +128,11 @@ def reconstruct_files(
             left_out.append(str(error))
     if params is None:
         params = _shipped_for(parts)
-    num_landmarks = len(params.reference)
-    fitting = [part for part in parts if part.width in (None, 2 * num_landmarks)]
-    left_out += [f"{part.source}: {part.width} numbers a face, expected {2 * num_landmarks}: x and "
-                 f"y of the {num_landmarks} landmarks of {params.config.topology}"
-                 for part in parts if part not in fitting]
+    width = 2 * len(params.reference)
+    left_out += [f"{part.source}: {part.width} numbers a face, expected {width}: x and y of the "
+                 f"{width // 2} landmarks of {params.config.topology}"
+                 for part in parts if part.width not in (None, width)]
+    fitting = [part for part in parts if part.width in (None, width)]
     if not fitting:
         raise ValueError("; ".join(left_out[:3]) + ("; ..." if len(left_out) > 3 else ""))
     run = run_of(params)
