@@ -63,6 +63,10 @@ class BlockLift:
         near: Any = near_origin(x2d, visible)  # pyright: ignore[reportArgumentType]
         x2d = self._fill_up(np.asarray(near, np.float32))
         visible = None if visible is None else self._fill_up(visible)
+        if not rows:  # many a folder has files of none
+            of_none = jax.eval_shape(lift_rows, self._params[0], x2d, visible)
+            return {name: np.zeros((0, *array.shape[1:]), array.dtype)
+                    for name, array in of_none.items()}
         with self._lock:
             turn = next(self._turns)
             program = self._program(turn, x2d, visible)
