@@ -79,9 +79,16 @@ def test_faces_are_drawn_upright_and_not_mirrored(ran):
 
     names, _ = ran
     right, left, nose, chin = 36, 45, 30, 8
-    x, y, z = np.asarray(names["found"].points).T
-    front, turned, profile = (
-        np.stack(proj3d.proj_transform(x, z, -y, axes.get_proj())) for axes in names["views"])
+
+    def drawn(axes):
+        """(3, 68) across, up and depth in the picture, from the ends of the lines."""
+        places = np.full((3, 68), np.nan)
+        lines = axes.lines[-len(names["edges"]):]  # those before them show the deviations
+        for edge, line in zip(names["edges"], lines, strict=True):
+            places[:, edge] = proj3d.proj_transform(*line.get_data_3d(), axes.get_proj())
+        return places
+
+    front, turned, profile = map(drawn, names["views"])
     for across, up, _ in (front, turned):
         assert across[right] < across[nose] < across[left]  # the subject's sides
         assert up[chin] < up[nose] < up[left]
