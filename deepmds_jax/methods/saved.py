@@ -35,7 +35,8 @@ def load_pretrained(name: str) -> Params:
       ValueError: no weights are shipped under that name.
     """
     if name not in shipped_names():
-        raise ValueError(f"name: weights are shipped for {shipped_names()}, got {name!r}")
+        raise ValueError(f"name: weights are shipped for {shipped_names()}, got {name!r}; of files "
+                         "and run folders load_weights takes the path")
     return load_params(locate(name).path)
 
 
