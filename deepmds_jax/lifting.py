@@ -18,8 +18,9 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, R
 
 _Arrays = TypeVar("_Arrays")
 
-# Faces that a core of a CPU lifts together; see benchmarks/results/cpu_speed.md.
-_BLOCK = 16
+# Faces lifted together: on a CPU as many as fit into the caches of a core, elsewhere as many as keep
+# a card busy and fit into the memory of a small one.
+_CPU_BLOCK, _BLOCK = 16, 4096
 # Rounding of more than this share of a face's extent leaves no shape to see.
 _MAX_ROUNDING = 0.01
 # Below this share of the largest coordinate, float32 rounds an extent to 0.01 % and worse.
@@ -55,14 +56,15 @@ def reconstruct_detailed(
     init = None if init is None else jnp.asarray(init)
     batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(lead):]), (x2d, visible, init))
     lift = functools.partial(_lift_in_blocks, method, params)
-    result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_BLOCK)
+    result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_CPU_BLOCK)
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), result)
 
 
 @functools.partial(jax.jit, static_argnames="method", inline=True)
 def _lift_in_blocks(method, params, x2d, visible, init):
     lift = functools.partial(_lift, method, params)
-    return map_in_blocks(lift, x2d, visible, init, block=_BLOCK)
+    block = _CPU_BLOCK if jax.default_backend() == "cpu" else _BLOCK
+    return map_in_blocks(lift, x2d, visible, init, block=block)
 
 
 # Step by step, outside jit, it would be hundreds of programs to compile.

@@ -72,11 +72,10 @@ def map_on_cores(
 def map_in_blocks(
     solve: Callable[..., Any], *batch: jax.Array | None, block: int
 ) -> Any:
-    """`solve(*batch)`, on a CPU block by block; for use inside jit.
+    """`solve(*batch)`, block by block; for use inside jit.
 
-    What a block needs fits into the cache of a core, and its loops wait only for its own slowest
-    problem. On other processors, and for a batch whose size is not known yet (export), all
-    problems run at once. The processor is JAX' default one at the time of tracing.
+    What a block needs fits into the caches, and its loops wait only for its own slowest problem.
+    A batch whose size is not known yet (export) is one block.
 
     Args:
       solve: see `map_on_cores`.
@@ -84,7 +83,7 @@ def map_in_blocks(
       block: problems that run together.
     """
     size = jax.tree.leaves(batch)[0].shape[0]
-    if not isinstance(size, int) or size <= block or jax.default_backend() != "cpu":
+    if not isinstance(size, int) or size <= block:
         return solve(*batch)
     num_blocks = -(-size // block)
     missing = num_blocks * block - size
