@@ -18,8 +18,8 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, R
 
 _Arrays = TypeVar("_Arrays")
 
-# Faces lifted together: on a CPU as many as fit into the caches of a core, elsewhere as many as keep
-# a card busy and fit into the memory of a small one.
+# Faces lifted together: on a CPU as many as fit into the caches of a core, elsewhere as many as
+# keep a card busy and fit into the memory of a small one.
 _CPU_BLOCK, _BLOCK = 16, 4096
 # Rounding of more than this share of a face's extent leaves no shape to see.
 _MAX_ROUNDING = 0.01
