@@ -48,19 +48,19 @@ class Smacof:
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A function of plain arrays, all with a leading batch axis.
+    """A function of plain arrays.
 
     Attributes:
       name: of the files.
-      function: of the arrays of `inputs`, to arrays by name; pure.
-      inputs: shape without the batch axis, and dtype, of each argument, by name and in order.
+      of_one: of the arrays of `inputs`, of one item, to arrays by name; pure.
+      inputs: shape and dtype of each argument, by name and in order.
       unit_of: the unit in which errors of an output count, from its name and all outputs.
       samples: inputs to try it on, `count` items of each.
       metadata: what a reader has to know, by name.
     """
 
     name: str
-    function: Callable[..., dict[str, jax.Array]]
+    of_one: Callable[..., dict[str, jax.Array]]
     inputs: Mapping[str, tuple[tuple[int, ...], Any]]
     unit_of: Callable[[str, Mapping[str, np.ndarray]], np.ndarray | float]
     samples: Callable[[int], dict[str, np.ndarray]]
@@ -71,10 +71,12 @@ class Exported:
         return {name: jax.ShapeDtypeStruct((batch, *shape), dtype)
                 for name, (shape, dtype) in self.inputs.items()}
 
-    def one_by_one(self, *arrays: jax.Array) -> dict[str, jax.Array]:
-        """`function` of a batch of one, traced without the batch axis: less to compute."""
-        found = self.function(*(array[0] for array in arrays))
-        return {name: array[None] for name, array in found.items()}
+    def function(self, *arrays: jax.Array) -> dict[str, jax.Array]:
+        """The function of a batch: all arrays have a leading axis."""
+        if arrays[0].shape[0] == 1:  # less to compute without the axis
+            found = self.of_one(*(array[0] for array in arrays))
+            return {name: array[None] for name, array in found.items()}
+        return jax.vmap(self.of_one)(*arrays)
 
 
 def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Exported:
@@ -92,7 +94,7 @@ def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Export
     topology = topologies.get(params.config.topology)
     num = topology.num_landmarks
 
-    def function(x2d, visible=None):
+    def of_one(x2d, visible=None):
         found = reconstruct_detailed(params, x2d, visible)
         results = {field: getattr(found, field) for field in _OF_FACES}
         return {field: array for field, array in results.items() if array is not None}
@@ -113,7 +115,7 @@ def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Export
         "data": str(description.get("data", "not stated")),
     }
     return Exported(
-        name, function, inputs,
+        name, of_one, inputs,
         lambda output, found: np.rad2deg(1.0) if output == "angle_std" else 1.0,
         lambda count: {field: array for field, array in _faces(params, count).items()
                        if field in inputs}, metadata)
@@ -123,7 +125,7 @@ def scaling(problem: Smacof) -> Exported:
     """`mds.smacof` of one size of problems: dissimilarities -> embedding, stress, converged."""
     n, dims = problem.num_points, problem.num_dims
 
-    def function(dissimilarities):
+    def of_one(dissimilarities):
         found = mds.smacof(dissimilarities, num_dims=dims, transform=problem.transform)
         return {"embedding": found.embedding, "stress": found.stress,
                 "converged": found.converged, "disparities": found.disparities}
@@ -137,7 +139,7 @@ def scaling(problem: Smacof) -> Exported:
         "licence": "Apache-2.0",
     }
     return Exported(
-        f"smacof_{problem.transform}_{n}x{dims}", function,
+        f"smacof_{problem.transform}_{n}x{dims}", of_one,
         {"dissimilarities": ((n, n), jnp.float32)},
         lambda output, found: 1.0 if output == "stress" else np.sqrt(
             np.mean(np.sum(found["embedding"]**2, -1), -1)),

@@ -87,10 +87,7 @@ def _write_out(
     for eqn in jaxpr.jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
         called = eqn.params.get(_CALLS.get(eqn.primitive.name, ""))
-        # Some functions of JAX have a rule of their own.
-        name = f"jit:{eqn.params.get('name')}"
-        if name not in RULES:
-            name = eqn.primitive.name
+        name = _name(eqn)
         if called is not None and name == eqn.primitive.name:
             called = called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ())
             outputs, count = _write_out(called, inputs, equations, count)
@@ -102,6 +99,19 @@ def _write_out(
                 [x.aval for x in eqn.outvars], outputs, eqn.params))
         names.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.jaxpr.outvars], count
+
+
+def _name(eqn: Any) -> str:
+    """The name of the rule of an equation: some functions of JAX have one as a whole.
+
+    Not where `vmap` has put the batch axes of their arguments at different places.
+    """
+    name = f"jit:{eqn.params.get('name')}"
+    if name not in RULES:
+        return eqn.primitive.name
+    shapes = {atom.aval.shape for atom in (*eqn.invars, *eqn.outvars)}
+    moved = any(inner.primitive.name == "transpose" for inner in eqn.params["jaxpr"].jaxpr.eqns)
+    return eqn.primitive.name if len(shapes) > 1 or moved else name
 
 
 def _compute_known(
@@ -156,9 +166,8 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
     """The function as the bytes of a file; see `formats.Format`."""
     onnx = require("onnx", "export")
     length = export.symbolic_shape("batch")[0] if batch is None else batch
-    function = exported.one_by_one if batch == 1 else exported.function
     specs = exported.specs(length)
-    traced = jax.jit(function).trace(*specs.values())
+    traced = jax.jit(exported.function).trace(*specs.values())
     names = list(traced.out_info)
     args = [Tensor(name, np.dtype(spec.dtype), tuple(spec.shape), 0)
             for name, spec in specs.items()]

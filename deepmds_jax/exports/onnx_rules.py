@@ -175,16 +175,21 @@ def _select(graph, inputs, eqn):
     return _choose(graph, which, cases[1], cases[0], dtype)
 
 
+def _as_known(graph: Graph, function: Callable[..., Tensor], *inputs: Value) -> Value:
+    """A function of inputs, as integers of more bits where onnxruntime has it for these only."""
+    dtype = inputs[0].dtype
+    wide = {np.dtype(bool): np.int32, np.dtype(np.uint32): np.int64}.get(dtype, dtype)
+    return graph.cast(function(*(graph.cast(x, wide) for x in inputs)), dtype)
+
+
 def _choose(graph, condition, if_true, if_false, dtype):
     if dtype == bool:  # onnxruntime has no `Where` for it
         wrong = _by_entries(graph, "Not", [condition], bool)
         return _by_entries(graph, "Or", [
             _by_entries(graph, "And", [condition, if_true], bool),
             _by_entries(graph, "And", [wrong, if_false], bool)], bool)
-    if dtype == np.uint32:
-        as_signed = [graph.cast(x, np.int64) for x in (if_true, if_false)]
-        return graph.cast(_by_entries(graph, "Where", [condition, *as_signed], np.int64), dtype)
-    return _by_entries(graph, "Where", [condition, if_true, if_false], dtype)
+    return _as_known(graph, lambda a, b: _by_entries(
+        graph, "Where", [condition, a, b], a.dtype), if_true, if_false)
 
 
 @rule("convert_element_type", by_entries=True)
@@ -266,13 +271,14 @@ def _unstack(graph, inputs, eqn):
     return [_pick(graph, inputs[0], axis, i) for i in range(len(eqn.outs))]
 
 
-def _pick(graph: Graph, x: Value, axis: int, place: int) -> Value:
+def _pick(graph: Graph, x: Value, axis: int, place: int | Tensor) -> Value:
     """One place along an axis, without the axis."""
     if x.shape[axis] == 1:
         return graph.squeeze(x, [axis])
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) and not isinstance(place, Tensor):
         return x.take(place, axis)
-    return graph.emit("Gather", [x, np.array(place)], x.dtype,
+    place = place if isinstance(place, Tensor) else np.array(place)
+    return graph.emit("Gather", [x, place], x.dtype,
                       (*x.shape[:axis], *x.shape[axis + 1:]), axis=axis)
 
 
@@ -310,23 +316,32 @@ def _reverse(graph, inputs, eqn):
 def _pad(graph, inputs, eqn):
     x, value = inputs
     config = eqn.params["padding_config"]
-    if any(inner for *_, inner in config):
-        return _dilated(graph, x, value, eqn)
     # Negative padding cuts off, in ONNX too.
-    x = graph.full(x, [full if low or high else n for (low, high, _), full, n in zip(
+    x = graph.full(x, [full if any(pad) else n for pad, full, n in zip(
         config, eqn.ins[0].shape, x.shape, strict=True)])
+    for axis, (*_, between) in enumerate(config):
+        if between and x.shape[axis] > 1:
+            x = _spread(graph, x, value, axis, between)
     pads = np.array([low for low, *_ in config] + [high for _, high, _ in config], np.int64)
     shape = [out if low or high else n for (low, high, _), out, n in zip(
         config, eqn.outs[0].shape, x.shape, strict=True)]
-    if x.dtype == bool or x.dtype == np.uint32:
-        wide = graph.emit("Pad", [graph.cast(x, np.int32), pads, graph.cast(value, np.int32)],
-                          np.int32, shape)
-        return graph.cast(wide, x.dtype)
-    return graph.emit("Pad", [x, pads, value], x.dtype, shape)
+    if not any(pads):
+        return x
+    return _as_known(graph, lambda x, value: graph.emit(
+        "Pad", [x, pads, value], x.dtype, shape), x, value)
 
 
-def _dilated(graph, x, value, eqn):
-    raise ValueError("onnx: no rule for padding between the entries")
+def _spread(graph: Graph, x: Value, value: Value, axis: int, between: int) -> Value:
+    """The entries along an axis with others between them; no others behind the last one."""
+    length = x.shape[axis]
+    apart = graph.unsqueeze(x, [axis + 1])
+    shape = (*x.shape[:axis + 1], between, *x.shape[axis + 1:])
+    filling = graph.full(graph.unsqueeze(value, range(len(shape))), shape)
+    joined = (*x.shape[:axis + 1], between + 1, *x.shape[axis + 1:])
+    x = graph.emit("Concat", [apart, filling], x.dtype, joined, axis=axis + 1)
+    x = graph.reshape(x, (*x.shape[:axis], length * (between + 1), *x.shape[axis + 2:]))
+    lengths = [n - between if i == axis else n for i, n in enumerate(x.shape)]
+    return _cut(graph, x, [axis], [0] * len(lengths), lengths, [1] * len(lengths), lengths)
 
 
 @rule("iota")
@@ -605,3 +620,220 @@ def _any(graph: Graph, x: Value) -> Value:
 def _with_rank(graph: Graph, x: Value, rank: int) -> Value:
     """Leading axes, with axes of length 1 behind them."""
     return graph.unsqueeze(x, range(len(x.shape), rank))
+
+
+@rule("platform_index", by_entries=True)
+def _platform(graph, inputs, eqn):
+    # What is for all platforms runs many entries at once; what is for the CPU is for XLA's.
+    platforms = eqn.params["platforms"]
+    general = [i for i, names in enumerate(platforms) if names is None]
+    return np.array(general[0] if general else 0, np.int32)
+
+
+@rule("cond", by_entries=True)
+def _cond(graph, inputs, eqn):
+    from deepmds_jax.exports.onnx_file import convert
+
+    which, *args = inputs
+    branches = eqn.params["branches"]
+    if isinstance(which, np.ndarray):
+        return convert(graph, branches[int(np.clip(which, 0, len(branches) - 1))], args)
+    if len(branches) != 2:
+        raise ValueError(f"onnx: no rule for one of {len(branches)} functions")
+    bodies = []
+    for name, branch in zip(("else_branch", "then_branch"), branches, strict=True):
+        graph.begin_body()
+        bodies.append((name, graph.body([], functools.partial(
+            lambda branch: [graph.full(x, aval.shape) for x, aval in zip(
+                convert(graph, branch, args), eqn.outs, strict=True)], branch), name)))
+    which = _by_entries(graph, "Greater", [which, np.array(0, which.dtype)], bool)
+    return graph.control("If", [which], [(aval.dtype, aval.shape) for aval in eqn.outs],
+                         **dict(bodies))
+
+
+_FEW = 4  # rounds of a loop that are written out
+
+
+@rule("scan")
+def _scan(graph, inputs, eqn):
+    from deepmds_jax.exports.onnx_file import convert
+
+    params = eqn.params
+    num_consts, num_carry, length = params["num_consts"], params["num_carry"], params["length"]
+    consts, carry = inputs[:num_consts], list(inputs[num_consts:num_consts + num_carry])
+    avals = eqn.outs[:num_carry]
+    arrays = [graph.full(x, aval.shape) for x, aval in zip(
+        inputs[num_consts + num_carry:], eqn.ins[num_consts + num_carry:], strict=True)]
+
+    def advance(carry, place):
+        found = convert(graph, params["jaxpr"], [
+            *consts, *carry, *(_pick(graph, x, 0, place) for x in arrays)])
+        carry = [graph.full(x, aval.shape) for x, aval in zip(found[:num_carry], avals,
+                                                              strict=True)]
+        return carry, [graph.full(x, aval.shape[1:]) for x, aval in zip(
+            found[num_carry:], eqn.outs[num_carry:], strict=True)]
+
+    if isinstance(length, int) and length <= _FEW:
+        rounds = [()] * length
+        for i in range(length)[::-1] if params["reverse"] else range(length):
+            carry, rounds[i] = advance(carry, i)
+        stacked = []
+        for parts, aval in zip(zip(*rounds, strict=True), eqn.outs[num_carry:], strict=True):
+            parts = [graph.unsqueeze(x, [0]) for x in parts]
+            stacked.append(graph.emit("Concat", parts, aval.dtype, aval.shape, axis=0))
+        return [*carry, *stacked]
+    if params["reverse"]:
+        raise ValueError("onnx: no rule for a long loop that runs backwards")
+    graph.begin_body()
+    count, goes_on = graph.new(np.int64, ()), graph.new(bool, ())
+    start = [graph.full(x, aval.shape) for x, aval in zip(carry, avals, strict=True)]
+    state = [graph.new(x.dtype, x.shape) for x in start]
+
+    def build():
+        carry, parts = advance(state, count)
+        return [np.array(True), *carry, *parts]
+
+    body = graph.body([count, goes_on, *state], build, "body")
+    return graph.control(
+        "Loop", [graph.shape_tensor([length]), None, *start],
+        [(aval.dtype, aval.shape) for aval in eqn.outs], body=body)
+
+
+@rule("sort")
+def _sort(graph, inputs, eqn):
+    axis, num_keys = int(eqn.params["dimension"]), eqn.params["num_keys"]
+    shape = eqn.ins[0].shape
+    arrays = [graph.full(x, shape) for x in inputs]
+    size = graph.shape_tensor([shape[axis]])
+    for key in reversed(range(num_keys)):  # equal keys keep their places
+        places = _as_places(graph, arrays[key], size, axis)
+        arrays = [graph.emit("GatherElements", [x, places], x.dtype, shape, axis=axis)
+                  for x in arrays]
+    return arrays
+
+
+def _as_places(graph, key, size, axis):
+    wide = {np.dtype(bool): np.int32, np.dtype(np.uint32): np.int64}.get(key.dtype, key.dtype)
+    return graph.emit_all("TopK", [graph.cast(key, wide), size], [
+        (wide, key.shape), (np.int64, key.shape)], axis=axis, largest=0, sorted=1)[1]
+
+
+@rule("cumsum")
+def _cumsum(graph, inputs, eqn):
+    x, axis = graph.full(inputs[0], eqn.ins[0].shape), np.array(int(eqn.params["axis"]))
+    return graph.emit("CumSum", [x, axis], x.dtype, x.shape, reverse=int(eqn.params["reverse"]))
+
+
+@rule("cummin", "cummax")
+def _cumulative(graph, inputs, eqn):
+    """By doubling: every entry with the one 1, 2, 4... places before it."""
+    x, axis = graph.full(inputs[0], eqn.ins[0].shape), int(eqn.params["axis"])
+    op = "Min" if eqn.primitive == "cummin" else "Max"
+    step, length = 1, x.shape[axis]
+    while step < length:
+        kept, rest = [0] * len(x.shape), [0] * len(x.shape)
+        steps, lengths = [1] * len(x.shape), list(x.shape)
+        lengths[axis] = length - step
+        kept_limits, rest_limits = list(x.shape), list(x.shape)
+        if eqn.params["reverse"]:
+            kept_limits[axis], rest[axis] = length - step, step
+            alone, alone_limits = [length - step], [length]
+        else:
+            kept[axis], rest_limits[axis] = step, length - step
+            alone, alone_limits = [0], [step]
+        both = _by_entries(graph, op, [
+            _cut(graph, x, [axis], kept, kept_limits, steps, lengths),
+            _cut(graph, x, [axis], rest, rest_limits, steps, lengths)], x.dtype)
+        starts = [alone[0] if i == axis else 0 for i in range(len(lengths))]
+        limits = [alone_limits[0] if i == axis else n for i, n in enumerate(x.shape)]
+        single = _cut(graph, x, [axis], starts, limits, steps,
+                      [step if i == axis else n for i, n in enumerate(x.shape)])
+        parts = [both, single] if eqn.params["reverse"] else [single, both]
+        x = graph.emit("Concat", parts, x.dtype, x.shape, axis=axis)
+        step *= 2
+    return x
+
+
+@rule("bitcast_convert_type")
+def _bits(graph, inputs, eqn):
+    """The bits of floats that are not negative, by exact arithmetic: ONNX has no such cast."""
+    x = inputs[0]
+    if x.dtype != np.float32 or eqn.outs[0].dtype != np.uint32:
+        raise ValueError(f"onnx: no rule for the bits of {x.dtype}")
+    is_infinite = _by_entries(graph, "Greater", [x, np.float32(3.4028235e38)], bool)
+    x = _by_entries(graph, "Where", [is_infinite, np.float32(1), x], np.float32)
+    exponent = np.array(127, np.int64)
+    for power in (64, 32, 16, 8, 4, 2, 1):  # until it lies between 1 and 2, or no further
+        for factor, is_far in (
+                (2.0**-power, _by_entries(graph, "GreaterOrEqual", [
+                    x, np.float32(2.0**power)], bool)),
+                (2.0**power, _by_entries(graph, "Less", [x, np.float32(2.0 ** (1 - power))],
+                                         bool))):
+            moved = _by_entries(graph, "Mul", [x, np.float32(factor)], np.float32)
+            x = _by_entries(graph, "Where", [is_far, moved, x], np.float32)
+            more = np.array(power if factor < 1 else -power, np.int64)
+            step = _by_entries(graph, "Where", [is_far, more, np.array(0)], np.int64)
+            exponent = _by_entries(graph, "Add", [exponent, step], np.int64)
+    mantissa = _by_entries(graph, "Mul", [x, np.float32(2.0**23)], np.float32)
+    # The leading bit of the mantissa counts as one more of the exponent; without it, as none.
+    exponent = _by_entries(graph, "Sub", [exponent, np.array(1)], np.int64)
+    exponent = _by_entries(graph, "Mul", [exponent, np.array(2**23)], np.int64)
+    bits = _by_entries(graph, "Add", [exponent, graph.cast(mantissa, np.int64)], np.int64)
+    bits = _by_entries(graph, "Where", [is_infinite, np.array(0x7F800000), bits], np.int64)
+    return graph.cast(bits, np.uint32)
+
+
+@rule("dynamic_slice")
+def _dynamic_slice(graph, inputs, eqn):
+    x, *starts = inputs
+    shape, sizes = eqn.ins[0].shape, eqn.params["slice_sizes"]
+    x = graph.full(x, shape)
+    for axis, (start, length, size) in enumerate(zip(starts, shape, sizes, strict=True)):
+        if length == size:
+            continue
+        places = _places(graph, start, length, size)
+        x = graph.emit("Gather", [x, places], x.dtype,
+                       (*x.shape[:axis], size, *x.shape[axis + 1:]), axis=axis)
+    return x
+
+
+def _places(graph, start, length, size):
+    """(size,) the indices of a window of an axis, moved into it."""
+    start = _by_entries(graph, "Max", [start, np.array(0, start.dtype)], start.dtype)
+    start = _by_entries(graph, "Min", [start, np.array(length - size, start.dtype)], start.dtype)
+    start = graph.unsqueeze(start, [0]) if len(start.shape) == 0 else start
+    return _by_entries(graph, "Add", [start, np.arange(size, dtype=start.dtype)], start.dtype)
+
+
+@rule("dynamic_update_slice")
+def _dynamic_update(graph, inputs, eqn):
+    x, update, *starts = inputs
+    shape, sizes = eqn.ins[0].shape, eqn.ins[1].shape
+    x, update = graph.full(x, shape), graph.full(update, sizes)
+    cut = [axis for axis, (a, b) in enumerate(zip(shape, sizes, strict=True)) if a != b]
+    if not cut:
+        return update
+    if len(cut) > 1:
+        raise ValueError("onnx: no rule for putting a part in along several axes")
+    axis, = cut
+    places = _places(graph, starts[axis], shape[axis], sizes[axis])
+    places = graph.unsqueeze(places, range(1, len(shape) - axis))
+    return graph.emit("ScatterElements", [x, graph.full(places, sizes), update], x.dtype, shape,
+                      axis=axis)
+
+
+@rule("scatter", "scatter-add")
+def _scatter(graph, inputs, eqn):
+    x, indices, updates = (graph.full(value, aval.shape)
+                           for value, aval in zip(inputs, eqn.ins, strict=True))
+    numbers, shape = eqn.params["dimension_numbers"], eqn.ins[0].shape
+    axes = [int(a) for a in numbers.scatter_dims_to_operand_dims]
+    batch = [int(a) for a in numbers.operand_batching_dims]
+    if numbers.update_window_dims or len(axes) != 1 or len(batch) != len(shape) - 1 or (
+            [int(a) for a in numbers.scatter_indices_batching_dims] != batch):
+        raise ValueError("onnx: no rule for scattering windows")
+    attributes = {"reduction": "add"} if eqn.primitive == "scatter-add" else {}
+    indices = graph.squeeze(indices, [len(indices.shape) - 1])
+    return _as_known(graph, lambda x, updates: graph.emit(
+        "ScatterElements", [x, indices, updates], x.dtype, shape, axis=axes[0], **attributes),
+        x, updates)

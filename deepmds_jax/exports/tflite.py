@@ -29,11 +29,10 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
     from jax.experimental import jax2tf
 
     tensorflow = require("tensorflow", "tflite")
-    function = exported.one_by_one if batch == 1 else exported.function
     specs = exported.specs(batch)
-    names = list(jax.eval_shape(function, *specs.values()))
+    names = list(jax.eval_shape(exported.function, *specs.values()))
     # By name in the signature, which sorts them.
-    inner = jax2tf.convert(function, with_gradient=False, native_serialization=False)
+    inner = jax2tf.convert(exported.function, with_gradient=False, native_serialization=False)
     signature = [tensorflow.TensorSpec(spec.shape, spec.dtype, name=name)
                  for name, spec in specs.items()]
 
