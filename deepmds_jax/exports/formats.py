@@ -15,11 +15,13 @@ class Format(Protocol):
     Attributes:
       SUFFIX: of its files.
       BATCH: length of the batch axis where none is asked for; None is any.
+      LOCKSTEP: whether the items of a batch iterate as long as the slowest.
       COMPACT: whether numbers can be stored in 16 bits.
     """
 
     SUFFIX: str
     BATCH: int | None
+    LOCKSTEP: bool
     COMPACT: bool
 
     def check_installed(self) -> None:

@@ -17,6 +17,7 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 _TRANSFORMS = ("ratio", "interval", "ordinal")
 # In the order of the outputs.
 _OF_FACES = ("points", "std", "converged", "rotation", "angle_std")
+_FEW_SAMPLES = 100  # of what takes long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Exported:
       inputs: shape and dtype of each argument, by name and in order.
       unit_of: the unit in which errors of an output count, from its name and all outputs.
       samples: inputs to try it on, `count` items of each.
+      num_samples: how many to try it on.
+      one_by_one: whether each item takes many iterations, another number for each: a batch in
+        lockstep would wait for its slowest.
       metadata: what a reader has to know, by name.
     """
 
@@ -65,6 +69,8 @@ class Exported:
     unit_of: Callable[[str, Mapping[str, np.ndarray]], np.ndarray | float]
     samples: Callable[[int], dict[str, np.ndarray]]
     metadata: Mapping[str, str]
+    num_samples: int = 1000
+    one_by_one: bool = False
 
     def specs(self, batch: Any) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the arguments, for a batch of this length, which may be symbolic."""
@@ -118,7 +124,7 @@ def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Export
         name, of_one, inputs,
         lambda output, found: np.rad2deg(1.0) if output == "angle_std" else 1.0,
         lambda count: {field: array for field, array in _faces(params, count).items()
-                       if field in inputs}, metadata)
+                       if field in inputs}, metadata, **_costs(params.config))
 
 
 def scaling(problem: Smacof) -> Exported:
@@ -143,7 +149,13 @@ def scaling(problem: Smacof) -> Exported:
         {"dissimilarities": ((n, n), jnp.float32)},
         lambda output, found: 1.0 if output == "stress" else np.sqrt(
             np.mean(np.sum(found["embedding"]**2, -1), -1)),
-        lambda count: {"dissimilarities": _dissimilarities(n, dims, count)}, metadata)
+        lambda count: {"dissimilarities": _dissimilarities(n, dims, count)}, metadata,
+        **_costs(problem))
+
+
+def _costs(options: Any) -> dict[str, Any]:
+    ordinal = getattr(options, "transform", None) == "ordinal"
+    return {"num_samples": _FEW_SAMPLES, "one_by_one": True} if ordinal else {}
 
 
 def file_name(text: str) -> str:

@@ -15,7 +15,7 @@ from deepmds_jax.exports.onnx_graph import IR_VERSION, MANY, OPSET, Graph, Tenso
 from deepmds_jax.exports.onnx_rules import RULES, WITHOUT_LEADING
 from deepmds_jax.extras import require
 
-SUFFIX, BATCH, COMPACT = ".onnx", None, True
+SUFFIX, BATCH, LOCKSTEP, COMPACT = ".onnx", None, True, True
 
 # Primitives that call a function, and the parameter that has it.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
@@ -152,6 +152,8 @@ def _compute_known(
 
 def _is_left(primitive: str, num_in: int, num_out: int) -> bool:
     """Whether what is known now is left to be computed when the file is loaded: to save bytes."""
+    if primitive == "platform_index":  # JAX would answer for the machine that exports
+        return True
     grows = num_out > MANY and num_out > 1.5 * num_in
     return primitive in RULES and (grows or primitive == "transpose" and num_out > MANY)
 

@@ -827,13 +827,37 @@ def _scatter(graph, inputs, eqn):
     x, indices, updates = (graph.full(value, aval.shape)
                            for value, aval in zip(inputs, eqn.ins, strict=True))
     numbers, shape = eqn.params["dimension_numbers"], eqn.ins[0].shape
-    axes = [int(a) for a in numbers.scatter_dims_to_operand_dims]
-    batch = [int(a) for a in numbers.operand_batching_dims]
-    if numbers.update_window_dims or len(axes) != 1 or len(batch) != len(shape) - 1 or (
-            [int(a) for a in numbers.scatter_indices_batching_dims] != batch):
-        raise ValueError("onnx: no rule for scattering windows")
+    mapped, inserted, batch, index_batch, windows = ([int(axis) for axis in axes] for axes in (
+        numbers.scatter_dims_to_operand_dims, numbers.inserted_window_dims,
+        numbers.operand_batching_dims, numbers.scatter_indices_batching_dims,
+        numbers.update_window_dims))
+    lead = [axis for axis in range(len(updates.shape)) if axis not in windows]
+    # Of each axis of x, the axis of the updates, if they have it.
+    within = iter(windows)
+    source = {axis: lead[index_batch[batch.index(axis)]] if axis in batch else next(within)
+              for axis in range(len(shape)) if axis not in inserted}
+    cut = [axis for axis in range(len(shape)) if axis not in batch and (
+        axis in inserted or updates.shape[source[axis]] != shape[axis])]
+    if not cut:
+        return graph.transpose(updates, [source[axis] for axis in range(len(shape))])
+    beside = [i for i in range(len(lead)) if i not in index_batch]
+    axis = cut[0]
+    if len(cut) > 1 or len(beside) > 1 or (beside and axis not in inserted):
+        raise ValueError("onnx: no rule for putting parts in along several axes")
+    if beside:
+        source[axis] = lead[beside[0]]
+    updates = graph.transpose(updates, [source[a] for a in range(len(shape)) if a in source])
+    updates = graph.unsqueeze(updates, [] if axis in source else [axis])
+    start = _pick(graph, indices, len(indices.shape) - 1, mapped.index(axis))
+    order = [index_batch[batch.index(a)] if a in batch else beside[0]
+             for a in range(len(shape)) if a in batch or (a == axis and beside)]
+    start = graph.transpose(start, order)
+    start = graph.unsqueeze(start, [a for a in range(len(shape)) if a not in batch and not (
+        a == axis and beside)])
+    size = 1 if beside else updates.shape[axis]
+    count = np.arange(size, dtype=start.dtype).reshape(-1, *(1,) * (len(shape) - 1 - axis))
+    places = _by_entries(graph, "Add", [start, count], start.dtype)
     attributes = {"reduction": "add"} if eqn.primitive == "scatter-add" else {}
-    indices = graph.squeeze(indices, [len(indices.shape) - 1])
     return _as_known(graph, lambda x, updates: graph.emit(
-        "ScatterElements", [x, indices, updates], x.dtype, shape, axis=axes[0], **attributes),
-        x, updates)
+        "ScatterElements", [x, graph.full(places, updates.shape), updates], x.dtype, shape,
+        axis=axis, **attributes), x, updates)

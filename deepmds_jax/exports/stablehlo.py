@@ -10,7 +10,7 @@ from deepmds_jax.exports.appended import append_metadata, read_appended
 from deepmds_jax.exports.functions import Exported
 from deepmds_jax.extras import require
 
-SUFFIX, BATCH, COMPACT = ".stablehlo", None, False
+SUFFIX, BATCH, LOCKSTEP, COMPACT = ".stablehlo", None, False, False
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 with_metadata, read_metadata = append_metadata, read_appended

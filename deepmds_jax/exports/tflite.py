@@ -11,7 +11,7 @@ from deepmds_jax.exports.appended import append_metadata, read_appended
 from deepmds_jax.exports.functions import Exported
 from deepmds_jax.extras import require
 
-SUFFIX, BATCH, COMPACT = ".tflite", 1, False
+SUFFIX, BATCH, LOCKSTEP, COMPACT = ".tflite", 1, True, False
 
 with_metadata, read_metadata = append_metadata, read_appended
 
@@ -41,9 +41,11 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
         found = inner(*arrays)
         return {name: tensorflow.identity(found[name], name=name) for name in names}
 
+    module = tensorflow.Module()
+    module.called = called  # or the file would have no names
     with _quiet():
         converter = tensorflow.lite.TFLiteConverter.from_concrete_functions(
-            [called.get_concrete_function()])
+            [called.get_concrete_function()], module)
         return converter.convert()
 
 
