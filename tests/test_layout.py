@@ -17,7 +17,7 @@ PACKAGE = ROOT / "deepmds_jax"
 # Each floor may import those after it.
 FLOORS = [
     "cli", "paper", "evaluation", "adaptation", "suspicions", "faces_by_name", "video", "surface",
-    "lifting", "methods", "training", "weights", "data", "mds", "geometry", "landmark_order",
+    "exports", "lifting", "methods", "training", "weights", "data", "mds", "geometry", "landmark_order",
     "topologies", "files", "given_arrays", "extras",
 ]
 # Files that each method's folder has, with one meaning.

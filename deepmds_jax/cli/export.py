@@ -47,11 +47,12 @@ def main(arguments: list[str]) -> None:
     if not _SMACOF.value and (_NUM_POINTS.value or _FLAGS["dims"].present):
         raise ValueError("smacof: expected --smacof=ordinal with --num_points or --dims, got none")
     program.check_writable("out", out)
-    if _SMACOF.value:
+    if not _WEIGHTS.value:
         if not _NUM_POINTS.value:
             raise ValueError("num_points: expected --num_points=60 with --smacof, got none")
-        what, name, description = exports.Smacof(
-            _SMACOF.value, _NUM_POINTS.value, _DIMS.value), None, None
+        problem = exports.Smacof(program.require(_SMACOF, "ordinal"), _NUM_POINTS.value,
+                                 _DIMS.value)
+        what, name, description = problem, None, None
     else:
         what, description = load_weights(_WEIGHTS.value)
         name = _WEIGHTS.value

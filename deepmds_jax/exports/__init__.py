@@ -1,13 +1,17 @@
 """Lifting and scaling as files that run without this package, each checked against JAX."""
 
+import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+
+import deepmds_jax
 from deepmds_jax.exports import agreement, instructions
 from deepmds_jax.exports.formats import TABLE, Format, find
-from deepmds_jax.exports.functions import Smacof, file_name, lifting, scaling
+from deepmds_jax.exports.functions import Exported, Smacof, file_name, lifting, scaling
 from deepmds_jax.files import replacing
 from deepmds_jax.methods.contract import Params
 
@@ -46,8 +50,8 @@ def export(
     Each runs without this package and takes and gives plain arrays with a leading batch axis:
     x2d (B, N, 2) float32 and, for the anchored system, visible (B, N) bool become points (B, N, 3),
     std, converged (B,), rotation (B, 3, 3) and angle_std (B, 3), see `Reconstruction`; the
-    published system takes x2d alone and gives points and converged. Dissimilarities (B, n, n) become
-    embedding (B, n, k), stress (B,), converged and disparities.
+    published system takes x2d alone and gives points and converged. Dissimilarities (B, n, n)
+    become embedding (B, n, k), stress (B,), converged and disparities.
 
     Each is run on 1,000 made-up items beside JAX before it is written. The largest difference is in
     its metadata, with licence, topology, frame and units. Beside the files stands a README.md with
@@ -83,20 +87,34 @@ def export(
     folder = pathlib.Path(folder)
     expected = agreement.expect(exported)
     files = []
-    for text, module in zip(formats, chosen, strict=True):
-        path = folder / f"{exported.name}{module.SUFFIX}"
-        length = batch or (1 if exported.one_by_one and module.LOCKSTEP else module.BATCH)
-        data, found = _checked(module, expected, length)
-        if not found.is_as_good_as(expected.rounding):
-            raise ValueError(f"{path}: not kept, for it does not agree with JAX: {found}; rounding "
-                             f"of the inputs gives: {expected.rounding}")
-        metadata = {**exported.metadata, **found.as_metadata()}
-        with replacing(path) as temporary:
-            temporary.write_bytes(module.with_metadata(data, metadata))
-        files.append(File(path, text, length, found))
-    with replacing(folder / "README.md") as temporary:
-        temporary.write_text(instructions.text(folder))
+    try:
+        for text, module in zip(formats, chosen, strict=True):
+            length = batch or (1 if exported.one_by_one and module.LOCKSTEP else module.BATCH)
+            path = folder / f"{exported.name}{module.SUFFIX}"
+            data, found = _checked(module, expected, length)
+            if not expected.is_met_by(found):
+                raise ValueError(
+                    f"{path}: not kept, for it does not agree with JAX: {found}; rounding of the "
+                    f"inputs changes JAX's own results so much: {expected.rounding}")
+            metadata = {**exported.metadata, **found.as_metadata(), **_arrays(exported),
+                        "batch": "any" if length is None else str(length),
+                        "made_by": f"deepmds_jax {deepmds_jax.__version__}"}
+            with replacing(path) as temporary:
+                temporary.write_bytes(module.with_metadata(data, metadata))
+            files.append(File(path, text, length, found))
+    finally:
+        if files:
+            with replacing(folder / "README.md") as temporary:
+                temporary.write_text(instructions.text(folder))
     return files
+
+
+def _arrays(exported: Exported) -> dict[str, str]:
+    """Dtype and shape, without the batch axis, of each input and output, as JSON."""
+    arrays = {"inputs": exported.specs(1), "outputs": jax.eval_shape(
+        exported.function, *exported.specs(1).values())}
+    return {key: json.dumps({name: [str(x.dtype), *x.shape[1:]] for name, x in specs.items()})
+            for key, specs in arrays.items()}
 
 
 def _checked(
@@ -105,7 +123,7 @@ def _checked(
     """The bytes of a file, and whether they agree; as few of them as do."""
     data = module.write(expected.exported, batch, exact=False)
     found = agreement.compare(expected, module.runner(data), batch)
-    if module.COMPACT and not found.is_as_good_as(expected.rounding):
+    if module.COMPACT and not expected.is_met_by(found):
         data = module.write(expected.exported, batch, exact=True)
         found = agreement.compare(expected, module.runner(data), batch)
     return data, found

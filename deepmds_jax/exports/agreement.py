@@ -8,10 +8,9 @@ import numpy as np
 
 from deepmds_jax.exports.functions import Exported
 
-MAX_ERROR = 1e-4  # in sizes of the result
 # Where JAX itself differs more for inputs that differ by rounding, as the solutions of ordinal
-# scaling do within its tolerance, so many times that.
-_MARGIN = 4.0
+# scaling do within its tolerance, so many times that: not the inputs alone are rounded.
+_MARGIN = 10.0
 _ROUNDING = 2.0**-23
 # Of the items that lie at a threshold, one or the other may fall on the other side.
 _MAX_SHARE_DIFFERING = 0.005
@@ -32,6 +31,11 @@ class Expectation(NamedTuple):
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
     rounding: "Agreement | None"
+
+    def is_met_by(self, found: "Agreement") -> bool:
+        """Whether a file that agrees so may be kept."""
+        assert self.rounding is not None
+        return found.is_within(self.exported.max_error, self.rounding)
 
 
 class Agreement(NamedTuple):
@@ -54,11 +58,11 @@ class Agreement(NamedTuple):
         """The largest of all."""
         return max(self.errors.values())
 
-    def is_as_good_as(self, rounding: "Agreement") -> bool:
+    def is_within(self, max_error: float, rounding: "Agreement") -> bool:
         """Whether the file may be kept, where rounding makes so much of a difference to JAX."""
         limit = _MAX_SHARE_DIFFERING * self.num_items + _MARGIN * rounding.num_differing
         return self.num_differing <= limit and all(
-            error <= max(MAX_ERROR, _MARGIN * rounding.errors[name])
+            error <= max(max_error, _MARGIN * rounding.errors[name])
             for name, error in self.errors.items())
 
     def __str__(self) -> str:

@@ -23,6 +23,13 @@ def append_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def read_appended(data: bytes) -> dict[str, str]:
-    """The metadata of a file that `append_metadata` made."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return json.loads(archive.read(_ENTRY))
+    """The metadata of a file that `append_metadata` made.
+
+    Raises:
+      ValueError: it did not make it.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return json.loads(archive.read(_ENTRY))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"no metadata of ours: {error}") from error

@@ -19,10 +19,17 @@ class Format(Protocol):
       COMPACT: whether numbers can be stored in 16 bits.
     """
 
-    SUFFIX: str
-    BATCH: int | None
-    LOCKSTEP: bool
-    COMPACT: bool
+    @property
+    def SUFFIX(self) -> str: ...
+
+    @property
+    def BATCH(self) -> int | None: ...
+
+    @property
+    def LOCKSTEP(self) -> bool: ...
+
+    @property
+    def COMPACT(self) -> bool: ...
 
     def check_installed(self) -> None:
         """Raises ImportError, which says what to install, where a package is not."""

@@ -10,12 +10,16 @@ import numpy as np
 from jax import export
 from jax.extend.core import ClosedJaxpr, Literal
 
+# The modules of rules, which importing registers.
+from deepmds_jax.exports import onnx_layout, onnx_loops, onnx_order, onnx_places  # noqa: F401
 from deepmds_jax.exports.functions import Exported
 from deepmds_jax.exports.onnx_graph import IR_VERSION, MANY, OPSET, Graph, Tensor, Value
 from deepmds_jax.exports.onnx_rules import RULES, WITHOUT_LEADING
 from deepmds_jax.extras import require
 
 SUFFIX, BATCH, LOCKSTEP, COMPACT = ".onnx", None, True, True
+
+_PRODUCER = "deepmds_jax"
 
 # Primitives that call a function, and the parameter that has it.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
@@ -81,7 +85,7 @@ def _write_out(
     names: dict[Any, int | np.ndarray] = dict(zip(jaxpr.jaxpr.invars, args, strict=True))
     names.update(zip(jaxpr.jaxpr.constvars, map(np.asarray, jaxpr.consts), strict=True))
 
-    def read(atom):
+    def read(atom: Any) -> int | np.ndarray:
         return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else names[atom]
 
     for eqn in jaxpr.jaxpr.eqns:
@@ -155,7 +159,8 @@ def _is_left(primitive: str, num_in: int, num_out: int) -> bool:
     if primitive == "platform_index":  # JAX would answer for the machine that exports
         return True
     grows = num_out > MANY and num_out > 1.5 * num_in
-    return primitive in RULES and (grows or primitive == "transpose" and num_out > MANY)
+    return primitive in RULES and (
+        grows or (primitive == "transpose" and num_out > MANY))
 
 
 def check_installed() -> None:
@@ -173,7 +178,7 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
     names = list(traced.out_info)
     args = [Tensor(name, np.dtype(spec.dtype), tuple(spec.shape), 0)
             for name, spec in specs.items()]
-    graph = Graph({str(length): (args[0], 0)})
+    graph = Graph({str(length): (args[0], 0)}, convert)
     found = convert(graph, traced.jaxpr, args)
     outputs = [graph.name_output(graph.full(value, aval.shape), name)
                for name, value, aval in zip(names, found, traced.jaxpr.out_avals, strict=True)]
@@ -182,7 +187,7 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
         nodes, "deepmds_jax", [graph.declare(arg) for arg in args], outputs, arrays)
     model = onnx.helper.make_model(
         body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-        producer_name="deepmds_jax")
+        producer_name=_PRODUCER)
     return model.SerializeToString()
 
 
@@ -204,5 +209,11 @@ def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
 
 def read_metadata(data: bytes) -> dict[str, str]:
     """The metadata of a file."""
-    model = require("onnx", "export").load_from_string(data)
+    onnx = require("onnx", "export")
+    try:
+        model = onnx.load_from_string(data)
+    except Exception as error:  # protobuf's; it names no class of its own
+        raise ValueError(f"no ONNX file: {error}") from error
+    if model.producer_name != _PRODUCER:
+        raise ValueError("an ONNX file of another program")
     return {entry.key: entry.value for entry in model.metadata_props}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from deepmds_jax.extras import require
 
@@ -57,9 +58,14 @@ class Graph:
     Args:
       lengths: how the graph finds the value of a symbolic length: by its text, an input and an axis
         of it.
+      convert: adds a function of JAX to a graph, for the rules of loops.
     """
 
-    def __init__(self, lengths: dict[str, tuple[Tensor, int]]):
+    def __init__(
+        self, lengths: dict[str, tuple[Tensor, int]],
+        convert: Callable[["Graph", ClosedJaxpr, Sequence[Value]], list[Value]],
+    ):
+        self._convert = convert
         self._onnx = require("onnx", "export")
         self._scopes = [Scope()]
         self._lengths = lengths
@@ -67,6 +73,10 @@ class Graph:
         self._arrays: dict[str, np.ndarray] = {}
         self._makers: dict[str, tuple[str, list[Value], dict[str, Any]]] = {}
         self._count = 0
+
+    def add(self, function: ClosedJaxpr, inputs: Sequence[Value]) -> list[Value]:
+        """The results of a function of JAX, which is added."""
+        return self._convert(self, function, inputs)
 
     @property
     def depth(self) -> int:
@@ -206,8 +216,9 @@ class Graph:
         op, inputs, attributes = self.maker(value)
         if op.startswith("Reduce") and list(np.asarray(inputs[1])) == axes:
             return self.emit(op, inputs, value.dtype, shape, keepdims=1)
-        if op == "Gather" and axes == [attributes["axis"]] and np.ndim(inputs[1]) == 0:
-            return self.emit(op, [inputs[0], np.asarray(inputs[1])[None]], value.dtype, shape,
+        if op == "Gather" and axes == [attributes["axis"]] and isinstance(
+                inputs[1], np.ndarray) and inputs[1].ndim == 0:
+            return self.emit(op, [inputs[0], inputs[1][None]], value.dtype, shape,
                              axis=axes[0])
         return self.emit("Unsqueeze", [value, np.array(axes, np.int64)], value.dtype, shape)
 
@@ -219,7 +230,7 @@ class Graph:
             return value
         if isinstance(value, np.ndarray):
             return value.reshape(shape)
-        op, inputs, attributes = self.maker(value)
+        op, inputs, _ = self.maker(value)
         if op == "Unsqueeze" and list(np.asarray(inputs[1])) == axes:
             return inputs[0]
         if op == "Slice" and list(np.asarray(inputs[3])) == axes and len(axes) == 1:

@@ -1,15 +1,12 @@
-"""What the primitives of JAX are in ONNX: one rule each."""
+"""What the primitives of JAX are in ONNX, one rule each: those that work entry by entry."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jax.lax import GatherScatterMode
 
-from deepmds_jax.exports.onnx_graph import Graph, Tensor, Value
+from deepmds_jax.exports.onnx_graph import Graph, Value
 
 # Of a primitive: the graph, its inputs, the avals of inputs and outputs, its parameters -> outputs.
 Rule = Callable[..., Value | Sequence[Value]]
@@ -18,20 +15,20 @@ RULES: dict[str, Rule] = {}
 WITHOUT_LEADING: set[str] = set()
 
 
-def rule(*primitives: str, by_entries: bool = False) -> Callable[[Rule], Rule]:
+def rule(*primitives: str, by_entry: bool = False) -> Callable[[Rule], Rule]:
     """Registers the rule of some primitives, and whether they work entry by entry."""
 
     def register(function: Rule) -> Rule:
         for primitive in primitives:
             RULES[primitive] = function
-            if by_entries:
+            if by_entry:
                 WITHOUT_LEADING.add(primitive)
         return function
 
     return register
 
 
-def _together(inputs: Sequence[Value]) -> tuple[Any, ...]:
+def together(inputs: Sequence[Value]) -> tuple[Any, ...]:
     """The stored shape of a function of entries."""
     rank = max(len(x.shape) for x in inputs)
     shapes = [(1,) * (rank - len(x.shape)) + tuple(x.shape) for x in inputs]
@@ -39,7 +36,7 @@ def _together(inputs: Sequence[Value]) -> tuple[Any, ...]:
                  for lengths in zip(*shapes, strict=True))
 
 
-def _thin(value: Value) -> Value:
+def thin(value: Value) -> Value:
     """An array without the axes along which all entries are equal."""
     if not isinstance(value, np.ndarray) or value.size < 2:
         return value
@@ -56,9 +53,9 @@ def _thin(value: Value) -> Value:
 _NEUTRAL = {"Add": 0, "Mul": 1, "Min": np.inf, "Max": -np.inf, "And": True, "Or": False}
 
 
-def _by_entries(graph: Graph, op: str, inputs: Sequence[Value], dtype: Any, **attributes) -> Value:
-    inputs = [_thin(x) for x in inputs]
-    shape = _together(inputs)
+def by_entries(graph: Graph, op: str, inputs: Sequence[Value], dtype: Any, **attributes) -> Value:
+    inputs = [thin(x) for x in inputs]
+    shape = together(inputs)
     if op in _NEUTRAL:
         for x, other in (inputs, inputs[::-1]):
             if isinstance(x, np.ndarray) and x.size == 1 and x.item() == _NEUTRAL[op] and (
@@ -83,8 +80,8 @@ def _gelu_of(graph: Graph, x: Value, share: Value) -> Value | None:
     """x, where the share of it that remains is (1 + tanh(a (x + b x^3))) / 2, as `jax.nn.gelu`."""
     for op, constant in ("Mul", 0.5), ("Add", 1), ("Tanh", None), ("Mul", math.sqrt(2 / math.pi)):
         made, inputs, _ = graph.maker(share)
-        if made != op or constant is not None and not (
-                isinstance(inputs[0], np.ndarray) and np.allclose(inputs[0], constant)):
+        if made != op or (constant is not None and not (
+                isinstance(inputs[0], np.ndarray) and np.allclose(inputs[0], constant))):
             return None
         share = inputs[-1]
     made, inputs, _ = graph.maker(share)
@@ -98,9 +95,9 @@ def _count(summed: Sequence[Value]) -> int | None:
 
 
 def _add_by_entries(primitive: str, op: str, **attributes: Any) -> None:
-    @rule(primitive, by_entries=True)
+    @rule(primitive, by_entry=True)
     def convert(graph, inputs, eqn):
-        return _by_entries(graph, op, inputs, eqn.outs[0].dtype, **attributes)
+        return by_entries(graph, op, inputs, eqn.outs[0].dtype, **attributes)
 
 
 for _primitive, _op in {
@@ -116,441 +113,90 @@ _add_by_entries("shift_left", "BitShift", direction="LEFT")
 _add_by_entries("shift_right_logical", "BitShift", direction="RIGHT")
 
 
-@rule("and", "or", "not", "xor", by_entries=True)
+@rule("and", "or", "not", "xor", by_entry=True)
 def _logic(graph, inputs, eqn):
     name = eqn.primitive.capitalize()
     op = name if eqn.outs[0].dtype == bool else f"Bitwise{name}"
-    return _by_entries(graph, op, inputs, eqn.outs[0].dtype)
+    return by_entries(graph, op, inputs, eqn.outs[0].dtype)
 
 
-@rule("ne", by_entries=True)
+@rule("ne", by_entry=True)
 def _ne(graph, inputs, eqn):
     if inputs[0] is inputs[1] and inputs[0].dtype.kind == "f":
-        return _by_entries(graph, "IsNaN", inputs[:1], bool)
-    return _by_entries(graph, "Not", [_by_entries(graph, "Equal", inputs, bool)], bool)
+        return by_entries(graph, "IsNaN", inputs[:1], bool)
+    return by_entries(graph, "Not", [by_entries(graph, "Equal", inputs, bool)], bool)
 
 
-@rule("square", by_entries=True)
+@rule("square", by_entry=True)
 def _square(graph, inputs, eqn):
-    return _by_entries(graph, "Mul", [inputs[0], inputs[0]], eqn.outs[0].dtype)
+    return by_entries(graph, "Mul", [inputs[0], inputs[0]], eqn.outs[0].dtype)
 
 
-@rule("rsqrt", by_entries=True)
+@rule("rsqrt", by_entry=True)
 def _rsqrt(graph, inputs, eqn):
-    root = _by_entries(graph, "Sqrt", inputs, inputs[0].dtype)
+    root = by_entries(graph, "Sqrt", inputs, inputs[0].dtype)
     return graph.emit("Reciprocal", [root], root.dtype, root.shape)
 
 
-@rule("integer_pow", by_entries=True)
+@rule("integer_pow", by_entry=True)
 def _integer_pow(graph, inputs, eqn):
     x, power = inputs[0], eqn.params["y"]
     result = x
     for _ in range(abs(power) - 1):
-        result = _by_entries(graph, "Mul", [result, x], x.dtype)
-    return _by_entries(graph, "Reciprocal", [result], x.dtype) if power < 0 else result
+        result = by_entries(graph, "Mul", [result, x], x.dtype)
+    return by_entries(graph, "Reciprocal", [result], x.dtype) if power < 0 else result
 
 
-@rule("is_finite", by_entries=True)
+@rule("is_finite", by_entry=True)
 def _is_finite(graph, inputs, eqn):
-    size = _by_entries(graph, "Abs", inputs, inputs[0].dtype)
-    return _by_entries(graph, "Less", [size, np.array(np.inf, size.dtype)], bool)
+    size = by_entries(graph, "Abs", inputs, inputs[0].dtype)
+    return by_entries(graph, "Less", [size, np.array(np.inf, size.dtype)], bool)
 
 
-@rule("clamp", by_entries=True)
+@rule("clamp", by_entry=True)
 def _clamp(graph, inputs, eqn):
     low, x, high = inputs
-    return _by_entries(graph, "Min", [_by_entries(graph, "Max", [x, low], x.dtype), high], x.dtype)
+    return by_entries(graph, "Min", [by_entries(graph, "Max", [x, low], x.dtype), high], x.dtype)
 
 
-@rule("select_n", by_entries=True)
+@rule("select_n", by_entry=True)
 def _select(graph, inputs, eqn):
     which, *cases = inputs
     dtype = eqn.outs[0].dtype
     if which.dtype != bool:
         result = cases[0]
         for i, case in enumerate(cases[1:], 1):
-            is_case = _by_entries(graph, "Equal", [which, np.array(i, which.dtype)], bool)
-            result = _choose(graph, is_case, case, result, dtype)
+            is_case = by_entries(graph, "Equal", [which, np.array(i, which.dtype)], bool)
+            result = choose(graph, is_case, case, result, dtype)
         return result
-    return _choose(graph, which, cases[1], cases[0], dtype)
+    return choose(graph, which, cases[1], cases[0], dtype)
 
 
-def _as_known(graph: Graph, function: Callable[..., Tensor], *inputs: Value) -> Value:
+def as_known(graph: Graph, function: Callable[..., Value], *inputs: Value) -> Value:
     """A function of inputs, as integers of more bits where onnxruntime has it for these only."""
     dtype = inputs[0].dtype
     wide = {np.dtype(bool): np.int32, np.dtype(np.uint32): np.int64}.get(dtype, dtype)
     return graph.cast(function(*(graph.cast(x, wide) for x in inputs)), dtype)
 
 
-def _choose(graph, condition, if_true, if_false, dtype):
-    if dtype == bool:  # onnxruntime has no `Where` for it
-        wrong = _by_entries(graph, "Not", [condition], bool)
-        return _by_entries(graph, "Or", [
-            _by_entries(graph, "And", [condition, if_true], bool),
-            _by_entries(graph, "And", [wrong, if_false], bool)], bool)
-    return _as_known(graph, lambda a, b: _by_entries(
+def choose(graph, condition, if_true, if_false, dtype):
+    if np.dtype(dtype) == np.dtype(bool):  # onnxruntime has no `Where` for it
+        wrong = by_entries(graph, "Not", [condition], bool)
+        return by_entries(graph, "Or", [
+            by_entries(graph, "And", [condition, if_true], bool),
+            by_entries(graph, "And", [wrong, if_false], bool)], bool)
+    return as_known(graph, lambda a, b: by_entries(
         graph, "Where", [condition, a, b], a.dtype), if_true, if_false)
 
 
-@rule("convert_element_type", by_entries=True)
+@rule("convert_element_type", by_entry=True)
 def _convert(graph, inputs, eqn):
-    return graph.cast(_thin(inputs[0]), eqn.params["new_dtype"])
+    return graph.cast(thin(inputs[0]), eqn.params["new_dtype"])
 
 
-@rule("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision", by_entries=True)
+@rule("stop_gradient", "copy", "copy_p", "optimization_barrier", by_entry=True)
 def _same(graph, inputs, eqn):
     return inputs
-
-
-@rule("broadcast_in_dim")
-def _broadcast(graph, inputs, eqn):
-    places = [int(axis) for axis in eqn.params["broadcast_dimensions"]]
-    new = [axis for axis in range(len(eqn.params["shape"])) if axis not in places]
-    # Leading axes need not be stored.
-    leading = next((i for i, axis in enumerate(new) if axis != i), len(new))
-    return graph.unsqueeze(inputs[0], [axis - leading for axis in new[leading:]])
-
-
-@rule("squeeze")
-def _squeeze(graph, inputs, eqn):
-    return graph.squeeze(inputs[0], eqn.params["dimensions"])
-
-
-@rule("reshape")
-def _reshape(graph, inputs, eqn):
-    return graph.reshape(graph.full(inputs[0], eqn.ins[0].shape), eqn.outs[0].shape)
-
-
-@rule("transpose")
-def _transpose(graph, inputs, eqn):
-    return graph.transpose(inputs[0], eqn.params["permutation"])
-
-
-@rule("concatenate")
-def _concatenate(graph, inputs, eqn):
-    axis, shape = int(eqn.params["dimension"]), eqn.outs[0].shape
-    return _joined(graph, inputs, [aval.shape for aval in eqn.ins], axis, shape)
-
-
-def _joined(graph, inputs, shapes, axis, shape):
-    """Joins along an axis; another one is stored in full only if it is so in some part."""
-    common = [n if i == axis or any(_is_long(x.shape[i]) for x in inputs) else 1
-              for i, n in enumerate(shape)]
-    parts = [graph.full(x, [full if i == axis else n
-                            for i, (full, n) in enumerate(zip(whole, common, strict=True))])
-             for x, whole in zip(inputs, shapes, strict=True)]
-    # Of parts that are joined along the same axis, all together at once.
-    makers = [graph.maker(part) for part in parts]
-    parts = [piece for part, (op, pieces, attributes) in zip(parts, makers, strict=True)
-             for piece in (pieces if op == "Concat" and attributes["axis"] == axis else [part])]
-    return graph.emit("Concat", parts, parts[0].dtype, common, axis=axis)
-
-
-def _is_long(length: Any) -> bool:
-    return not isinstance(length, int) or length != 1
-
-
-@rule("stack")
-def _stack(graph, inputs, eqn):
-    axis, shape = int(eqn.params["axis"]), eqn.outs[0].shape
-    whole = eqn.ins[0].shape
-    if axis < len(whole):  # joined, then parted: fewer nodes
-        length = whole[axis] * len(inputs)
-        joined = _joined(graph, inputs, [whole] * len(inputs), axis,
-                         (*whole[:axis], length, *whole[axis + 1:]))
-        stored = (*joined.shape[:axis], len(inputs), whole[axis], *joined.shape[axis + 1:])
-        return graph.reshape(joined, stored)
-    parts = [graph.unsqueeze(x, [axis]) for x in inputs]
-    shapes = [[1 if i == axis else n for i, n in enumerate(shape)]] * len(parts)
-    return _joined(graph, parts, shapes, axis, shape)
-
-
-@rule("unstack")
-def _unstack(graph, inputs, eqn):
-    axis = int(eqn.params["axis"])
-    return [_pick(graph, inputs[0], axis, i) for i in range(len(eqn.outs))]
-
-
-def _pick(graph: Graph, x: Value, axis: int, place: int | Tensor) -> Value:
-    """One place along an axis, without the axis."""
-    if x.shape[axis] == 1:
-        return graph.squeeze(x, [axis])
-    if isinstance(x, np.ndarray) and not isinstance(place, Tensor):
-        return x.take(place, axis)
-    place = place if isinstance(place, Tensor) else np.array(place)
-    return graph.emit("Gather", [x, place], x.dtype,
-                      (*x.shape[:axis], *x.shape[axis + 1:]), axis=axis)
-
-
-@rule("slice")
-def _slice(graph, inputs, eqn):
-    x, params = inputs[0], eqn.params
-    starts, strides = params["start_indices"], params["strides"] or (1,) * len(x.shape)
-    cut = [axis for axis, (full, out) in enumerate(
-        zip(eqn.ins[0].shape, eqn.outs[0].shape, strict=True)) if full != out
-        and _is_long(x.shape[axis])]
-    return _cut(graph, x, cut, starts, params["limit_indices"], strides, eqn.outs[0].shape)
-
-
-def _cut(graph, x, axes, starts, limits, strides, lengths):
-    if not axes:
-        return x
-    shape = [lengths[axis] if axis in axes else n for axis, n in enumerate(x.shape)]
-    parts = [[int(values[axis]) for axis in axes] for values in (starts, limits)]
-    steps = [int(strides[axis]) for axis in axes]
-    return graph.emit("Slice", [x, *(np.array(part, np.int64) for part in (*parts, axes, steps))],
-                      x.dtype, shape)
-
-
-@rule("rev")
-def _reverse(graph, inputs, eqn):
-    axes = [int(axis) for axis in eqn.params["dimensions"]]
-    x = inputs[0]
-    num = len(axes)
-    end = np.iinfo(np.int64).min
-    return graph.emit("Slice", [x, *(np.array(v, np.int64) for v in (
-        [-1] * num, [end] * num, axes, [-1] * num))], x.dtype, x.shape)
-
-
-@rule("pad")
-def _pad(graph, inputs, eqn):
-    x, value = inputs
-    config = eqn.params["padding_config"]
-    # Negative padding cuts off, in ONNX too.
-    x = graph.full(x, [full if any(pad) else n for pad, full, n in zip(
-        config, eqn.ins[0].shape, x.shape, strict=True)])
-    for axis, (*_, between) in enumerate(config):
-        if between and x.shape[axis] > 1:
-            x = _spread(graph, x, value, axis, between)
-    pads = np.array([low for low, *_ in config] + [high for _, high, _ in config], np.int64)
-    shape = [out if low or high else n for (low, high, _), out, n in zip(
-        config, eqn.outs[0].shape, x.shape, strict=True)]
-    if not any(pads):
-        return x
-    return _as_known(graph, lambda x, value: graph.emit(
-        "Pad", [x, pads, value], x.dtype, shape), x, value)
-
-
-def _spread(graph: Graph, x: Value, value: Value, axis: int, between: int) -> Value:
-    """The entries along an axis with others between them; no others behind the last one."""
-    length = x.shape[axis]
-    apart = graph.unsqueeze(x, [axis + 1])
-    shape = (*x.shape[:axis + 1], between, *x.shape[axis + 1:])
-    filling = graph.full(graph.unsqueeze(value, range(len(shape))), shape)
-    joined = (*x.shape[:axis + 1], between + 1, *x.shape[axis + 1:])
-    x = graph.emit("Concat", [apart, filling], x.dtype, joined, axis=axis + 1)
-    x = graph.reshape(x, (*x.shape[:axis], length * (between + 1), *x.shape[axis + 2:]))
-    lengths = [n - between if i == axis else n for i, n in enumerate(x.shape)]
-    return _cut(graph, x, [axis], [0] * len(lengths), lengths, [1] * len(lengths), lengths)
-
-
-@rule("iota")
-def _iota(graph, inputs, eqn):
-    axis, shape = int(eqn.params["dimension"]), eqn.outs[0].shape
-    if not isinstance(shape[axis], int):
-        raise ValueError(f"onnx: no rule for counting to {shape[axis]}")
-    count = np.arange(shape[axis], dtype=eqn.params["dtype"])
-    return count.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-
-
-def _reduction(op: str, as_dtype: Any = None) -> Rule:
-    def convert(graph, inputs, eqn):
-        axes = [int(axis) for axis in eqn.params["axes"]]
-        x = inputs[0]
-        if op in ("ReduceSum", "ReduceProd"):
-            x = graph.full(x, [full if axis in axes else n for axis, (full, n) in enumerate(
-                zip(eqn.ins[0].shape, x.shape, strict=True))])
-        shape = [n for axis, n in enumerate(x.shape) if axis not in axes]
-        if not axes:
-            return x
-        given = x if as_dtype is None else graph.cast(x, as_dtype)
-        found = graph.emit(op, [given, np.array(axes, np.int64)], given.dtype, shape, keepdims=0)
-        return graph.cast(found, eqn.outs[0].dtype)
-
-    return convert
-
-
-for _primitive, _op, _as in (
-    ("reduce_sum", "ReduceSum", None), ("reduce_prod", "ReduceProd", None),
-    ("reduce_max", "ReduceMax", None), ("reduce_min", "ReduceMin", None),
-    ("reduce_and", "ReduceMin", np.uint8), ("reduce_or", "ReduceMax", np.uint8),
-):
-    rule(_primitive)(_reduction(_op, _as))
-
-
-@rule("argmin", "argmax")
-def _arg(graph, inputs, eqn):
-    axis, = (int(axis) for axis in eqn.params["axes"])
-    x = graph.full(inputs[0], [n if i == axis else stored for i, (n, stored) in enumerate(
-        zip(eqn.ins[0].shape, inputs[0].shape, strict=True))])
-    op = "ArgMin" if eqn.primitive == "argmin" else "ArgMax"
-    shape = [n for i, n in enumerate(x.shape) if i != axis]
-    return graph.cast(graph.emit(op, [x], np.int64, shape, axis=axis, keepdims=0),
-                      eqn.params["index_dtype"])
-
-
-@rule("dot_general")
-def _dot(graph, inputs, eqn):
-    (left_sum, right_sum), (left_batch, right_batch) = eqn.params["dimension_numbers"]
-    left, right = inputs
-    sums = [eqn.ins[0].shape[axis] for axis in left_sum]
-    left = _stored(graph, left, left_sum, sums)
-    right = _stored(graph, right, right_sum, sums)
-    left_free, right_free = (
-        [axis for axis in range(len(x.shape)) if axis not in (*summed, *batch)]
-        for x, summed, batch in ((left, left_sum, left_batch), (right, right_sum, right_batch)))
-    if len(left_sum) == 1 and not left_batch and len(right_free) <= 1:
-        left = graph.transpose(left, [*left_free, *left_sum])
-        right = graph.transpose(right, [*right_sum, *right_free])
-        return _matmul(graph, left, right, (*left.shape[:-1], *right.shape[1:]))
-    if len(left_sum) == 1 and not left_batch and len(right_free) > 1 and len(left_free) == 1:
-        # the other way round, for only the left one of a product has free leading axes
-        right = graph.transpose(right, [*right_free, *right_sum])
-        left = graph.transpose(left, [*left_sum, *left_free])
-        found = _matmul(graph, right, left, (*right.shape[:-1], left.shape[-1]))
-        rank = len(found.shape)
-        return graph.transpose(found, [rank - 1, *range(rank - 1)])
-    left = graph.transpose(left, [*left_batch, *left_free, *left_sum])
-    right = graph.transpose(right, [*right_batch, *right_sum, *right_free])
-    num_batch, out = len(left_batch), eqn.outs[0].shape
-    batch = [a if _is_long(a) else b for a, b in zip(
-        left.shape[:num_batch], right.shape[:num_batch], strict=True)]
-    rows = left.shape[num_batch:num_batch + len(left_free)]
-    columns = right.shape[num_batch + len(right_sum):]
-    left = graph.reshape(left, (*left.shape[:num_batch], math.prod(rows), math.prod(sums)))
-    right = graph.reshape(right, (*right.shape[:num_batch], math.prod(sums), math.prod(columns)))
-    found = _matmul(graph, left, right, (*batch, math.prod(rows), math.prod(columns)))
-    del out
-    return graph.reshape(found, (*batch, *rows, *columns))
-
-
-def _stored(graph, x, axes, lengths):
-    shape = list(x.shape)
-    for axis, length in zip(axes, lengths, strict=True):
-        shape[axis] = length
-    return graph.full(x, shape)
-
-
-def _matmul(graph, left, right, shape):
-    return graph.emit("MatMul", [left, right], left.dtype, shape)
-
-
-@rule("gather")
-def _gather(graph, inputs, eqn):
-    x, indices = inputs
-    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    x, indices = graph.full(x, eqn.ins[0].shape), graph.full(indices, eqn.ins[1].shape)
-    operand_shape = eqn.ins[0].shape
-    batch = [int(a) for a in numbers.operand_batching_dims]
-    index_batch = [int(a) for a in numbers.start_indices_batching_dims]
-    mapped = [int(a) for a in numbers.start_index_map]
-    collapsed = [int(a) for a in numbers.collapsed_slice_dims]
-    # A window of the whole axis starts at 0, whatever the index says, for it is clipped.
-    whole = [a for a in mapped if sizes[a] == operand_shape[a] and a not in collapsed]
-    indexed = [a for a in mapped if a not in whole]
-    if any(sizes[a] != 1 for a in indexed) or any(
-            sizes[a] != operand_shape[a] for a in range(len(sizes))
-            if a not in mapped and a not in batch and a not in collapsed):
-        return _windows(graph, x, indices, eqn)
-    indices, missing = _in_bounds(graph, indices, mapped, indexed, eqn)
-    lead = [int(n) for n in range(len(eqn.ins[1].shape) - 1)]
-    offset = [int(a) for a in numbers.offset_dims]
-    out_rank = len(eqn.outs[0].shape)
-    places = [i for i in range(out_rank) if i not in offset]
-    kept = [a for a in range(len(sizes)) if a not in collapsed and a not in batch]
-    # kept axes that are indexed have length 1 in the result
-    rest = [a for a in kept if a not in indexed]
-    if not indexed:
-        return x
-    if not batch and len(indexed) == 1:
-        axis = indexed[0]
-        index = graph.squeeze(indices, [len(indices.shape) - 1])
-        found = graph.emit(
-            "Gather", [x, index], x.dtype,
-            (*x.shape[:axis], *index.shape, *x.shape[axis + 1:]), axis=axis)
-        before = [a for a in range(len(sizes)) if a < axis]
-        axes = {a: a if a < axis else a - 1 + len(lead) for a in range(len(sizes)) if a != axis}
-        lead_axes = [len(before) + i for i in lead]
-    else:
-        order = [*batch, *indexed, *rest]
-        x = graph.transpose(x, order)
-        other = [i for i in lead if i not in index_batch]
-        indices = graph.transpose(indices, [*index_batch, *other, len(lead)])
-        shape = (*indices.shape[:-1], *x.shape[len(batch) + len(indexed):])
-        found = graph.emit("GatherND", [x, graph.cast(indices, np.int64)], x.dtype, shape,
-                           batch_dims=len(batch))
-        where = {axis: i for i, axis in enumerate([*index_batch, *other])}
-        lead_axes = [where[i] for i in lead]
-        axes = {a: len(lead) + i for i, a in enumerate(rest)}
-    # put the axes where JAX has them
-    order = [0] * (out_rank - sum(a in indexed for a in kept))
-    out_places, new_axes, position = [], [], 0
-    kept_iter = iter(kept)
-    lead_iter = iter(lead_axes)
-    for i in range(out_rank):
-        if i in places:
-            out_places.append(next(lead_iter))
-        else:
-            axis = next(kept_iter)
-            if axis in indexed:
-                new_axes.append(i)
-                continue
-            out_places.append(axes[axis])
-    del order, position
-    found = graph.transpose(found, out_places)
-    found = graph.unsqueeze(found, new_axes)
-    if missing is None:
-        return found
-    missing = graph.unsqueeze(missing, offset)
-    fill = eqn.params["fill_value"]
-    fill = np.nan if fill is None and found.dtype.kind == "f" else fill or 0
-    return _choose(graph, missing, np.array(fill, found.dtype), found, found.dtype)
-
-
-def _in_bounds(graph, indices, mapped, indexed, eqn):
-    """Indices of the indexed axes that lie in them, and (...) which did not, if that matters."""
-    columns = [mapped.index(a) for a in indexed]
-    if columns != list(range(len(mapped))):
-        if isinstance(indices, np.ndarray):
-            indices = indices[..., columns]
-        else:
-            last = len(indices.shape) - 1
-            indices = graph.emit("Gather", [indices, np.array(columns)], indices.dtype,
-                                 (*indices.shape[:-1], len(columns)), axis=last)
-    limits = np.array([eqn.ins[0].shape[a] - 1 for a in indexed], indices.dtype)
-    if isinstance(indices, np.ndarray):
-        clipped = np.clip(indices, 0, limits)
-        if np.array_equal(clipped, indices):
-            return indices, None
-    mode = eqn.params["mode"]
-    if mode == GatherScatterMode.PROMISE_IN_BOUNDS:
-        return indices, None
-    low = np.zeros_like(limits)
-    clipped = _by_entries(
-        graph, "Min", [_by_entries(graph, "Max", [indices, low], indices.dtype), limits],
-        indices.dtype)
-    if mode == GatherScatterMode.CLIP:
-        return clipped, None
-    differs = _by_entries(graph, "Sub", [indices, clipped], indices.dtype)
-    differs = _by_entries(graph, "Abs", [differs], indices.dtype)
-    most = graph.emit("ReduceMax", [differs, np.array([len(differs.shape) - 1], np.int64)],
-                      differs.dtype, differs.shape[:-1], keepdims=0)
-    return clipped, _by_entries(graph, "Greater", [most, np.array(0, most.dtype)], bool)
-
-
-def _windows(graph, x, indices, eqn):
-    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    if not isinstance(indices, np.ndarray) or indices.ndim > 1:
-        raise ValueError(f"onnx: no rule for windows of {sizes}")
-    starts = [0] * len(sizes)
-    for axis, start in zip(numbers.start_index_map, indices, strict=True):
-        starts[axis] = int(start)
-    cut = [a for a, (full, size) in enumerate(zip(x.shape, sizes, strict=True)) if full != size]
-    limits = [start if a not in cut else start + sizes[a] for a, start in enumerate(starts)]
-    if any(starts[a] < 0 or limits[a] > x.shape[a] for a in cut):
-        raise ValueError("onnx: no rule for windows that reach out")
-    x = _cut(graph, x, cut, starts, limits, [1] * len(sizes), sizes)
-    return graph.squeeze(x, numbers.collapsed_slice_dims)
 
 
 @rule("jit:cross")
@@ -560,304 +206,12 @@ def _cross(graph, inputs, eqn):
         [graph.emit("Gather", [x, np.array(order)], x.dtype, x.shape, axis=len(x.shape) - 1)
          for x in inputs] for order in ([1, 2, 0], [2, 0, 1]))
     dtype = eqn.outs[0].dtype
-    return _by_entries(graph, "Sub", [
-        _by_entries(graph, "Mul", [after[0], before[1]], dtype),
-        _by_entries(graph, "Mul", [before[0], after[1]], dtype)], dtype)
+    return by_entries(graph, "Sub", [
+        by_entries(graph, "Mul", [after[0], before[1]], dtype),
+        by_entries(graph, "Mul", [before[0], after[1]], dtype)], dtype)
 
 
-@rule("jit:hard_silu", by_entries=True)
+@rule("jit:hard_silu", by_entry=True)
 def _hard_swish(graph, inputs, eqn):
-    gate = _by_entries(graph, "HardSigmoid", inputs, eqn.outs[0].dtype, alpha=1 / 6, beta=0.5)
-    return _by_entries(graph, "Mul", [inputs[0], gate], eqn.outs[0].dtype)
-
-
-@rule("while", by_entries=True)
-def _while(graph, inputs, eqn):
-    from deepmds_jax.exports.onnx_file import convert
-
-    params = eqn.params
-    split = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
-    cond_consts, body_consts, start = (
-        inputs[:split[0]], inputs[split[0]:split[1]], inputs[split[1]:])
-    avals = eqn.outs
-
-    def goes_on(state):
-        return _thin(convert(graph, params["cond_jaxpr"], [*cond_consts, *state])[0])
-
-    start = [graph.full(x, aval.shape) for x, aval in zip(start, avals, strict=True)]
-    running = goes_on(start)
-    batch = running.shape
-    # Of a batch each goes on while its own condition holds. It travels with the state.
-    beside = [running] if batch else []
-    graph.begin_body()
-    count, condition = graph.new(np.int64, ()), graph.new(bool, ())
-    old = [graph.new(x.dtype, x.shape) for x in [*beside, *start]]
-
-    def build():
-        state = old[len(beside):]
-        new = convert(graph, params["body_jaxpr"], [*body_consts, *state])
-        new = [graph.full(x, aval.shape) for x, aval in zip(new, avals, strict=True)]
-        if not batch:
-            return [goes_on(new), *new]
-        new = [_choose(graph, _with_rank(graph, old[0], len(after.shape)), after, before,
-                       after.dtype) for after, before in zip(new, state, strict=True)]
-        running = goes_on(new)
-        return [_any(graph, running), running, *new]
-
-    body = graph.body([count, condition, *old], build, "body")
-    first = _any(graph, running) if batch else running
-    found = graph.control("Loop", [None, first, *beside, *start],
-                          [(x.dtype, x.shape) for x in old], body=body)
-    return found[len(beside):]
-
-
-def _any(graph: Graph, x: Value) -> Value:
-    axes = np.arange(len(x.shape), dtype=np.int64)
-    found = graph.emit("ReduceMax", [graph.cast(x, np.uint8), axes], np.uint8, (), keepdims=0)
-    return graph.cast(found, bool)
-
-
-def _with_rank(graph: Graph, x: Value, rank: int) -> Value:
-    """Leading axes, with axes of length 1 behind them."""
-    return graph.unsqueeze(x, range(len(x.shape), rank))
-
-
-@rule("platform_index", by_entries=True)
-def _platform(graph, inputs, eqn):
-    # What is for all platforms runs many entries at once; what is for the CPU is for XLA's.
-    platforms = eqn.params["platforms"]
-    general = [i for i, names in enumerate(platforms) if names is None]
-    return np.array(general[0] if general else 0, np.int32)
-
-
-@rule("cond", by_entries=True)
-def _cond(graph, inputs, eqn):
-    from deepmds_jax.exports.onnx_file import convert
-
-    which, *args = inputs
-    branches = eqn.params["branches"]
-    if isinstance(which, np.ndarray):
-        return convert(graph, branches[int(np.clip(which, 0, len(branches) - 1))], args)
-    if len(branches) != 2:
-        raise ValueError(f"onnx: no rule for one of {len(branches)} functions")
-    bodies = []
-    for name, branch in zip(("else_branch", "then_branch"), branches, strict=True):
-        graph.begin_body()
-        bodies.append((name, graph.body([], functools.partial(
-            lambda branch: [graph.full(x, aval.shape) for x, aval in zip(
-                convert(graph, branch, args), eqn.outs, strict=True)], branch), name)))
-    which = _by_entries(graph, "Greater", [which, np.array(0, which.dtype)], bool)
-    return graph.control("If", [which], [(aval.dtype, aval.shape) for aval in eqn.outs],
-                         **dict(bodies))
-
-
-_FEW = 4  # rounds of a loop that are written out
-
-
-@rule("scan")
-def _scan(graph, inputs, eqn):
-    from deepmds_jax.exports.onnx_file import convert
-
-    params = eqn.params
-    num_consts, num_carry, length = params["num_consts"], params["num_carry"], params["length"]
-    consts, carry = inputs[:num_consts], list(inputs[num_consts:num_consts + num_carry])
-    avals = eqn.outs[:num_carry]
-    arrays = [graph.full(x, aval.shape) for x, aval in zip(
-        inputs[num_consts + num_carry:], eqn.ins[num_consts + num_carry:], strict=True)]
-
-    def advance(carry, place):
-        found = convert(graph, params["jaxpr"], [
-            *consts, *carry, *(_pick(graph, x, 0, place) for x in arrays)])
-        carry = [graph.full(x, aval.shape) for x, aval in zip(found[:num_carry], avals,
-                                                              strict=True)]
-        return carry, [graph.full(x, aval.shape[1:]) for x, aval in zip(
-            found[num_carry:], eqn.outs[num_carry:], strict=True)]
-
-    if isinstance(length, int) and length <= _FEW:
-        rounds = [()] * length
-        for i in range(length)[::-1] if params["reverse"] else range(length):
-            carry, rounds[i] = advance(carry, i)
-        stacked = []
-        for parts, aval in zip(zip(*rounds, strict=True), eqn.outs[num_carry:], strict=True):
-            parts = [graph.unsqueeze(x, [0]) for x in parts]
-            stacked.append(graph.emit("Concat", parts, aval.dtype, aval.shape, axis=0))
-        return [*carry, *stacked]
-    if params["reverse"]:
-        raise ValueError("onnx: no rule for a long loop that runs backwards")
-    graph.begin_body()
-    count, goes_on = graph.new(np.int64, ()), graph.new(bool, ())
-    start = [graph.full(x, aval.shape) for x, aval in zip(carry, avals, strict=True)]
-    state = [graph.new(x.dtype, x.shape) for x in start]
-
-    def build():
-        carry, parts = advance(state, count)
-        return [np.array(True), *carry, *parts]
-
-    body = graph.body([count, goes_on, *state], build, "body")
-    return graph.control(
-        "Loop", [graph.shape_tensor([length]), None, *start],
-        [(aval.dtype, aval.shape) for aval in eqn.outs], body=body)
-
-
-@rule("sort")
-def _sort(graph, inputs, eqn):
-    axis, num_keys = int(eqn.params["dimension"]), eqn.params["num_keys"]
-    shape = eqn.ins[0].shape
-    arrays = [graph.full(x, shape) for x in inputs]
-    size = graph.shape_tensor([shape[axis]])
-    for key in reversed(range(num_keys)):  # equal keys keep their places
-        places = _as_places(graph, arrays[key], size, axis)
-        arrays = [graph.emit("GatherElements", [x, places], x.dtype, shape, axis=axis)
-                  for x in arrays]
-    return arrays
-
-
-def _as_places(graph, key, size, axis):
-    wide = {np.dtype(bool): np.int32, np.dtype(np.uint32): np.int64}.get(key.dtype, key.dtype)
-    return graph.emit_all("TopK", [graph.cast(key, wide), size], [
-        (wide, key.shape), (np.int64, key.shape)], axis=axis, largest=0, sorted=1)[1]
-
-
-@rule("cumsum")
-def _cumsum(graph, inputs, eqn):
-    x, axis = graph.full(inputs[0], eqn.ins[0].shape), np.array(int(eqn.params["axis"]))
-    return graph.emit("CumSum", [x, axis], x.dtype, x.shape, reverse=int(eqn.params["reverse"]))
-
-
-@rule("cummin", "cummax")
-def _cumulative(graph, inputs, eqn):
-    """By doubling: every entry with the one 1, 2, 4... places before it."""
-    x, axis = graph.full(inputs[0], eqn.ins[0].shape), int(eqn.params["axis"])
-    op = "Min" if eqn.primitive == "cummin" else "Max"
-    step, length = 1, x.shape[axis]
-    while step < length:
-        kept, rest = [0] * len(x.shape), [0] * len(x.shape)
-        steps, lengths = [1] * len(x.shape), list(x.shape)
-        lengths[axis] = length - step
-        kept_limits, rest_limits = list(x.shape), list(x.shape)
-        if eqn.params["reverse"]:
-            kept_limits[axis], rest[axis] = length - step, step
-            alone, alone_limits = [length - step], [length]
-        else:
-            kept[axis], rest_limits[axis] = step, length - step
-            alone, alone_limits = [0], [step]
-        both = _by_entries(graph, op, [
-            _cut(graph, x, [axis], kept, kept_limits, steps, lengths),
-            _cut(graph, x, [axis], rest, rest_limits, steps, lengths)], x.dtype)
-        starts = [alone[0] if i == axis else 0 for i in range(len(lengths))]
-        limits = [alone_limits[0] if i == axis else n for i, n in enumerate(x.shape)]
-        single = _cut(graph, x, [axis], starts, limits, steps,
-                      [step if i == axis else n for i, n in enumerate(x.shape)])
-        parts = [both, single] if eqn.params["reverse"] else [single, both]
-        x = graph.emit("Concat", parts, x.dtype, x.shape, axis=axis)
-        step *= 2
-    return x
-
-
-@rule("bitcast_convert_type")
-def _bits(graph, inputs, eqn):
-    """The bits of floats that are not negative, by exact arithmetic: ONNX has no such cast."""
-    x = inputs[0]
-    if x.dtype != np.float32 or eqn.outs[0].dtype != np.uint32:
-        raise ValueError(f"onnx: no rule for the bits of {x.dtype}")
-    is_infinite = _by_entries(graph, "Greater", [x, np.float32(3.4028235e38)], bool)
-    x = _by_entries(graph, "Where", [is_infinite, np.float32(1), x], np.float32)
-    exponent = np.array(127, np.int64)
-    for power in (64, 32, 16, 8, 4, 2, 1):  # until it lies between 1 and 2, or no further
-        for factor, is_far in (
-                (2.0**-power, _by_entries(graph, "GreaterOrEqual", [
-                    x, np.float32(2.0**power)], bool)),
-                (2.0**power, _by_entries(graph, "Less", [x, np.float32(2.0 ** (1 - power))],
-                                         bool))):
-            moved = _by_entries(graph, "Mul", [x, np.float32(factor)], np.float32)
-            x = _by_entries(graph, "Where", [is_far, moved, x], np.float32)
-            more = np.array(power if factor < 1 else -power, np.int64)
-            step = _by_entries(graph, "Where", [is_far, more, np.array(0)], np.int64)
-            exponent = _by_entries(graph, "Add", [exponent, step], np.int64)
-    mantissa = _by_entries(graph, "Mul", [x, np.float32(2.0**23)], np.float32)
-    # The leading bit of the mantissa counts as one more of the exponent; without it, as none.
-    exponent = _by_entries(graph, "Sub", [exponent, np.array(1)], np.int64)
-    exponent = _by_entries(graph, "Mul", [exponent, np.array(2**23)], np.int64)
-    bits = _by_entries(graph, "Add", [exponent, graph.cast(mantissa, np.int64)], np.int64)
-    bits = _by_entries(graph, "Where", [is_infinite, np.array(0x7F800000), bits], np.int64)
-    return graph.cast(bits, np.uint32)
-
-
-@rule("dynamic_slice")
-def _dynamic_slice(graph, inputs, eqn):
-    x, *starts = inputs
-    shape, sizes = eqn.ins[0].shape, eqn.params["slice_sizes"]
-    x = graph.full(x, shape)
-    for axis, (start, length, size) in enumerate(zip(starts, shape, sizes, strict=True)):
-        if length == size:
-            continue
-        places = _places(graph, start, length, size)
-        x = graph.emit("Gather", [x, places], x.dtype,
-                       (*x.shape[:axis], size, *x.shape[axis + 1:]), axis=axis)
-    return x
-
-
-def _places(graph, start, length, size):
-    """(size,) the indices of a window of an axis, moved into it."""
-    start = _by_entries(graph, "Max", [start, np.array(0, start.dtype)], start.dtype)
-    start = _by_entries(graph, "Min", [start, np.array(length - size, start.dtype)], start.dtype)
-    start = graph.unsqueeze(start, [0]) if len(start.shape) == 0 else start
-    return _by_entries(graph, "Add", [start, np.arange(size, dtype=start.dtype)], start.dtype)
-
-
-@rule("dynamic_update_slice")
-def _dynamic_update(graph, inputs, eqn):
-    x, update, *starts = inputs
-    shape, sizes = eqn.ins[0].shape, eqn.ins[1].shape
-    x, update = graph.full(x, shape), graph.full(update, sizes)
-    cut = [axis for axis, (a, b) in enumerate(zip(shape, sizes, strict=True)) if a != b]
-    if not cut:
-        return update
-    if len(cut) > 1:
-        raise ValueError("onnx: no rule for putting a part in along several axes")
-    axis, = cut
-    places = _places(graph, starts[axis], shape[axis], sizes[axis])
-    places = graph.unsqueeze(places, range(1, len(shape) - axis))
-    return graph.emit("ScatterElements", [x, graph.full(places, sizes), update], x.dtype, shape,
-                      axis=axis)
-
-
-@rule("scatter", "scatter-add")
-def _scatter(graph, inputs, eqn):
-    x, indices, updates = (graph.full(value, aval.shape)
-                           for value, aval in zip(inputs, eqn.ins, strict=True))
-    numbers, shape = eqn.params["dimension_numbers"], eqn.ins[0].shape
-    mapped, inserted, batch, index_batch, windows = ([int(axis) for axis in axes] for axes in (
-        numbers.scatter_dims_to_operand_dims, numbers.inserted_window_dims,
-        numbers.operand_batching_dims, numbers.scatter_indices_batching_dims,
-        numbers.update_window_dims))
-    lead = [axis for axis in range(len(updates.shape)) if axis not in windows]
-    # Of each axis of x, the axis of the updates, if they have it.
-    within = iter(windows)
-    source = {axis: lead[index_batch[batch.index(axis)]] if axis in batch else next(within)
-              for axis in range(len(shape)) if axis not in inserted}
-    cut = [axis for axis in range(len(shape)) if axis not in batch and (
-        axis in inserted or updates.shape[source[axis]] != shape[axis])]
-    if not cut:
-        return graph.transpose(updates, [source[axis] for axis in range(len(shape))])
-    beside = [i for i in range(len(lead)) if i not in index_batch]
-    axis = cut[0]
-    if len(cut) > 1 or len(beside) > 1 or (beside and axis not in inserted):
-        raise ValueError("onnx: no rule for putting parts in along several axes")
-    if beside:
-        source[axis] = lead[beside[0]]
-    updates = graph.transpose(updates, [source[a] for a in range(len(shape)) if a in source])
-    updates = graph.unsqueeze(updates, [] if axis in source else [axis])
-    start = _pick(graph, indices, len(indices.shape) - 1, mapped.index(axis))
-    order = [index_batch[batch.index(a)] if a in batch else beside[0]
-             for a in range(len(shape)) if a in batch or (a == axis and beside)]
-    start = graph.transpose(start, order)
-    start = graph.unsqueeze(start, [a for a in range(len(shape)) if a not in batch and not (
-        a == axis and beside)])
-    size = 1 if beside else updates.shape[axis]
-    count = np.arange(size, dtype=start.dtype).reshape(-1, *(1,) * (len(shape) - 1 - axis))
-    places = _by_entries(graph, "Add", [start, count], start.dtype)
-    attributes = {"reduction": "add"} if eqn.primitive == "scatter-add" else {}
-    return _as_known(graph, lambda x, updates: graph.emit(
-        "ScatterElements", [x, graph.full(places, updates.shape), updates], x.dtype, shape,
-        axis=axis, **attributes), x, updates)
+    gate = by_entries(graph, "HardSigmoid", inputs, eqn.outs[0].dtype, alpha=1 / 6, beta=0.5)
+    return by_entries(graph, "Mul", [inputs[0], gate], eqn.outs[0].dtype)

@@ -54,6 +54,7 @@ def runner(data: bytes) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.nda
     with _quiet():
         interpreter = require("ai_edge_litert.interpreter", "tflite").Interpreter(
             model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
     run = interpreter.get_signature_runner()
     return lambda inputs: {name: np.array(x) for name, x in run(**inputs).items()}
 
