@@ -31,9 +31,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 SLOW = (
     "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation",
     "benchmarks", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "docs",
-    "estimator", "eval", "faces_by_name", "figures", "gaussian", "gradients", "jax_switches",
-    "lifting", "lifting_anchored", "majorization", "mobileface", "outline", "own_method", "own_run",
-    "packaging", "photographs", "placement", "programs", "properties", "protocol",
+    "estimator", "eval", "exports", "faces_by_name", "figures", "gaussian", "gradients",
+    "jax_switches", "lifting", "lifting_anchored", "majorization", "mobileface", "outline",
+    "own_method", "own_run", "packaging", "photographs", "placement", "programs", "properties", "protocol",
     "reconstruct_film", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
     "rendering", "report_page", "reproduction", "similarity", "solver_optima", "surface",
     "torgerson", "trackers", "train", "video", "zhao",

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 
 import deepmds_jax
-from deepmds_jax.exports import agreement, instructions
-from deepmds_jax.exports.formats import TABLE, Format, find
+from deepmds_jax.exports import beside_jax, instructions
 from deepmds_jax.exports.functions import Exported, Smacof, file_name, lifting, scaling
+from deepmds_jax.exports.targets import TABLE, Format, find
 from deepmds_jax.files import replacing
 from deepmds_jax.methods.contract import Params
 
@@ -33,7 +33,7 @@ class File(NamedTuple):
     path: pathlib.Path
     format: str
     batch: int | None
-    agreement: agreement.Agreement
+    agreement: beside_jax.Agreement
 
 
 def export(
@@ -85,7 +85,7 @@ def export(
     else:
         exported = lifting(what, file_name(name or what.config.topology), description or {})
     folder = pathlib.Path(folder)
-    expected = agreement.expect(exported)
+    expected = beside_jax.expect(exported)
     files = []
     try:
         for text, module in zip(formats, chosen, strict=True):
@@ -118,12 +118,12 @@ def _arrays(exported: Exported) -> dict[str, str]:
 
 
 def _checked(
-    module: Format, expected: agreement.Expectation, batch: int | None
-) -> tuple[bytes, agreement.Agreement]:
+    module: Format, expected: beside_jax.Expectation, batch: int | None
+) -> tuple[bytes, beside_jax.Agreement]:
     """The bytes of a file, and whether they agree; as few of them as do."""
     data = module.write(expected.exported, batch, exact=False)
-    found = agreement.compare(expected, module.runner(data), batch)
+    found = beside_jax.compare(expected, module.runner(data), batch)
     if module.COMPACT and not expected.is_met_by(found):
         data = module.write(expected.exported, batch, exact=True)
-        found = agreement.compare(expected, module.runner(data), batch)
+        found = beside_jax.compare(expected, module.runner(data), batch)
     return data, found

@@ -17,7 +17,7 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 _TRANSFORMS = ("ratio", "interval", "ordinal")
 # In the order of the outputs.
 _OF_FACES = ("points", "std", "converged", "rotation", "angle_std")
-_FEW_SAMPLES = 100  # of what takes long
+_NUM_SAMPLES, _FEW_SAMPLES = 1000, 100  # few of what takes long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Exported:
       inputs: shape and dtype of each argument, by name and in order.
       unit_of: the unit in which errors of an output count, from its name and all outputs.
       samples: inputs to try it on, `count` items of each.
+      num_samples: how many to try it on.
       max_error: how far results may be from JAX's, in their units, unless rounding makes more of
         a difference to JAX itself.
-      num_samples: how many to try it on.
       one_by_one: whether each item takes many iterations, another number for each: a batch in
         lockstep would wait for its slowest.
       metadata: what a reader has to know, by name.
@@ -71,8 +71,8 @@ class Exported:
     unit_of: Callable[[str, Mapping[str, np.ndarray]], np.ndarray | float]
     samples: Callable[[int], dict[str, np.ndarray]]
     metadata: Mapping[str, str]
+    num_samples: int
     max_error: float = 1e-4
-    num_samples: int = 1000
     one_by_one: bool = False
 
     def specs(self, batch: Any) -> dict[str, jax.ShapeDtypeStruct]:
@@ -159,7 +159,7 @@ def scaling(problem: Smacof) -> Exported:
 
 def _costs(options: Any) -> dict[str, Any]:
     ordinal = getattr(options, "transform", None) == "ordinal"
-    return {"num_samples": _FEW_SAMPLES, "one_by_one": True} if ordinal else {}
+    return {"num_samples": _FEW_SAMPLES if ordinal else _NUM_SAMPLES, "one_by_one": ordinal}
 
 
 def file_name(text: str) -> str:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from deepmds_jax.evaluation import tables
-from deepmds_jax.exports.formats import TABLE
+from deepmds_jax.exports.targets import TABLE
 
 _HEAD = """# Exported from deepmds_jax
 

@@ -86,7 +86,10 @@ def _write_out(
     names.update(zip(jaxpr.jaxpr.constvars, map(np.asarray, jaxpr.consts), strict=True))
 
     def read(atom: Any) -> int | np.ndarray:
-        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else names[atom]
+        if isinstance(atom, Literal):
+            dtype = atom.aval.dtype  # pyright: ignore[reportAttributeAccessIssue] (an array's)
+            return np.asarray(atom.val, dtype)
+        return names[atom]
 
     for eqn in jaxpr.jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
@@ -170,7 +173,7 @@ def check_installed() -> None:
 
 
 def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
-    """The function as the bytes of a file; see `formats.Format`."""
+    """The function as the bytes of a file; see `targets.Format`."""
     onnx = require("onnx", "export")
     length = export.symbolic_shape("batch")[0] if batch is None else batch
     specs = exported.specs(length)

@@ -80,10 +80,14 @@ def _bits(graph, inputs, eqn):
             more = np.array(power if factor < 1 else -power, np.int64)
             step = by_entries(graph, "Where", [is_far, more, np.array(0)], np.int64)
             exponent = by_entries(graph, "Add", [exponent, step], np.int64)
-    mantissa = by_entries(graph, "Mul", [x, _float(2.0**23)], np.float32)
-    # The leading bit of the mantissa counts as one more of the exponent; without it, as none.
+    # The leading bit of the mantissa counts as one of the exponent. Below the normal floats there
+    # is none, and a bit less of the mantissa.
+    mantissa = graph.cast(by_entries(graph, "Mul", [x, _float(2.0**23)], np.float32), np.int64)
+    least = by_entries(graph, "Div", [mantissa, np.array(2)], np.int64)
+    is_least = by_entries(graph, "Equal", [exponent, np.array(0)], bool)
     exponent = by_entries(graph, "Sub", [exponent, np.array(1)], np.int64)
     exponent = by_entries(graph, "Mul", [exponent, np.array(2**23)], np.int64)
-    bits = by_entries(graph, "Add", [exponent, graph.cast(mantissa, np.int64)], np.int64)
+    bits = by_entries(graph, "Add", [exponent, mantissa], np.int64)
+    bits = by_entries(graph, "Where", [is_least, least, bits], np.int64)
     bits = by_entries(graph, "Where", [is_infinite, np.array(0x7F800000), bits], np.int64)
     return graph.cast(bits, np.uint32)

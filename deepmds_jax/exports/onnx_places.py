@@ -136,10 +136,14 @@ def _dynamic_slice(graph, inputs, eqn):
 
 def _places(graph, start, length, size):
     """(size,) the indices of a window of an axis, moved into it."""
-    start = by_entries(graph, "Max", [start, np.array(0, start.dtype)], start.dtype)
-    start = by_entries(graph, "Min", [start, np.array(length - size, start.dtype)], start.dtype)
+    start = _clipped(graph, start, length - size)
     start = graph.unsqueeze(start, [0]) if len(start.shape) == 0 else start
     return by_entries(graph, "Add", [start, np.arange(size, dtype=start.dtype)], start.dtype)
+
+
+def _clipped(graph, index, limit):
+    index = by_entries(graph, "Max", [index, np.array(0, index.dtype)], index.dtype)
+    return by_entries(graph, "Min", [index, np.array(limit, index.dtype)], index.dtype)
 
 
 @rule("dynamic_update_slice")
@@ -192,6 +196,8 @@ def _scatter(graph, inputs, eqn):
     start = graph.unsqueeze(start, [a for a in range(len(shape)) if a not in batch and not (
         a == axis and beside)])
     size = 1 if beside else updates.shape[axis]
+    if eqn.params["mode"] == GatherScatterMode.CLIP:
+        start = _clipped(graph, start, shape[axis] - size)
     count = np.arange(size, dtype=start.dtype).reshape(-1, *(1,) * (len(shape) - 1 - axis))
     places = by_entries(graph, "Add", [start, count], start.dtype)
     attributes = {"reduction": "add"} if eqn.primitive == "scatter-add" else {}

@@ -22,7 +22,7 @@ def check_installed() -> None:
 
 
 def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
-    """The function as the bytes of a file; see `formats.Format`."""
+    """The function as the bytes of a file; see `targets.Format`."""
     del exact  # all are
     lengths = export.symbolic_shape("batch") if batch is None else (batch,)
     made = export.export(jax.jit(exported.function), platforms=PLATFORMS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -24,7 +25,7 @@ def check_installed() -> None:
 
 
 def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
-    """The function as the bytes of a file; see `formats.Format`."""
+    """The function as the bytes of a file; see `targets.Format`."""
     del exact  # all are
     from jax.experimental import jax2tf
 
@@ -46,7 +47,12 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
     with _quiet():
         converter = tensorflow.lite.TFLiteConverter.from_concrete_functions(
             [called.get_concrete_function()], module)
-        return converter.convert()
+        try:
+            return converter.convert()
+        except Exception as error:  # of a class that TensorFlow does not show
+            reason = re.search(r"'([\w.]+)' op", str(error))
+            raise ValueError(f"tflite: TensorFlow cannot write {exported.name}: "
+                             f"{reason[1] if reason else str(error).splitlines()[0]}") from error
 
 
 def runner(data: bytes) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:

@@ -101,7 +101,8 @@ def _rounded(rng, array):
         return array
     change = 1 + _ROUNDING * rng.uniform(-1, 1, array.shape)
     # A matrix stays symmetric.
-    change = np.sqrt(change * change.swapaxes(1, 2)) if array.shape[1] == array.shape[2] else change
+    if array.ndim == 3 and array.shape[1] == array.shape[2]:
+        change = np.sqrt(change * change.swapaxes(1, 2))
     return (array * change).astype(array.dtype)
 
 
