@@ -11,11 +11,15 @@ from jax.core import Tracer
 
 from deepmds_jax import mds
 from deepmds_jax.given_arrays import check_numbers, check_truth
+from deepmds_jax.mds.cores import map_in_blocks, map_on_cores
+from deepmds_jax.mds.inputs import is_traced
 from deepmds_jax.methods import table
 from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, Reconstruction
 
 _Arrays = TypeVar("_Arrays")
 
+# Faces that a core of a CPU lifts together; see benchmarks/results/cpu_speed.md.
+_BLOCK = 16
 # Rounding of more than this share of a face's extent leaves no shape to see.
 _MAX_ROUNDING = 0.01
 # Below this share of the largest coordinate, float32 rounds an extent to 0.01 % and worse.
@@ -44,7 +48,21 @@ def reconstruct_detailed(
     if 0 in lead:
         return of_none(lambda: method.lift(params, *_one_face(params, visible, init)), lead)
     x2d = jnp.asarray(near_origin(x2d, visible), params.reference.dtype)
-    return _lift(method, params, x2d, visible, init)
+    if not lead:
+        return _lift(method, params, x2d, visible, init)
+    if visible is not None:
+        visible = jnp.broadcast_to(jnp.asarray(visible), x2d.shape[:-1])
+    init = None if init is None else jnp.asarray(init)
+    batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(lead):]), (x2d, visible, init))
+    lift = functools.partial(_lift_in_blocks, method, params)
+    result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_BLOCK)
+    return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), result)
+
+
+@functools.partial(jax.jit, static_argnames="method", inline=True)
+def _lift_in_blocks(method, params, x2d, visible, init):
+    lift = functools.partial(_lift, method, params)
+    return map_in_blocks(lift, x2d, visible, init, block=_BLOCK)
 
 
 # Step by step, outside jit, it would be hundreds of programs to compile.

@@ -98,7 +98,9 @@ def text(folder: pathlib.Path) -> str:
         data = path.read_bytes()
         try:
             metadata = TABLE[kind].read_metadata(data)
-        except ValueError:  # not one of ours
+        except ValueError:
+            metadata = {}
+        if "batch" not in metadata:  # not one of ours
             continue
         rows.append({"file": path.name, "kB": f"{len(data) / 1000:.0f}",
                      "batch": metadata["batch"], "error": metadata["error"]})

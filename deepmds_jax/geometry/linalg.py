@@ -9,7 +9,8 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+from deepmds_jax import loops
 
 _MAX_UNROLLED_COLUMNS = 4  # up to this, writing out all pairs gives faster code
 
@@ -43,7 +44,7 @@ def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         columns = jnp.pad(columns, padding)
     # Convergence is finally quadratic: even graded matrices reach rounding in fewer sweeps.
     num_sweeps = 2 + 3 * (num_columns - 1).bit_length()
-    columns, _ = lax.scan(lambda c, _: sweep(c, num_rows), columns, length=num_sweeps)
+    columns, _ = loops.scan(lambda c, _: sweep(c, num_rows), columns, length=num_sweeps)
     columns = columns[..., :num_columns]
 
     us, v = columns[..., :num_rows, :], columns[..., num_rows:, :]
@@ -87,7 +88,7 @@ def jacobi_sweep(columns: jax.Array, num_rows: int | None = None) -> tuple[jax.A
         return (a, b), jnp.max(jnp.abs(dot) / jnp.sqrt(jnp.where(apart, square_a * square_b, 1)))
 
     pairs = columns[..., :half], columns[..., half:]
-    pairs, cosines = lax.scan(play_round, pairs, length=2 * half - 1)
+    pairs, cosines = loops.scan(play_round, pairs, length=2 * half - 1)
     return jnp.concatenate(pairs, axis=-1), jnp.max(cosines)
 
 

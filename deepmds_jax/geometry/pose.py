@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.geometry.cameras import angles_from_rotation
 from deepmds_jax.geometry.normalization import centre
 from deepmds_jax.geometry.similarity import nearest_orthogonal
@@ -155,7 +156,7 @@ def _majorized(shape, image, variance, rotation, scale):
         scale = jnp.sum(m * rotation, axis=(-2, -1))[..., None, None] / variance
         return (rotation, scale), None
 
-    return jax.lax.scan(majorize, (rotation, scale), length=_NUM_ITERS)[0]
+    return loops.scan(majorize, (rotation, scale), length=_NUM_ITERS)[0]
 
 
 @jax.default_matmul_precision("highest")

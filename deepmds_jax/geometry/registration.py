@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepmds_jax import loops
 from deepmds_jax.geometry.similarity import Similarity, nearest_orthogonal
 
 _BATCH_SIZE = 256  # points whose distances to the whole cloud are in memory at a time
@@ -131,7 +132,7 @@ def icp(
     rotation, size, translation = (jnp.asarray(x, target.dtype) for x in start)
     start = Similarity(rotation, size, translation - origin)
     first = (start, jnp.zeros((), target.dtype), jnp.int32(0), jnp.asarray(False))
-    similarity, _, num_iters, converged = lax.while_loop(keeps_going, step, first)
+    similarity, _, num_iters, converged = loops.while_loop(keeps_going, step, first)
     error = closest_pairs(similarity)[-1]
     placed = similarity._replace(translation=similarity.translation + origin)
     return Registration(placed, error, num_iters, converged)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.geometry.linalg import svd
 from deepmds_jax.mds.inputs import (
     as_float,
@@ -104,7 +105,7 @@ def _extremal_vector(b0, b1):
 
     starts = jnp.asarray(np.random.default_rng(0).standard_normal((2, n)), dtype)
     state = _unit(starts[0]), starts[1], jnp.zeros((), dtype), jnp.inf, 0
-    return lax.while_loop(keeps_going, step, state)[0]
+    return loops.while_loop(keeps_going, step, state)[0]
 
 
 def _required_constant(b0, b1, x):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import as_computed, as_float, check_shapes, is_valid, symmetrize
 from deepmds_jax.mds.krylov import conjugate_gradients
@@ -16,7 +17,9 @@ from deepmds_jax.mds.solver import MDSResult, Status, narrow
 # Of a Guttman transform; up to 2 it cannot raise the loss. Where the anchors alone decide, as for
 # the centroid, the majorizer is the loss itself: 1 would be exact, and more overshoots.
 _RELAXATION = 1.2
-_INNER_ITERS = 8  # of conjugate gradients per Guttman transform; each one lowers the majorizer
+# Of conjugate gradients per Guttman transform; each one lowers the majorizer. Its minimum need not
+# be exact: the next transform starts anew. Where all pairs are known, three reach the tolerance.
+_INNER_ITERS, _INNER_TOLERANCE = 8, 1e-2
 
 
 def smacof_anchored(
@@ -117,14 +120,15 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
         def transform(state):
             points, _, num_iters = state
             change = _RELAXATION * conjugate_gradients(
-                majorizer_product, -gradient(points), degrees, max_iters=_INNER_ITERS
+                majorizer_product, -gradient(points), degrees,
+                max_iters=_INNER_ITERS, tolerance=_INNER_TOLERANCE,
             )
             points = points + change
             spread = jnp.sum((points - jnp.mean(points, axis=0, keepdims=True)) ** 2)
             return points, jnp.sqrt(jnp.sum(change**2) / spread), num_iters + 1
 
         state = start, jnp.asarray(jnp.inf, start.dtype), jnp.int32(0)
-        points, step, num_iters = lax.while_loop(keeps_going, transform, state)
+        points, step, num_iters = loops.while_loop(keeps_going, transform, state)
         # Aux of custom_root must be floats.
         return points, (lax.stop_gradient(step), num_iters.astype(step.dtype))
 

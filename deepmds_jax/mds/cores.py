@@ -1,4 +1,4 @@
-"""Solves a batch of problems on all cores of a CPU."""
+"""Batches of problems: on all cores of a CPU, in blocks for its caches, on several devices."""
 
 import os
 from collections.abc import Callable
@@ -8,14 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from deepmds_jax.mds.inputs import is_traced
 
 _CHUNK_SIZE = 2**21  # numbers per chunk: large batches share one compiled program
 
 
-def map_on_cores(solve: Callable[..., Any], *batch: jax.Array | None) -> Any:
-    """`solve(*batch)`, in chunks of problems that run in parallel.
+def map_on_cores(
+    solve: Callable[..., Any], *batch: jax.Array | None, min_chunk: int = 1
+) -> Any:
+    """`solve(*batch)`, outside jit in chunks of problems that run in parallel.
 
     XLA runs the loop of one problem on one core, but it runs programs that are called from several
     threads in parallel, and releases Python's interpreter lock meanwhile.
@@ -23,17 +27,26 @@ def map_on_cores(solve: Callable[..., Any], *batch: jax.Array | None) -> Any:
     Args:
       solve: compiled function of arrays with a leading axis of problems, to a pytree of arrays with
         that axis. Problems are independent of each other.
-      *batch: (problems, ...) arrays, or None.
+      *batch: (problems, ...) arrays, or None. Where the problems are spread over devices, each
+        device solves its own, and nothing is sent between them.
+      min_chunk: fewer problems than this are not worth a thread.
 
     Returns:
       The result of `solve` for the whole batch.
     """
     arrays = jax.tree.leaves(batch)
+    if is_traced(arrays):
+        return solve(*batch)
+    if (spread := _spread(arrays)) is not None:
+        mesh, spec = spread
+        return jax.shard_map(solve, mesh=mesh, in_specs=spec, out_specs=spec)(*batch)
+    if jax.default_backend() != "cpu":
+        return solve(*batch)
     size = arrays[0].shape[0]
     max_chunk = max(1, _CHUNK_SIZE // max(x[0].size for x in arrays))
     num_cores = _num_cores()
-    chunk = min(max_chunk, -(-size // num_cores))
-    if is_traced(batch) or size == chunk or jax.default_backend() != "cpu":
+    chunk = min(max_chunk, max(min_chunk, -(-size // num_cores)))
+    if size <= chunk:
         return solve(*batch)
     # A setting of the calling thread. JAX defines it at run time.
     use_x64 = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
@@ -54,6 +67,47 @@ def map_on_cores(solve: Callable[..., Any], *batch: jax.Array | None) -> Any:
     left = size - (len(parts) - 1) * chunk
     parts[-1] = jax.tree.map(lambda x: x[chunk - left:], parts[-1])
     return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+
+
+def map_in_blocks(
+    solve: Callable[..., Any], *batch: jax.Array | None, block: int
+) -> Any:
+    """`solve(*batch)`, on a CPU block by block; for use inside jit.
+
+    What a block needs fits into the cache of a core, and its loops wait only for its own slowest
+    problem. On other processors, and for a batch whose size is not known yet (export), all
+    problems run at once. The processor is JAX' default one at the time of tracing.
+
+    Args:
+      solve: see `map_on_cores`.
+      *batch: (problems, ...) arrays, or None.
+      block: problems that run together.
+    """
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if not isinstance(size, int) or size <= block or jax.default_backend() != "cpu":
+        return solve(*batch)
+    num_blocks = -(-size // block)
+    missing = num_blocks * block - size
+
+    # A block takes every so manieth problem: where the batch is spread over devices, each has its
+    # share of every block, and none waits for another.
+    def split(x):
+        x = jnp.concatenate([x, x[:missing]]) if missing else x
+        return jnp.moveaxis(x.reshape(block, num_blocks, *x.shape[1:]), 1, 0)
+
+    def join(x):
+        return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])[:size]
+
+    return jax.tree.map(join, lax.map(lambda part: solve(*part), jax.tree.map(split, batch)))
+
+
+def _spread(arrays: list[Any]) -> tuple[Mesh, PartitionSpec] | None:
+    """Where the problems are spread over devices, the mesh and the axes that they lie along."""
+    for array in arrays:
+        sharding = getattr(array, "sharding", None)
+        if isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0] is not None:
+            return sharding.mesh, PartitionSpec(sharding.spec[0])
+    return None
 
 
 def _num_cores() -> int:

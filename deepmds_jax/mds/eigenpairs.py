@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from deepmds_jax import loops
 from deepmds_jax.geometry.linalg import jacobi_sweep
 
 _NUM_POWERS = 3  # power iterations on the random block before the first orthogonalization
@@ -67,7 +68,7 @@ def leading_eigenpairs(
         block = block / jnp.maximum(jnp.max(jnp.abs(block)), jnp.finfo(block.dtype).tiny)
     empty = jnp.zeros((matrix.shape[0], num_pairs), matrix.dtype)
     state = block, empty[0], empty, jnp.zeros_like(square_norm), 0
-    _, values, vectors, *_ = lax.while_loop(keeps_going, step, state)
+    _, values, vectors, *_ = loops.while_loop(keeps_going, step, state)
     return values, vectors
 
 
@@ -85,7 +86,7 @@ def _start_block(size: int, num_pairs: int) -> np.ndarray:
 def _orthonormalize(columns: jax.Array) -> jax.Array:
     """Jacobi sweeps until all columns were nearly orthogonal before the last one."""
     state = columns, jnp.asarray(1, columns.dtype)
-    columns, _ = lax.while_loop(
+    columns, _ = loops.while_loop(
         lambda state: state[1] > 0.5, lambda state: jacobi_sweep(state[0]), state
     )
     square = jnp.sum(columns**2, axis=0)

@@ -9,6 +9,8 @@ from jax import lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
+
 _ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
 
 
@@ -163,7 +165,7 @@ def is_connected(weights: jax.Array) -> jax.Array:
         return further, jnp.any(further != reached)
 
     reached = observed[0] | (jnp.arange(observed.shape[0]) == 0)
-    reached, _ = lax.while_loop(
+    reached, _ = loops.while_loop(
         lambda state: state[1], spread, (reached, ~jnp.all(reached))
     )
     return jnp.all(reached)
@@ -187,5 +189,5 @@ def fill_with_shortest_paths(dissimilarities: jax.Array, weights: jax.Array) -> 
         return jnp.minimum(paths, through[:, None] + through[None, :]), point + 1
 
     first = jnp.where(jnp.any(missing), 0, n)
-    paths, _ = lax.while_loop(lambda state: state[1] < n, detour, (paths, first))
+    paths, _ = loops.while_loop(lambda state: state[1] < n, detour, (paths, first))
     return jnp.where(missing, paths, dissimilarities)

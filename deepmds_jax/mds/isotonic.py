@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.mds.inputs import as_computed, as_float, is_traced
 from deepmds_jax.mds.ordering import take
 
@@ -125,7 +126,7 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
 
     stack = jnp.broadcast_to(below_all, (rows.shape[0] + 1, rows.shape[1]))
     state = (rows[0, -1].astype(jnp.int32), jnp.int32(1), rows[0], stack)
-    *_, stack = lax.while_loop(lambda state: state[0] <= num_values, step, state)
+    *_, stack = loops.while_loop(lambda state: state[0] <= num_values, step, state)
     means, lengths = stack[:, 0] / stack[:, 1], stack[:, -1].astype(jnp.int32)
 
     def spread(state):
@@ -141,7 +142,7 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
         )
 
     state = (jnp.int32(0), jnp.int32(1), lengths[1], jnp.zeros(num_values + _CHUNK_SIZE, y.dtype))
-    *_, fit = lax.while_loop(lambda state: state[0] < num_values, spread, state)
+    *_, fit = loops.while_loop(lambda state: state[0] < num_values, spread, state)
     return fit[:num_values]
 
 
@@ -215,7 +216,7 @@ def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:
         return starts, means_of(starts)
 
     state = (jnp.ones(num_values, bool), y)
-    return lax.while_loop(lambda state: jnp.any(violations(state[1])), merge, state)[1]
+    return loops.while_loop(lambda state: jnp.any(violations(state[1])), merge, state)[1]
 
 
 def _segmented_add(left, right):

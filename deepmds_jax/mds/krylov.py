@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+from deepmds_jax import loops
 
 
 def conjugate_gradients(
@@ -52,4 +53,4 @@ def conjugate_gradients(
     rhs_square = jnp.sum(rhs**2 / diagonal)
     start = jnp.zeros_like(rhs) if start is None else start
     state = start, rhs, rhs / diagonal, rhs_square, jnp.ones_like(rhs_square), jnp.int32(0)
-    return lax.while_loop(keeps_going, iterate, state)[0]
+    return loops.while_loop(keeps_going, iterate, state)[0]

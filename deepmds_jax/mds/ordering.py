@@ -40,7 +40,7 @@ def _sort_digits(words, num_bits, order):
         return take(order, packed & np.uint32((1 << position_bits) - 1))
 
     num_digits = -(-num_bits // digit_bits)
-    return lax.fori_loop(0, num_digits, sort_digit, order)
+    return lax.fori_loop(0, num_digits, sort_digit, order + jnp.zeros_like(words, order.dtype))
 
 
 def inverse(order: jax.Array) -> jax.Array:

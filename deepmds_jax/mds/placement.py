@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.mds.inputs import as_computed, as_float, is_negative, is_traced
 
 _BATCH_SIZE = 256  # new points at once: bounds memory, and the wait for the slowest point
@@ -175,5 +176,5 @@ def _minimize(points, disparities, weights, start, *, max_iters, tolerance):
         return jnp.isfinite(loss) & ~converged & (num_iters < max_iters)
 
     state = evaluate(start), jnp.asarray(0.1, points.dtype), jnp.asarray(False), jnp.int32(0)
-    (loss, end, *_), *_ = lax.while_loop(keeps_going, step, state)
+    (loss, end, *_), *_ = loops.while_loop(keeps_going, step, state)
     return end, loss

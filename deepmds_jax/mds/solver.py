@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from deepmds_jax import loops
 from deepmds_jax.mds import acceleration as anderson
 from deepmds_jax.mds.guttman import (
     Laplacian,
@@ -130,7 +130,6 @@ class State(NamedTuple):
     distance_buffer: jax.Array | None
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def solve(options, dissimilarities, weights, init, max_iters, tolerance):
     """Solves one problem.
 
@@ -145,12 +144,23 @@ def solve(options, dissimilarities, weights, init, max_iters, tolerance):
     Returns:
       The `MDSResult` of the best start.
     """
+    result = _solve(options, dissimilarities, weights, init, max_iters, tolerance)
+    return result._replace(num_iters=result.num_iters.astype(jnp.int32),
+                           status=result.status.astype(jnp.int32))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _solve(options, dissimilarities, weights, init, max_iters, tolerance):
+    """`solve`, with floats for integers: these have tangents, under `shard_map` too."""
     minimize = partial(_minimize, options)
     # On CPU a batch is a loop over problems, each of which iterates only as long as it needs to.
-    return lax.platform_dependent(
+    result = lax.platform_dependent(
         dissimilarities, weights, init, max_iters, tolerance,
         cpu=jax.custom_batching.sequential_vmap(minimize), default=minimize,
     )
+    dtype = result.stress.dtype
+    return result._replace(num_iters=result.num_iters.astype(dtype),
+                           status=result.status.astype(dtype))
 
 
 def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
@@ -212,7 +222,7 @@ def initial_state(start, prepared):
 
 def run(options, problem, state, max_iters, tolerance):
     """Iterates until the state has converged or `max_iters` is reached."""
-    return lax.while_loop(
+    return loops.while_loop(
         lambda s: ~is_done(s, tolerance) & (s.num_iters < max_iters),
         partial(_iterate, options, problem), state,
     )
@@ -351,11 +361,11 @@ def _norm(points):
     return jnp.sqrt(jnp.sum(points**2))
 
 
-@solve.defjvp
+@_solve.defjvp
 def _solve_jvp(options, primals, tangents):
     """By the implicit function theorem: the gradient of squared stress stays zero."""
     inputs, changes = primals[:2], tangents[:2]
-    result = solve(options, *primals)
+    result = _solve(options, *primals)
     embedding = _center_and_scale(result.embedding)
 
     def gradient(embedding, *inputs):
@@ -377,5 +387,5 @@ def _solve_jvp(options, primals, tangents):
         return _rescale(options, problem, prepared, embedding)
 
     _, changes = jax.jvp(rescale, (embedding, *inputs), (embedding_change, *changes))
-    counts = (np.zeros(x.shape, jax.dtypes.float0) for x in (result.num_iters, result.status))
+    counts = map(jnp.zeros_like, (result.num_iters, result.status))
     return result, MDSResult(*changes, *counts)

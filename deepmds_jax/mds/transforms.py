@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepmds_jax import loops
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
 from deepmds_jax.mds.measures import total
 from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_positions, take
@@ -113,7 +114,7 @@ def _fit_monotone(prepared, distances, ties):
     if ties == "primary":
         # A loop of one iteration or none: under vmap, a `cond` would always sort.
         state = ranking, ranking.has_ties
-        ranking, _ = lax.while_loop(
+        ranking, _ = loops.while_loop(
             lambda state: state[1],
             lambda state: (_sort_ties(state[0], lax.stop_gradient(distances)), False),
             state,
@@ -157,10 +158,10 @@ def _sort_ties(ranking, distances):
         again = argsort(y, tie_groups)
         return take(y, again), take(order, again), count
 
-    state = lax.while_loop(
+    state = loops.while_loop(
         lambda state: is_unsorted(state[0]) & (state[2] < _MAX_SWAP_ROUNDS), swap, (y, positions, 0)
     )
-    _, order, count = lax.while_loop(lambda state: is_unsorted(state[0]), sort, state)
+    _, order, count = loops.while_loop(lambda state: is_unsorted(state[0]), sort, state)
 
     def apply(state):
         ranking, _ = state
@@ -169,7 +170,7 @@ def _sort_ties(ranking, distances):
         )
         return ranking, False
 
-    return lax.while_loop(lambda state: state[1], apply, (ranking, count > 0))[0]
+    return loops.while_loop(lambda state: state[1], apply, (ranking, count > 0))[0]
 
 
 def _swap_neighbours(tie_groups, y, order, first):

@@ -159,7 +159,8 @@ def test_scaling(tmp_path, transform, length):
     assert found["converged"].all()
     assert found["stress"].max() < 1e-3
     if transform == "ratio":
-        again = np.linalg.norm(found["embedding"][:, :, None] - found["embedding"][:, None], axis=-1)
+        x = found["embedding"]
+        again = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
         np.testing.assert_allclose(again, apart, atol=1e-3)
 
 

@@ -18,11 +18,11 @@ _LOG_STD = (-8.0, 1.0)
 
 
 class PairEstimate(NamedTuple):
-    """The pair network's answer, for P = N (N - 1) / 2 pairs i < j in the order of `pairs`.
+    """The pair network's answer.
 
     Attributes:
-      distances: (..., P) in the unit of the proposal.
-      std: (..., P) standard deviation of each.
+      distances: (..., N, N) in the unit of the proposal, symmetric, 0 on the diagonal.
+      std: (..., N, N) standard deviation of each; 1 on the diagonal.
       landmark_std: (..., N, 3) standard deviations of x, y and z of each landmark in the result, in
         the upright camera frame.
       observed_std: (..., N) standard deviation of x and y as the image shows them.
@@ -69,39 +69,49 @@ class PairNetwork(nn.Module):
         local = nn.Dense(_CODE, use_bias=False, name="code")(jnp.concatenate(local, axis=-1))
         code = nn.gelu(local + identity)
 
-        i, j = pairs(self.num_landmarks)
-        difference = jnp.abs(code[..., i, :] - code[..., j, :])
-        features = [difference, code[..., i, :] * code[..., j, :], jnp.exp(-difference)]
-        x = nn.hard_swish(nn.Dense(_WIDTH, name="dense1")(jnp.concatenate(features, axis=-1)))
-        x = nn.hard_swish(nn.Dense(_WIDTH, name="dense2")(x))
+        # All N x N pairs, features first: twice the arithmetic of the pairs i < j, without their
+        # indices, which cost a CPU more than arithmetic; long rows are what it multiplies fastest.
+        of_one, of_other = _both(code)
+        difference = jnp.abs(of_one - of_other)
+        features = jnp.concatenate([difference, of_one * of_other, jnp.exp(-difference)])
         last = nn.initializers.normal(0.025)
-        x = nn.Dense(2, kernel_init=last, name="dense3")(x)
-        apart = proposal.points[..., i, :] - proposal.points[..., j, :]
-        proposed = jnp.sqrt(jnp.sum(apart**2, axis=-1) + 1e-8)
+        x = nn.hard_swish(_FirstAxisDense(_WIDTH, name="dense1")(features))
+        x = nn.hard_swish(_FirstAxisDense(_WIDTH, name="dense2")(x))
+        log_ratio, log_precision = _FirstAxisDense(2, kernel_init=last, name="dense3")(x)
+        log_ratio = jnp.clip(0.1 * log_ratio, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+        of_one, of_other = _both(proposal.points)
+        proposed = jnp.sqrt(jnp.sum((of_one - of_other) ** 2, axis=0) + 1e-8)
+        is_pair = ~np.eye(self.num_landmarks, dtype=bool)
         spread = nn.Dense(4, use_bias=False, kernel_init=last, name="head")(code) + bias
         spread = jnp.exp(jnp.clip(-spread, *_LOG_STD))
         # How sure the pose is shall not change the pose.
         turn = nn.Dense(3, kernel_init=last, name="turn")(jax.lax.stop_gradient(proposal.context))
         turn = jnp.clip(turn, -2.5, 1.5)  # 21 to 0.4 degrees
         return PairEstimate(
-            proposed * jnp.exp(jnp.clip(0.1 * x[..., 0], -_MAX_LOG_RATIO, _MAX_LOG_RATIO)),
-            jnp.exp(jnp.clip(-3 - x[..., 1], *_LOG_STD)), spread[..., :3], spread[..., 3],
+            jnp.where(is_pair, proposed * jnp.exp(log_ratio), 0),
+            jnp.where(is_pair, jnp.exp(jnp.clip(-3 - log_precision, *_LOG_STD)), 1),
+            spread[..., :3], spread[..., 3],
             jnp.exp(-3.5 - turn), self.param("trust", _trust, (4,)),
         )
 
 
-def pairs(num_landmarks: int) -> tuple[np.ndarray, np.ndarray]:
-    """The indices i < j of all pairs, row after row."""
-    return np.triu_indices(num_landmarks, 1)
+class _FirstAxisDense(nn.Module):
+    """A dense layer, with the parameters of `nn.Dense`, over the first axis instead of the last."""
+
+    features: int
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[0], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return jnp.tensordot(kernel.T, x, 1) + jnp.expand_dims(bias, range(1, x.ndim))
 
 
-def as_matrix(values: jax.Array, num_landmarks: int) -> jax.Array:
-    """Symmetric (..., N, N) with a zero diagonal from values (..., P) of the pairs i < j."""
-    i, j = pairs(num_landmarks)
-    place = np.zeros((num_landmarks, num_landmarks), np.int32)
-    place[i, j] = place[j, i] = np.arange(len(i))
-    off_diagonal = 1 - np.eye(num_landmarks)
-    return values[..., place] * jnp.asarray(off_diagonal, values.dtype)
+def _both(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Values (..., N, C) of the landmarks as (C, ..., N, 1) and (C, ..., 1, N)."""
+    first = jnp.moveaxis(values, -1, 0)
+    return first[..., :, None], first[..., None, :]
 
 
 def _precisions(key, shape, dtype=jnp.float32):

@@ -9,7 +9,7 @@ from deepmds_jax import landmark_order, mds
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize, turn_in_image
 from deepmds_jax.methods.anchored.encoder import Proposal, ShapeEncoder
-from deepmds_jax.methods.anchored.pairs import PairEstimate, PairNetwork, as_matrix
+from deepmds_jax.methods.anchored.pairs import PairEstimate, PairNetwork
 from deepmds_jax.methods.anchored.parameters import Params, count
 from deepmds_jax.methods.contract import MIN_LANDMARKS, Method, Reconstruction
 from deepmds_jax.methods.layers import apply_network
@@ -68,13 +68,12 @@ def solve(
     num_landmarks = x2d.shape[-2]
     proposal: Proposal = apply_network(ShapeEncoder(num_landmarks), encoder, x2d, visible)
     estimate: PairEstimate = apply_network(PairNetwork(num_landmarks), pairs, proposal, visible)
-    distances = as_matrix(estimate.distances, num_landmarks)
     solver = {"max_iters": max_iters, "tolerance": tolerance}
     start = proposal.points if init is None else _posed(init, proposal)
     precision = estimate.std**-2 if weighted else jnp.ones_like(estimate.std)
     if not observed:
-        embedded = mds.smacof(distances, transform="ratio", init=start,
-                              weights=as_matrix(precision, num_landmarks), **solver)
+        embedded = mds.smacof(estimate.distances, transform="ratio", init=start,
+                              weights=precision, **solver)
         turn = nearest_orthogonal(embedded.embedding.mT @ centre(proposal.points), reflection=True)
         embedded = embedded._replace(embedding=embedded.embedding @ turn)
         return Solution(proposal, estimate, embedded)
@@ -84,8 +83,8 @@ def solve(
     anchors = (
         proposed * proposal.points + seen * jnp.pad(proposal.observed, _no_depth(x2d))
     ) / (proposed + seen)
-    embedded = mds.smacof_anchored(distances, anchors, proposed + seen, init=start,
-                            weights=as_matrix(trust[3] * precision, num_landmarks), **solver)
+    embedded = mds.smacof_anchored(estimate.distances, anchors, proposed + seen, init=start,
+                                   weights=trust[3] * precision, **solver)
     return Solution(proposal, estimate, embedded)
 
 
@@ -123,7 +122,7 @@ def lift(
     return Reconstruction(
         standardize(embedded.embedding @ rotation),
         min_max(proposal.shape[..., :2]),
-        as_matrix(estimate.distances, x2d.shape[-2]),
+        estimate.distances,
         embedded.stress,
         embedded.num_iters,
         jnp.where(is_face, embedded.status, mds.Status.INVALID).astype(jnp.int32),

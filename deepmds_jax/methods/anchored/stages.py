@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from deepmds_jax import landmark_order, topologies
+from deepmds_jax import landmark_order, mds, topologies
 from deepmds_jax.data.augmentation import (
     augmented_faces,
     deformation_basis,
@@ -28,7 +28,6 @@ from deepmds_jax.geometry import (
     turn_in_image,
 )
 from deepmds_jax.methods.anchored.encoder import RANK, Proposal, ShapeEncoder
-from deepmds_jax.methods.anchored.pairs import pairs
 from deepmds_jax.methods.anchored.parameters import NUM_MODES, Config, Params, init
 from deepmds_jax.methods.anchored.pipeline import solve
 from deepmds_jax.methods.options import option
@@ -208,7 +207,7 @@ def joint_stage(
       end_to_end: see above.
       spec, topology, mean, points, learning_rate, num_epochs: see `encoder_stage`.
     """
-    i, j = pairs(len(mean))
+    all_over_pairs = len(mean) / (len(mean) - 1)  # errors on the diagonal are 0
 
     def apply(variables, inputs, mutable):
         del mutable
@@ -219,9 +218,9 @@ def joint_stage(
         proposal, estimate, embedded = solution
         result = embedded.embedding if end_to_end else jax.lax.stop_gradient(proposal.points)
         result, true = _aligned(result, truth.points)
-        apart = jnp.sqrt(jnp.sum((true[:, i] - true[:, j]) ** 2, axis=-1))
+        off = mds.distances(true) - estimate.distances
         losses = _proposal_error(proposal, truth)
-        losses += _LIKELIHOOD * _surprise(apart - estimate.distances, estimate.std)
+        losses += _LIKELIHOOD * all_over_pairs * _surprise(off, estimate.std)
         errors = jax.lax.stop_gradient(result - true)
         losses += _CERTAINTY * _surprise(errors, estimate.landmark_std)
         losses += _CERTAINTY * _surprise(_angle_errors(proposal, truth), estimate.angle_std)

@@ -12,7 +12,7 @@ from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import standardize
 from deepmds_jax.methods import anchored
 from deepmds_jax.methods.anchored.encoder import ShapeEncoder
-from deepmds_jax.methods.anchored.pairs import PairNetwork, as_matrix, pairs
+from deepmds_jax.methods.anchored.pairs import PairNetwork
 
 N = 51
 EVERYTHING = np.ones((8, N), np.float32)
@@ -140,32 +140,22 @@ def test_faces_of_a_batch_do_not_mix(propose, x2d):
 
 def test_estimates_of_pairs(propose, x2d):
     proposal, estimate = propose(x2d, EVERYTHING)
-    assert estimate.distances.shape == estimate.std.shape == (8, N * (N - 1) // 2)
+    assert estimate.distances.shape == estimate.std.shape == (8, N, N)
     assert estimate.landmark_std.shape == (8, N, 3)
     assert estimate.observed_std.shape == (8, N)
     assert estimate.trust.shape == (4,)
     for std in (estimate.std, estimate.landmark_std, estimate.observed_std):
         assert (np.asarray(std) > 0).all()
-    matrix = np.asarray(jax.jit(as_matrix, static_argnums=1)(estimate.distances, N))
-    np.testing.assert_array_equal(matrix, np.swapaxes(matrix, 1, 2))
-    np.testing.assert_array_equal(np.diagonal(matrix, axis1=1, axis2=2), 0)
+    for matrix, diagonal in ((estimate.distances, 0), (estimate.std, 1)):
+        np.testing.assert_allclose(matrix, np.swapaxes(matrix, 1, 2), rtol=1e-6)
+        np.testing.assert_array_equal(np.diagonal(matrix, axis1=1, axis2=2), diagonal)
     # The network corrects the proposal's distances, each by a factor near 1.
     points = proposal.points
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     far = apart > 0.1
-    ratio = matrix[far] / apart[far]
+    ratio = estimate.distances[far] / apart[far]
     assert 0.2 < ratio.min() < ratio.max() < 5
     assert np.std(np.log(ratio)) > 1e-3
-
-
-def test_pairs_are_in_the_order_of_rows():
-    i, j = pairs(4)
-    assert list(zip(i.tolist(), j.tolist(), strict=True)) == [
-        (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
-    np.testing.assert_array_equal(
-        as_matrix(np.arange(1, 7, dtype=np.float32), 4),
-        [[0, 1, 2, 3], [1, 0, 4, 5], [2, 4, 0, 6], [3, 5, 6, 0]],
-    )
 
 
 def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2d):
@@ -178,14 +168,10 @@ def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2
     own = networks[1]["params"]
     variables = {"params": {**own, **{k: own[k][order] for k in ("identity", "landmarks")}}}
 
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    def matrices(variables, exchanged, distances):
-        other = PairNetwork(N).apply(variables, exchanged, EVERYTHING)
-        return as_matrix(distances, N), as_matrix(other.distances, N)
-
-    a, b = (np.asarray(x) for x in matrices(variables, exchanged, plain.distances))
-    np.testing.assert_allclose(a[:, order][:, :, order], b, atol=1e-5)
+    apply = jax.jit(jax.default_matmul_precision("highest")(PairNetwork(N).apply))
+    other = apply(variables, exchanged, EVERYTHING)
+    np.testing.assert_allclose(
+        plain.distances[:, order][:, :, order], other.distances, atol=1e-5)
 
 
 def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
