@@ -2,6 +2,7 @@
 
   bin/export --weights=ibug68 --out=exported
   bin/export --weights=mine.safetensors --format=onnx --batch=1 --out=exported
+  bin/export --weights=mine.safetensors --format=hf --out=to_share
   bin/export --smacof=ordinal --num_points=60 --dims=2 --format=stablehlo,onnx --out=exported
 
 Landmarks x2d (B, N, 2) float32 and visible (B, N) bool in, points, std, converged, rotation and
@@ -20,10 +21,11 @@ from deepmds_jax.methods.saved import load_weights
 
 _FLAGS = program.new_flags()
 _FORMAT = flags.DEFINE_list(
-    "format", list(exports.FORMATS), "Which formats, with commas.", flag_values=_FLAGS)
+    "format", list(exports.FORMATS), "Which formats, with commas; hf makes a folder for the Hugging "
+    "Face Hub: weights, model card, example, stablehlo and onnx.", flag_values=_FLAGS)
 _WEIGHTS = flags.DEFINE_string(
-    "weights", None, "Shipped (ibug68, flame51, with _published), a .safetensors file, or a "
-    "training run's workdir.", flag_values=_FLAGS)
+    "weights", None, "Shipped (ibug68, flame51, with _published), a .safetensors file, a "
+    "training run's workdir, or hf://owner/name.", flag_values=_FLAGS)
 _SMACOF = flags.DEFINE_enum(
     "smacof", None, ["ratio", "interval", "ordinal"],
     "Instead of weights: scaling by this transform, of problems of one size.", flag_values=_FLAGS)

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import jax
 
 import deepmds_jax
-from deepmds_jax.exports import beside_jax, instructions
+from deepmds_jax.exports import beside_jax, instructions, sharing
 from deepmds_jax.exports.functions import Exported, Smacof, file_name, lifting, scaling
 from deepmds_jax.exports.targets import TABLE, Format, find
 from deepmds_jax.files import replacing
 from deepmds_jax.methods.contract import Params
 
-__all__ = ["FORMATS", "File", "Smacof", "export"]
+__all__ = ["FORMATS", "HUB", "File", "Smacof", "export"]
 
 FORMATS = tuple(TABLE)
+HUB = "hf"
+_SHARED = ("stablehlo", "onnx")  # with the weights of a folder for the hub
 
 
 class File(NamedTuple):
@@ -60,7 +62,8 @@ def export(
     Args:
       what: parameters, from `load_pretrained` or the like; or a `Smacof`.
       folder: for the files, NAME.stablehlo and the like; made if there is none.
-      formats: some of `FORMATS`.
+      formats: some of `FORMATS`; "hf" makes the folder one that the Hugging Face Hub shares: with
+        the weights, a model card, an example, and StableHLO and ONNX.
       name: of the files; by default the topology, or the transform and size.
       batch: length of the batch axis; by default any, or 1 where the format needs a fixed one.
       description: of the weights, as `load_weights` gives it: their data and licence.
@@ -73,14 +76,19 @@ def export(
         agree with JAX, which is not kept; those before it are.
       ImportError: a package that a format needs is not installed.
     """
-    chosen = [find(text) for text in formats]
-    if not chosen:
+    shares = HUB in formats
+    formats = [text for text in formats if text != HUB]
+    formats += [text for text in _SHARED if shares and text not in formats]
+    if not formats:
         raise ValueError(f"format: expected some of {', '.join(FORMATS)}, got none")
+    chosen = [find(text) for text in formats]
     if batch is not None and batch < 1:
         raise ValueError(f"batch: expected 1 or more, got {batch}")
     for module in chosen:
         module.check_installed()
     if isinstance(what, Smacof):
+        if shares:
+            raise ValueError(f"format: {HUB} shares weights, and smacof has none")
         exported = scaling(what)
     else:
         exported = lifting(what, file_name(name or what.config.topology), description or {})
@@ -102,6 +110,8 @@ def export(
             with replacing(path) as temporary:
                 temporary.write_bytes(module.with_metadata(data, metadata))
             files.append(File(path, text, length, found))
+        if shares and not isinstance(what, Smacof):
+            sharing.write(what, exported, folder, description or {})
     finally:
         if files:
             with replacing(folder / "README.md") as temporary:

@@ -120,7 +120,8 @@ def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Export
                  "y down",
         "units": "points and std: root-mean-square distance of the landmarks to their centroid; "
                  "x2d: any, such as pixels; angle_std: degrees of yaw, pitch and roll",
-        "licence": f"program: Apache-2.0; weights: {description.get('data_licence', 'not stated')}",
+        "licence": "Apache-2.0, as far as that of the training data allows: "
+                   f"{description.get('data_licence', 'not stated')}",
         "data": str(description.get("data", "not stated")),
     }
     return Exported(
@@ -146,6 +147,7 @@ def scaling(problem: Smacof) -> Exported:
         "frame": "embedding: centred; turned and mirrored as it comes",
         "units": "embedding and disparities: that of the dissimilarities",
         "licence": "Apache-2.0",
+        "data": "none",
     }
     return Exported(
         f"smacof_{problem.transform}_{n}x{dims}", of_one,

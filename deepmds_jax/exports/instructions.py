@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from deepmds_jax.evaluation import tables
+from deepmds_jax.exports import sharing
 from deepmds_jax.exports.targets import TABLE
 
 _HEAD = """# Exported from deepmds_jax
@@ -28,6 +29,7 @@ _FUNCTION = """## {name}
 - {frame}
 - units: {units}
 - licence: {licence}
+- data: {data}
 """
 
 _STABLEHLO = '''Python with JAX alone (`pip install jax flatbuffers`), on CPU, GPU or TPU:
@@ -105,7 +107,7 @@ def text(folder: pathlib.Path) -> str:
         rows.append({"file": path.name, "kB": f"{len(data) / 1000:.0f}",
                      "batch": metadata["batch"], "error": metadata["error"]})
         functions.setdefault(path.stem, (metadata, []))[1].append((kind, path.name, metadata))
-    parts = [_HEAD.format(table=tables.to_markdown(rows))]
+    parts = [sharing.card_head(folder) + _HEAD.format(table=tables.to_markdown(rows))]
     for name, (metadata, files) in functions.items():
         described = {key: _in_words(json.loads(metadata[key])) for key in ("inputs", "outputs")}
         parts.append(_FUNCTION.format(**{**metadata, **described, "name": name}))
