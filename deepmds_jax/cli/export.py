@@ -21,8 +21,8 @@ from deepmds_jax.methods.saved import load_weights
 
 _FLAGS = program.new_flags()
 _FORMAT = flags.DEFINE_list(
-    "format", list(exports.FORMATS), "Which formats, with commas; hf makes a folder for the Hugging "
-    "Face Hub: weights, model card, example, stablehlo and onnx.", flag_values=_FLAGS)
+    "format", list(exports.FORMATS), "Which formats, with commas; hf makes a folder for the "
+    "Hugging Face Hub: weights, model card, example, stablehlo and onnx.", flag_values=_FLAGS)
 _WEIGHTS = flags.DEFINE_string(
     "weights", None, "Shipped (ibug68, flame51, with _published), a .safetensors file, a "
     "training run's workdir, or hf://owner/name.", flag_values=_FLAGS)
