@@ -1,6 +1,5 @@
 """Rules of primitives that sort, and that accumulate along an axis."""
 
-
 import numpy as np
 
 from deepmds_jax.exports.onnx_layout import sliced

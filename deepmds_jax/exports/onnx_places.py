@@ -1,6 +1,5 @@
 """Rules of primitives that read and write at places which an array says."""
 
-
 import numpy as np
 from jax.lax import GatherScatterMode
 
@@ -25,15 +24,18 @@ def _gather(graph, inputs, eqn):
             sizes[a] != operand_shape[a] for a in range(len(sizes))
             if a not in mapped and a not in batch and a not in collapsed):
         return _windows(graph, x, indices, eqn)
-    indices, missing = _in_bounds(graph, indices, mapped, indexed, eqn)
     lead = list(range(len(eqn.ins[1].shape) - 1))
+    if not indexed and lead == index_batch == batch:
+        return x
+    if not indexed:
+        raise ValueError("onnx: no rule for reading whole arrays several times")
+    indices, missing = _in_bounds(graph, indices, mapped, indexed, eqn)
     offset = [int(a) for a in numbers.offset_dims]
     out_rank = len(eqn.outs[0].shape)
     places = [i for i in range(out_rank) if i not in offset]
     kept = [a for a in range(len(sizes)) if a not in collapsed and a not in batch]
     rest = [a for a in kept if a not in indexed]
-    if not indexed:
-        return x
+    # Of the axes of what is found: where the indices' are, and those of x by their place in it.
     if not batch and len(indexed) == 1:
         axis = indexed[0]
         index = graph.squeeze(indices, [len(indices.shape) - 1])
@@ -106,6 +108,7 @@ def _in_bounds(graph, indices, mapped, indexed, eqn):
 
 
 def _windows(graph, x, indices, eqn):
+    """A part of x at a place that is known now."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     if not isinstance(indices, np.ndarray) or indices.ndim > 1:
         raise ValueError(f"onnx: no rule for windows of {sizes}")
