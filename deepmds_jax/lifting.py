@@ -141,7 +141,9 @@ def check_taken(
                          "chooses its own start")
 
 
-def near_origin(x2d: jax.Array, visible: jax.Array | None) -> jax.Array | np.ndarray:
+def near_origin(
+    x2d: jax.Array | np.ndarray, visible: jax.Array | np.ndarray | None
+) -> jax.Array | np.ndarray:
     """The landmarks; of float64 outside jit, faces far off or of extreme size as float32 has digits
     for them: around the origin, of extent 1."""
     if isinstance(x2d, Tracer) or isinstance(visible, Tracer):

@@ -1,15 +1,14 @@
 """Lifts blocks of rows, all of one size, on all devices of this machine."""
 
 import itertools
-import os
 import threading
-from typing import Any
 
 import jax
 import numpy as np
 
 from deepmds_jax.geometry import angles_from_rotation, place_in_image
 from deepmds_jax.lifting import near_origin, reconstruct_detailed
+from deepmds_jax.mds.cores import num_cores
 from deepmds_jax.methods.contract import Params
 
 # Rows of a block: on a CPU few, so that little of the last block of a part is empty; a GPU needs
@@ -41,7 +40,7 @@ class BlockLift:
         on_cpu = devices[0].platform == "cpu"
         self.block_rows = BLOCK_ROWS if on_cpu else GPU_BLOCK_ROWS
         # Two for a GPU: one prepares its block while that of the other is computed.
-        self.num_threads = num_threads or (_num_cores() if on_cpu else 2 * len(devices))
+        self.num_threads = num_threads or (num_cores() if on_cpu else 2 * len(devices))
         self._devices = devices
         self._params = [jax.device_put(params, device) for device in devices]
         self._turns = itertools.cycle(range(len(devices)))
@@ -60,8 +59,7 @@ class BlockLift:
           `status` of a `Reconstruction`; `yaw`, `pitch` and `roll` in degrees.
         """
         rows = len(x2d)
-        near: Any = near_origin(x2d, visible)  # pyright: ignore[reportArgumentType]
-        x2d = self._fill_up(np.asarray(near, np.float32))
+        x2d = self._fill_up(np.asarray(near_origin(x2d, visible), np.float32))
         visible = None if visible is None else self._fill_up(visible)
         if not rows:  # many a folder has files of none
             of_none = jax.eval_shape(lift_rows, self._params[0], x2d, visible)
@@ -98,9 +96,3 @@ def lift_rows(params: Params, x2d: jax.Array, visible: jax.Array | None) -> dict
     std = {} if found.std is None else {"std": found.std}
     return {"points": found.points, **std, "rotation": rotation, "yaw": yaw, "pitch": pitch,
             "roll": roll, "status": found.status}
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
