@@ -26,7 +26,7 @@ from deepmds_jax.exports.targets import TABLE
 from deepmds_jax.extras import require
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "exports.json"
-ROUNDS, ROUND_S, LIMIT_S = 300, 0.003, 15.0
+ROUNDS, ROUND_S, LIMIT_S = 300, 0.003, 10.0
 MANY = 256
 
 

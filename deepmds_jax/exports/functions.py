@@ -17,6 +17,7 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 _TRANSFORMS = ("ratio", "interval", "ordinal")
 # In the order of the outputs.
 _OF_FACES = ("points", "std", "converged", "rotation", "angle_std")
+_OF_FACES_WITHOUT_STD = ("points", "stress", "converged")
 _NUM_SAMPLES, _FEW_SAMPLES = 1000, 100  # few of what takes long
 
 
@@ -105,8 +106,8 @@ def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Export
 
     def of_one(x2d, visible=None):
         found = reconstruct_detailed(params, x2d, visible)
-        results = {field: getattr(found, field) for field in _OF_FACES}
-        return {field: array for field, array in results.items() if array is not None}
+        fields = _OF_FACES_WITHOUT_STD if found.std is None else _OF_FACES
+        return {field: getattr(found, field) for field in fields}
 
     inputs: dict[str, Any] = {"x2d": ((num, 2), jnp.float32)}
     if method.TAKES_VISIBLE:

@@ -86,14 +86,16 @@ class Graph:
     def new(self, dtype: Any, shape: Sequence[Any]) -> Tensor:
         """A name for a value of the innermost body."""
         self._count += 1
-        return Tensor(f"t{self._count}", np.dtype(dtype), tuple(shape), self.depth)
+        # Short, for it stands in the file several times; inputs and outputs have small letters.
+        return Tensor(np.base_repr(self._count, 36), np.dtype(dtype), tuple(shape), self.depth)
 
     def constant(self, array: np.ndarray) -> Tensor:
         """An array as a tensor."""
         array = np.asarray(array)
         key = array.dtype, array.shape, array.tobytes()
         if key not in self._constants:
-            tensor = Tensor(f"c{len(self._constants)}", array.dtype, array.shape, 0)
+            name = f"c{np.base_repr(len(self._constants), 36)}"
+            tensor = Tensor(name, array.dtype, array.shape, 0)
             self._constants[key] = tensor
             self._arrays[tensor.name] = array
         return self._constants[key]
@@ -312,6 +314,7 @@ class Graph:
 
 # Of so few entries, unpacking takes as many bytes as it saves.
 _FEW = 32
+_PACKED = 256  # with a factor for each row
 _SMALL_INTEGERS = np.uint8, np.int8, np.uint16, np.int16
 
 
@@ -325,7 +328,7 @@ def _packed(array: np.ndarray, compact: bool) -> tuple[np.ndarray, np.ndarray | 
                 (array >= limits.min) & (array <= limits.max)) and np.array_equal(
                     small := array.astype(dtype), array):
             return small, None
-    if array.dtype != np.float32 or not compact or array.size < MANY or not np.all(
+    if array.dtype != np.float32 or not compact or array.size < _PACKED or not np.all(
             np.isfinite(array)):
         return array, None
     factors = np.max(np.abs(array), axis=-1, keepdims=True) / np.iinfo(np.int16).max
