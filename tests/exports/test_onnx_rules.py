@@ -59,7 +59,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_rule(name, batch):
     def of_one(x, k):
-        return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(FUNCTIONS[name](x, k)))}
+        return {f"out{i}": leaf for i, leaf in enumerate(jax.tree.leaves(FUNCTIONS[name](x, k)))}
 
     exported = Exported(name, of_one, {"x": (X.shape[1:], X.dtype), "k": (K.shape[1:], K.dtype)},
                         lambda *_: 1.0, lambda count: {}, {}, 1)
