@@ -33,7 +33,7 @@ def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
     specs = exported.specs(batch)
     names = list(jax.eval_shape(exported.function, *specs.values()))
     # By name in the signature, which sorts them.
-    inner = jax2tf.convert(exported.function, with_gradient=False, native_serialization=False)
+    inner = jax2tf.convert(exported.function, with_gradient=False)
     signature = [tensorflow.TensorSpec(spec.shape, spec.dtype, name=name)
                  for name, spec in specs.items()]
 
