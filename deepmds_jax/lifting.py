@@ -268,8 +268,9 @@ def _check_values(x2d: np.ndarray, given: jax.Array | None) -> None:
         x2d = np.where(visible[..., None], x2d, np.take_along_axis(x2d, first, axis=-2))
     bad = ~np.all(np.isfinite(x2d), axis=(-2, -1))
     if np.any(bad):
+        hint = "; say by visible which landmarks were seen" if given is None else ""
         raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} faces have landmarks that are not "
-                         "finite numbers")
+                         f"finite numbers{hint}")
     *_, extent, peak = _bounds(x2d, True, np)
     if np.any(extent == 0):
         raise ValueError(f"x2d: in {np.sum(extent == 0)} of {extent.size} faces all landmarks are "

@@ -98,7 +98,9 @@ def map_in_blocks(
     def join(x):
         return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])[:size]
 
-    return jax.tree.map(join, lax.map(lambda part: solve(*part), jax.tree.map(split, batch)))
+    # The derivative computes a block anew: to keep what it needs of all would fill the memory.
+    solve_part = jax.checkpoint(lambda part: solve(*part), prevent_cse=False)
+    return jax.tree.map(join, lax.map(solve_part, jax.tree.map(split, batch)))
 
 
 def _spread(arrays: list[Any]) -> tuple[Mesh | AbstractMesh, PartitionSpec] | None:

@@ -39,7 +39,8 @@ def load_pretrained(name: str) -> Params:
       ImportError: they are on the hub, and huggingface_hub is not installed.
     """
     if not name.startswith(hub.PREFIX) and name not in shipped_names():
-        raise ValueError(f"name: weights are shipped for {shipped_names()}, got {name!r}")
+        raise ValueError(f"name: weights are shipped for {shipped_names()}, got {name!r}; of files "
+                         "and run folders load_weights takes the path")
     return load_params(locate(name).path)
 
 
