@@ -31,7 +31,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 SLOW = (
     "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation", "benchmarks",
     "block_lift", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "dockerfile",
-    "docs", "estimator", "eval", "faces_by_name", "figures", "gaussian", "gradients",
+    "docs", "estimator", "eval", "exports", "faces_by_name", "figures", "gaussian", "gradients",
     "jax_switches", "lifting", "lifting_anchored", "majorization", "mobileface", "notebook",
     "outline", "own_method", "own_run", "packaging", "photographs", "placement", "programs",
     "properties", "protocol", "ray_engine", "reconstruct_film", "reconstruct_many",

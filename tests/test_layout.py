@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmds_jax"
 # Each floor may import those after it.
 FLOORS = [
-    "cli", "paper", "evaluation", "many", "adaptation", "suspicions", "faces_by_name", "video",
+    "cli", "paper", "exports", "evaluation", "many", "adaptation", "suspicions", "faces_by_name",
+    "video",
     "surface", "lifting", "methods", "training", "weights", "data", "mds", "geometry",
     "landmark_order", "topologies", "files", "given_arrays", "loops", "extras",
 ]
