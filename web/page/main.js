@@ -108,9 +108,10 @@ async function showFace(name, topology, points, milliseconds = []) {
     page[angle].textContent = `${face[angle].toFixed(1).replace("-", "−")}°`;
   }
   page.std.textContent = `${(100 * meanStd(face)).toFixed(1)} %`;
-  page.time.textContent = `${times.map(t => t.toFixed(0)).join(" + ")} ms`;
+  page.time.textContent = `${times.map(t => Math.ceil(t)).join(" + ")} ms`;
   page.verdict.textContent = face.doubt ?? "";
   page.verdict.hidden = !face.doubt;
+  page.numbers.classList.toggle("doubtful", !face.converged);
   for (const button of all("[data-save]")) button.disabled = false;
 }
 
@@ -171,6 +172,7 @@ async function landmarks(name, text) {
   faces = [];
   page.which.hidden = true;
   await showFace(name, topology, points);
+  page.lifted.scrollIntoView({ block: "nearest" });
   say(`${name}: ${points.length} landmarks, ${topology}`);
 }
 

@@ -114,7 +114,7 @@ export function openView(canvas) {
     });
 
     meshes.push(balls, clouds, rods);
-    veil.add(clouds);
+    if (face.converged) veil.add(clouds); // else nothing is known of it
     head.add(balls, rods);
     rotation = face.rotation;
     orient();
