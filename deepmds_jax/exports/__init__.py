@@ -1,0 +1,99 @@
+"""Lifting and scaling as files that run without this package, each checked against JAX."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from deepmds_jax.exports import agreement, instructions
+from deepmds_jax.exports.formats import TABLE, find
+from deepmds_jax.exports.functions import Smacof, file_name, lifting, scaling
+from deepmds_jax.files import replacing
+from deepmds_jax.methods.contract import Params
+
+__all__ = ["FORMATS", "File", "Smacof", "export"]
+
+FORMATS = tuple(TABLE)
+
+
+class File(NamedTuple):
+    """A file that was written.
+
+    Attributes:
+      path: where it is.
+      format: its name.
+      batch: length of the batch axis; None is any.
+      agreement: with JAX.
+    """
+
+    path: pathlib.Path
+    format: str
+    batch: int | None
+    agreement: agreement.Agreement
+
+
+def export(
+    what: Params | Smacof,
+    folder: str | os.PathLike,
+    formats: Sequence[str] = FORMATS,
+    *,
+    name: str | None = None,
+    batch: int | None = None,
+    description: Mapping[str, Any] | None = None,
+) -> list[File]:
+    """Writes `reconstruct` with fixed parameters, or `mds.smacof` of one size, to files.
+
+    Each runs without this package and takes and gives plain arrays with a leading batch axis:
+    x2d (B, N, 2) float32 and, for the anchored system, visible (B, N) bool become points (B, N, 3),
+    std, converged (B,), rotation (B, 3, 3) and angle_std (B, 3), see `Reconstruction`; the
+    published system takes x2d alone and gives points and converged. Dissimilarities (B, n, n) become
+    embedding (B, n, k), stress (B,), converged and disparities.
+
+    Each is run on 1,000 made-up items beside JAX before it is written. The largest difference is in
+    its metadata, with licence, topology, frame and units. Beside the files stands a README.md with
+    code for each format.
+
+    Args:
+      what: parameters, from `load_pretrained` or the like; or a `Smacof`.
+      folder: for the files, NAME.stablehlo and the like; made if there is none.
+      formats: some of `FORMATS`.
+      name: of the files; by default the topology, or the transform and size.
+      batch: length of the batch axis; by default any, or 1 where the format needs a fixed one.
+      description: of the weights, as `load_weights` gives it: their data and licence.
+
+    Returns:
+      The files.
+
+    Raises:
+      ValueError: an unknown format, parameters of no method that lifts, or a file that does not
+        agree with JAX, which is not kept; those before it are.
+      ImportError: a package that a format needs is not installed.
+    """
+    chosen = [find(text) for text in formats]
+    if not chosen:
+        raise ValueError(f"format: expected some of {', '.join(FORMATS)}, got none")
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch: expected 1 or more, got {batch}")
+    for module in chosen:
+        module.check_installed()
+    if isinstance(what, Smacof):
+        exported = scaling(what)
+    else:
+        exported = lifting(what, file_name(name or what.config.topology), description or {})
+    folder = pathlib.Path(folder)
+    expected = agreement.expect(exported)
+    files = []
+    for text, module in zip(formats, chosen, strict=True):
+        path = folder / f"{exported.name}{module.SUFFIX}"
+        length = module.BATCH if batch is None else batch
+        data = module.write(exported, length)
+        found = agreement.compare(expected, module.runner(data), length)
+        if not found.is_good:
+            raise ValueError(f"{path}: not kept, for it does not agree with JAX: {found}")
+        metadata = {**exported.metadata, **found.as_metadata()}
+        with replacing(path) as temporary:
+            temporary.write_bytes(module.with_metadata(data, metadata))
+        files.append(File(path, text, length, found))
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(instructions.text(folder))
+    return files

@@ -1,0 +1,214 @@
+"""A function of JAX as an ONNX file."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+from jax.extend.core import ClosedJaxpr, Literal
+
+from deepmds_jax.exports.functions import Exported
+from deepmds_jax.exports.onnx_graph import IR_VERSION, OPSET, Graph, Tensor, Value
+from deepmds_jax.exports.onnx_rules import RULES
+from deepmds_jax.extras import require
+
+SUFFIX, BATCH = ".onnx", None
+
+# Primitives that call a function, and the parameter that has it.
+_CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+          "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
+          "custom_vmap_call": "call", "remat": "jaxpr", "checkpoint": "jaxpr"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Equation:
+    """One step of a function, all calls of which are written out.
+
+    Attributes:
+      primitive: its name.
+      bind: computes it.
+      inputs: what it takes, a number of a value or an array.
+      ins, outs: what JAX knows of inputs and outputs.
+      outputs: the numbers of what it gives.
+      params: of the primitive.
+    """
+
+    primitive: str
+    bind: Any
+    inputs: Sequence[int | np.ndarray]
+    ins: Sequence[Any]
+    outs: Sequence[Any]
+    outputs: Sequence[int]
+    params: Mapping[str, Any]
+
+
+def convert(graph: Graph, jaxpr: ClosedJaxpr, args: Sequence[Value]) -> list[Value]:
+    """Adds a function to the graph.
+
+    Args:
+      graph: to add to.
+      jaxpr: the function.
+      args: its arguments.
+
+    Returns:
+      Its results, stored as `Tensor` says.
+    """
+    equations: list[Equation] = []
+    count = len(args)
+    outputs, count = _write_out(jaxpr, list(range(count)), equations, count)
+    values: dict[int, Value] = dict(enumerate(args))
+    later = _compute_known(equations, values, outputs)
+    for equation in later:
+        if equation.primitive not in RULES:
+            raise NotImplementedError(f"ONNX: no rule for {equation.primitive}")
+        inputs = [x if isinstance(x, np.ndarray) else values[x] for x in equation.inputs]
+        found = RULES[equation.primitive](graph, inputs, equation)
+        found = [found] if isinstance(found, Tensor | np.ndarray) else found
+        values.update(zip(equation.outputs, found, strict=True))
+    return [x if isinstance(x, np.ndarray) else values[x] for x in outputs]
+
+
+def _write_out(
+    jaxpr: ClosedJaxpr, args: Sequence[int | np.ndarray], equations: list[Equation], count: int
+) -> tuple[list[int | np.ndarray], int]:
+    """Appends the equations of a function, and of those it calls; returns its results."""
+    names: dict[Any, int | np.ndarray] = dict(zip(jaxpr.jaxpr.invars, args, strict=True))
+    names.update(zip(jaxpr.jaxpr.constvars, map(np.asarray, jaxpr.consts), strict=True))
+
+    def read(atom):
+        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else names[atom]
+
+    for eqn in jaxpr.jaxpr.eqns:
+        inputs = [read(atom) for atom in eqn.invars]
+        called = eqn.params.get(_CALLS.get(eqn.primitive.name, ""))
+        if called is not None:
+            called = called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ())
+            outputs, count = _write_out(called, inputs, equations, count)
+        else:
+            outputs = list(range(count, count + len(eqn.outvars)))
+            count += len(outputs)
+            equations.append(Equation(
+                eqn.primitive.name, eqn.primitive, inputs, [x.aval for x in eqn.invars],
+                [x.aval for x in eqn.outvars], outputs, eqn.params))
+        names.update(zip(eqn.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.jaxpr.outvars], count
+
+
+def _compute_known(
+    equations: Sequence[Equation], values: dict[int, Value], outputs: Sequence[int | np.ndarray]
+) -> list[Equation]:
+    """Computes what depends on no input, all at once; returns the other equations."""
+    known = {i for i, value in values.items() if isinstance(value, np.ndarray)}
+    now, later = [], []
+    for equation in equations:
+        if all(isinstance(x, np.ndarray) or x in known for x in equation.inputs) and all(
+                isinstance(n, int) for aval in equation.outs for n in aval.shape):
+            known.update(equation.outputs)
+            now.append(equation)
+        else:
+            later.append(equation)
+    wanted = {x for equation in later for x in equation.inputs if not isinstance(x, np.ndarray)}
+    wanted |= {x for x in outputs if not isinstance(x, np.ndarray)}
+    wanted = sorted(x for x in wanted & known if x not in values)
+    if wanted:
+        given = {i: value for i, value in values.items() if isinstance(value, np.ndarray)}
+
+        def compute():
+            found: dict[int, Any] = dict(given)
+            for equation in now:
+                inputs = [x if isinstance(x, np.ndarray) else found[x] for x in equation.inputs]
+                results = equation.bind.bind(*inputs, **equation.params)
+                results = results if equation.bind.multiple_results else [results]
+                found.update(zip(equation.outputs, results, strict=True))
+            return [found[x] for x in wanted]
+
+        values.update(zip(wanted, map(np.asarray, jax.jit(compute)()), strict=True))
+    return later
+
+
+def check_installed() -> None:
+    """Raises ImportError where a package is not installed."""
+    require("onnx", "export")
+    require("onnxruntime", "export")
+
+
+def write(exported: Exported, batch: int | None) -> bytes:
+    """The function as the bytes of a file.
+
+    Args:
+      exported: the function.
+      batch: length of the batch axis; None leaves it free.
+
+    Raises:
+      ValueError: the function uses something that has no rule here.
+    """
+    onnx = require("onnx", "export")
+    length = export.symbolic_shape("batch")[0] if batch is None else batch
+    function = exported.one_by_one if batch == 1 else exported.function
+    specs = exported.specs(length)
+    traced = jax.jit(function).trace(*specs.values())
+    names = list(traced.out_info)
+    args = [Tensor(name, np.dtype(spec.dtype), tuple(spec.shape), 0)
+            for name, spec in specs.items()]
+    graph = Graph({str(length): (args[0], 0)})
+    found = convert(graph, traced.jaxpr, args)
+    outputs = []
+    for name, value, aval in zip(names, found, traced.jaxpr.out_avals, strict=True):
+        value = graph.tensor(graph.full(value, aval.shape))
+        graph.finish().append(onnx.helper.make_node("Identity", [value.name], [name]))
+        outputs.append(graph.declare(value, name))
+    nodes = _needed(graph.finish(), set(names))
+    used = _names_used(nodes)
+    initializers = [onnx.numpy_helper.from_array(array, name)
+                    for name, array in graph.constants.items() if name in used]
+    body = onnx.helper.make_graph(
+        nodes, "deepmds_jax", [graph.declare(arg) for arg in args], outputs, initializers)
+    model = onnx.helper.make_model(
+        body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
+        producer_name="deepmds_jax")
+    return model.SerializeToString()
+
+
+def runner(data: bytes) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Runs the bytes of a file on inputs by name."""
+    onnxruntime = require("onnxruntime", "export")
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+
+def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The file with metadata."""
+    onnx = require("onnx", "export")
+    model = onnx.load_from_string(data)
+    onnx.helper.set_model_props(model, dict(metadata))
+    return model.SerializeToString()
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The metadata of a file."""
+    model = require("onnx", "export").load_from_string(data)
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _needed(nodes: Sequence[Any], wanted: set[str]) -> list[Any]:
+    """The nodes that wanted results depend on."""
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted |= _names_used([node])
+    return kept[::-1]
+
+
+def _names_used(nodes: Sequence[Any]) -> set[str]:
+    """What the nodes read, and the nodes in their bodies."""
+    names = {name for node in nodes for name in node.input}
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                names |= _names_used(attribute.g.node)
+                names |= {output.name for output in attribute.g.output}
+    return names
