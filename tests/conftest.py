@@ -36,7 +36,7 @@ SLOW = (
     "packaging", "photographs", "placement", "programs", "properties", "protocol",
     "reconstruct_film", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
     "rendering", "report_page", "reproduction", "similarity", "solver_optima", "surface",
-    "torgerson", "trackers", "train", "video", "zhao",
+    "torgerson", "trackers", "train", "video", "web", "zhao",
 )
 
 

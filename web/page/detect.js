@@ -32,6 +32,11 @@ export async function openDetector() {
   let most = MAX_FACES;
   mesh.setOptions({ maxNumFaces: most });
   await mesh.initialize();
+  // Without a face in it, so that the next is looked for anywhere, not where the last one was: as
+  // mesh.reset() does, which takes a second.
+  const blank = document.createElement("canvas");
+  blank.width = blank.height = 64;
+  await mesh.send({ image: blank }); // the first picture takes long
 
   async function detect(image, width, height, count) {
     if (count !== most) mesh.setOptions({ maxNumFaces: most = count });
@@ -43,8 +48,8 @@ export async function openDetector() {
       .sort((a, b) => middle(a) - middle(b));
   }
   return {
-    photograph(canvas) {
-      mesh.reset(); // else it looks for the last face
+    async photograph(canvas) {
+      await mesh.send({ image: blank });
       return detect(canvas, canvas.width, canvas.height, MAX_FACES);
     },
     frame: video => detect(video, video.videoWidth, video.videoHeight, 1),

@@ -26,7 +26,7 @@ export function toObj(name, face, topology) {
 
 /** The text of a .json file, in the frame of the package. */
 export function toJson(name, face, topology) {
-  const { points, std, rotation, converged, visible, x2d, yaw, pitch, roll } = face;
+  const { points, std, rotation, angle_std, converged, visible, x2d, yaw, pitch, roll } = face;
   const shorten = list => list.map(row => row.map(plain));
   return JSON.stringify({
     topology: face.topology, landmark_names: topology.landmarks, edges: topology.edges,
@@ -34,7 +34,8 @@ export function toJson(name, face, topology) {
     faces: {
       [name]: {
         x2d: x2d.map(p => p ?? [null, null]), visible, points: shorten(points),
-        std: shorten(std), rotation: shorten(rotation), converged, yaw, pitch, roll,
+        std: shorten(std), rotation: shorten(rotation), angle_std: angle_std.map(plain), converged,
+        yaw, pitch, roll,
       },
     },
   });

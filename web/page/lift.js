@@ -16,8 +16,9 @@ const DEGREES = 180 / Math.PI;
  * @param urls of the files by the name of their topology.
  * @returns a function that lifts the points ([x, y], or null where hidden) of a topology, to a
  *   face: `topology`, `x2d`, `visible`; `points` and `std` (N rows of 3 numbers) and `rotation`
- *   (3 rows of 3), of the head frame, x right, y down, z away from the viewer; `converged`; `yaw`,
- *   `pitch` and `roll` in degrees; and `doubt`, what is wrong, if anything.
+ *   (3 rows of 3), of the head frame, x right, y down, z away from the viewer; `yaw`, `pitch` and
+ *   `roll`, and their standard deviations `angle_std`, in degrees; `converged`; and `doubt`, what is
+ *   wrong, if anything.
  */
 export async function openLifter(urls) {
   const sessions = {};
@@ -41,12 +42,13 @@ async function run(session, x2d) {
   const middle = [0, 1].map(k => seen.reduce((sum, p) => sum + p[k], 0) / seen.length);
   const near = x2d.flatMap(p => p ? [p[0] - middle[0], p[1] - middle[1]] : [0, 0]);
   const found = await session.run({
-    x2d: new ort.Tensor("float32", near, [x2d.length, 2]),
-    visible: new ort.Tensor("bool", x2d.map(Boolean), [x2d.length]),
+    x2d: new ort.Tensor("float32", near, [1, x2d.length, 2]),
+    visible: new ort.Tensor("bool", x2d.map(Boolean), [1, x2d.length]),
   });
   const rotation = rows(found.rotation.data);
   return {
     points: rows(found.points.data), std: rows(found.std.data), rotation,
+    angle_std: Array.from(found.angle_std.data),
     converged: Boolean(found.converged.data[0]), ...angles(rotation),
   };
 }
@@ -58,7 +60,7 @@ function rows(numbers) {
 
 /** Yaw is positive to the image's right, pitch upward, roll clockwise; the head turns by yaw
  * first, then by pitch, then by roll. */
-export function angles(rotation) {
+function angles(rotation) {
   return {
     yaw: DEGREES * Math.atan2(rotation[2][0], rotation[2][2]),
     pitch: -DEGREES * Math.asin(Math.max(-1, Math.min(1, rotation[2][1]))),

@@ -104,9 +104,10 @@ async function showFace(name, topology, points, milliseconds = []) {
   shown = { name, face };
   drawPicture(face);
   view.show(face, topologies[topology]);
-  for (const angle of ["yaw", "pitch", "roll"]) {
-    page[angle].textContent = `${face[angle].toFixed(1).replace("-", "−")}°`;
-  }
+  ["yaw", "pitch", "roll"].forEach((angle, i) => {
+    page[angle].textContent =
+      `${face[angle].toFixed(1).replace("-", "−")}° ± ${face.angle_std[i].toFixed(1)}`;
+  });
   page.std.textContent = `${(100 * meanStd(face)).toFixed(1)} %`;
   page.time.textContent = `${times.map(t => Math.ceil(t)).join(" + ")} ms`;
   page.verdict.textContent = face.doubt ?? "";
@@ -127,7 +128,8 @@ function showFound(name, found, milliseconds) {
   const topology = page.jaw.checked ? "ibug68" : "flame51";
   const inFile = found.map(p => p.map(value => value * picture.ratio));
   const points = toLandmarks(inFile, mesh, topologies[topology].landmarks.length);
-  return showFace(name, topology, points.map(([x, y]) => [x, y]), milliseconds);
+  const places = points.map(p => p.slice(0, 2).map(value => Math.round(1000 * value) / 1000));
+  return showFace(name, topology, places, milliseconds);
 }
 
 // --- photographs

@@ -32,7 +32,7 @@ async function open(browser, options = {}, script = undefined) {
   page.on("pageerror", error => seen.errors.push(String(error)));
   page.on("console", message => message.type() === "error" && seen.errors.push(message.text()));
   await page.goto(url);
-  await page.waitForFunction(() => document.body.dataset.loaded);
+  await page.waitForFunction(() => document.body.dataset.loaded, null, { timeout: 60_000 });
   return page;
 }
 
@@ -82,7 +82,6 @@ async function ordinary(browser) {
   seen.camera = await after(page, () => page.click("#camera"));
   seen.hopper = await choose(page, "hopper.jpg");
   await saved(page, "hopper");
-  await picture(page, "#picture", "picture.png");
   await page.click("[data-view=front]");
   await picture(page, "#view", "front.png");
   await page.focus("#view");
@@ -119,6 +118,7 @@ async function ordinary(browser) {
   seen.pasted = {};
   for (const [name, text] of Object.entries(texts)) {
     seen.pasted[name] = await paste(page, text);
+    if (name === "placed") await picture(page, "#picture", "picture.png");
     if (!seen.pasted[name].isError) await saved(page, `pasted_${name}`);
   }
   seen.phone = await phone(page);
