@@ -8,7 +8,7 @@ const HIDDEN = /^(nan|null|none|na)?$/i;
 /**
  * The landmarks of a topology on MediaPipe's mesh, as mesh_landmarks.to_landmarks of the Python
  * package takes them.
- * @param mesh 468 points [x, y, z], x and z in one unit with y.
+ * @param mesh 468 points [x, y, z], all in one unit.
  * @param places where they are: `inner`, points of the mesh, and `right_jaw` and `left_jaw`, lines
  *   of points from the temple to the chin and on to the other temple.
  * @param count how many landmarks: those of `inner` come last, before them the jaw, if any.
@@ -30,9 +30,9 @@ function spread(line, count) {
     length.push(length[i - 1] + Math.hypot(...line[i].map((x, k) => x - line[i - 1][k])));
   }
   return Array.from({ length: count }, (_, step) => {
-    const at = length.at(-1) * step / (count - 1);
+    const at = length.at(-1) * (step / (count - 1));
     const i = Math.max(1, length.findIndex(l => l >= at));
-    const part = i < 0 ? 1 : (at - length[i - 1]) / (length[i] - length[i - 1]);
+    const part = (at - length[i - 1]) / (length[i] - length[i - 1]);
     return line[i].map((x, k) => line[i - 1][k] + part * (x - line[i - 1][k]));
   });
 }

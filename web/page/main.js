@@ -21,13 +21,19 @@ function say(text, isError = false) {
   page.message.classList.toggle("error", isError);
 }
 
+async function attempt(act, what) {
+  try {
+    await act();
+  } catch (error) {
+    console.warn(error);
+    say(`${what}: ${error.message}`, true);
+  }
+}
+
 /** One thing after the other: the networks and the page have one state. */
 let last = Promise.resolve();
 function queue(act, what) {
-  last = last.then(act).catch(error => {
-    console.warn(error);
-    say(`${what}: ${error.message}`, true);
-  });
+  last = last.then(() => attempt(act, what));
   return last;
 }
 
@@ -200,6 +206,7 @@ async function startCamera() {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error("browsers give it to pages from https or localhost only");
   }
+  page.camera.disabled = true; // while the browser asks
   try {
     stream = await navigator.mediaDevices.getUserMedia(
       { video: { facingMode: "user", width: { ideal: 640 } } });
@@ -207,6 +214,8 @@ async function startCamera() {
     const reasons = { NotFoundError: "there is none", NotAllowedError: "it is not allowed",
       NotReadableError: "another program has it" };
     throw new Error(reasons[error.name] ?? error.message);
+  } finally {
+    page.camera.disabled = false;
   }
   const current = stream, video = document.createElement("video");
   Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
@@ -268,7 +277,7 @@ function connect() {
       if (type === "drop") open(event.dataTransfer.files[0]);
     });
   }
-  page.camera.onclick = () => stream ? stopCamera() : queue(startCamera, "Camera");
+  page.camera.onclick = () => stream ? stopCamera() : attempt(startCamera, "Camera");
   page.face.onchange = page.jaw.onchange = () => queue(again, "Face");
   page.lift.onclick = () => queue(() => landmarks("pasted", page.text.value), "Landmarks");
   page.uncertainty.onchange = () => view.setUncertainty(page.uncertainty.checked);

@@ -146,7 +146,7 @@ export function openView(canvas) {
 
 /** The face as seen from the front and from its left side, as SVG, in an element. */
 export function drawFlat(element, face, topology) {
-  const size = 2.4, side = sides(topology);
+  const size = 2.8, side = sides(topology);
   const views = [([x, y]) => [x - size / 2, y], ([, y, z]) => [size / 2 + z, y]];
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", `${-size} ${-size / 1.4} ${2 * size} ${2 * size / 1.4}`);

@@ -152,6 +152,7 @@ async function withoutWebGL(browser) {
       return /webgl/.test(kind) ? null : original.call(this, kind, ...rest);
     };
   });
+  await page.context().setOffline(true);
   seen.flatReady = await page.textContent("#message");
   seen.flat = await paste(page, texts.placed);
   await saved(page, "flat");
@@ -162,6 +163,7 @@ async function withoutWebGL(browser) {
 
 async function withCamera(browser) {
   const page = await open(browser, { permissions: ["camera"] });
+  await page.context().setOffline(true);
   seen.filming = await after(page, () => page.click("#camera"));
   await page.waitForFunction(() => document.querySelector("#yaw").textContent !== "–");
   await page.click("#camera");
