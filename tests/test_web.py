@@ -261,8 +261,10 @@ def test_saved_faces_agree_with_jax(browsed, name):
         for angle, value in zip(("yaw", "pitch", "roll"), angles_from_rotation(expected.rotation),
                                 strict=True):
             assert face[angle] == pytest.approx(float(value), abs=0.01)
-    vertices = [line.split()[1:] for line in (folder / f"{name}.obj").read_text().splitlines()
-                if line.startswith("v ")]
+    file = folder / f"{name}.obj"
+    if not file.exists():
+        return
+    vertices = [line.split()[1:] for line in file.read_text().splitlines() if line[:2] == "v "]
     np.testing.assert_allclose(np.array(vertices, float), face["points"] * [1, -1, -1], rtol=1e-6)
 
 
@@ -309,13 +311,14 @@ def test_without_webgl_there_are_numbers_and_files(browsed):
     assert seen["flat"]["numbers"][:4] == seen["pasted"]["placed"]["numbers"][:4]
     assert seen["flatLines"] == 2 * len(TOPOLOGIES["ibug68"].edges)
     assert seen["flatPhotograph"]["isError"]
+    assert {"hopper.obj", "pasted.obj"} <= set(seen["names"])
 
 
 def test_camera_is_followed_and_let_go(browsed):
     seen, _ = browsed
     assert not seen["filming"]["isError"]
     assert seen["stopped"] == "Camera"
-    assert seen["names"][-2:] == ["camera.json", "camera.obj"]
+    assert seen["names"][-1] == "camera.json"
 
 
 def test_nothing_is_asked_of_others_and_nothing_leaves(browsed):
@@ -339,11 +342,11 @@ def test_nothing_is_asked_of_others_and_nothing_leaves(browsed):
 
 def test_phones_have_one_column_and_all_has_a_name(browsed):
     seen, _ = browsed
-    assert seen["phone"] == {"column": True, "wide": 390, "small": [], "nameless": []}
+    assert seen["layout"] == {"column": True, "wide": 390, "small": [], "nameless": []}
 
 
-def test_pictures_show_the_right_side_of_the_person_on_the_left(browsed):
-    """Orange is their right; and each thing that is done changes the picture."""
+def test_pictures_are_upright_and_not_mirrored_and_change(browsed):
+    """Orange is the person's right side."""
     _, folder = browsed
     image = pytest.importorskip("PIL.Image")
 
@@ -360,7 +363,9 @@ def test_pictures_show_the_right_side_of_the_person_on_the_left(browsed):
         chin = [p[p[:, 0].argmax(), 1] for p in (orange, azure)]  # nearest to each other below
         brows = [p[p[:, 0].argmin(), 1] for p in (orange, azure)]
         assert 0 < chin[1] - chin[0] < 0.5 * (brows[1] - brows[0])
-    front, turned, side, bare = (np.asarray(image.open(folder / f"{name}.png"), int)
-                                 for name in ("front", "turned", "side", "bare"))
-    for one, other in ((front, turned), (turned, side), (side, bare)):
-        assert (np.abs(one - other).max(axis=-1) > 20).mean() > 0.003
+    names = "front", "turned", "side", "bare", "still", "swiped"
+    shots = {name: np.asarray(image.open(folder / f"{name}.png"), int) for name in names}
+    for one, other in (("front", "turned"), ("turned", "side"), ("side", "bare"),
+                       ("still", "swiped")):
+        change = np.abs(shots[one] - shots[other]).max(axis=-1) > 20
+        assert change.mean() > 0.003, f"{one}, {other}"

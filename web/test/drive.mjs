@@ -54,8 +54,8 @@ async function after(page, act) {
   };
 }
 
-async function saved(page, as) {
-  for (const kind of ["json", "obj"]) {
+async function saved(page, as, ...more) {
+  for (const kind of ["json", ...more]) {
     const [download] = await Promise.all([
       page.waitForEvent("download"), page.click(`[data-save=${kind}]`)]);
     await download.saveAs(input(`${as}.${kind}`));
@@ -81,7 +81,7 @@ async function ordinary(browser) {
   await page.context().setOffline(true); // from here on
   seen.camera = await after(page, () => page.click("#camera"));
   seen.hopper = await choose(page, "hopper.jpg");
-  await saved(page, "hopper");
+  await saved(page, "hopper", "obj");
   await page.click("[data-view=front]");
   await picture(page, "#view", "front.png");
   await page.focus("#view");
@@ -121,28 +121,38 @@ async function ordinary(browser) {
     if (name === "placed") await picture(page, "#picture", "picture.png");
     if (!seen.pasted[name].isError) await saved(page, `pasted_${name}`);
   }
-  seen.phone = await phone(page);
   seen.smuggled = await page.evaluate(() => fetch("https://example.org/").then(
     () => "sent", () => "kept")); // by the policy; that it is offline would not be reported
   seen.blocked = await page.evaluate(() => globalThis.blocked ?? []);
   await page.context().close();
 }
 
-/** Whether all is in one column and nothing sticks out, on a narrow screen. */
-async function phone(page) {
-  await page.setViewportSize({ width: 390, height: 844 });
+/** Whether all is in one column and nothing sticks out, is too small for a finger or has no name. */
+async function layout(page) {
   const [first, second] = await Promise.all(
     [0, 1].map(i => page.locator(".panel").nth(i).boundingBox()));
   return {
     column: first.x === second.x && second.y > first.y + first.height - 1,
     wide: await page.evaluate(() => document.documentElement.scrollWidth),
-    small: await page.evaluate(() => [...document.querySelectorAll("button, select, summary, label")]
-      .filter(e => e.offsetHeight && e.offsetHeight < 36 && e.htmlFor === undefined)
-      .map(e => e.textContent)),
+    small: await page.evaluate(() => [...document.querySelectorAll(
+      "button, select, summary, .row label")]
+      .filter(e => e.offsetHeight && e.offsetHeight < 36).map(e => e.textContent)),
     nameless: await page.evaluate(() => [...document.querySelectorAll("button, input, select, " +
       "textarea, canvas")].filter(e => e.offsetHeight && !(e.ariaLabel || e.labels?.length ||
       e.textContent.trim())).map(e => e.outerHTML)),
   };
+}
+
+/** Draws a finger over the 3D face. */
+async function swipe(page) {
+  await page.locator("#view").scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await page.locator("#view").boundingBox();
+  const devtools = await page.context().newCDPSession(page);
+  const touch = (type, at) => devtools.send("Input.dispatchTouchEvent", { type,
+    touchPoints: at === null ? [] : [{ x: x + at * width, y: y + height / 2 }] });
+  await touch("touchStart", 0.3);
+  for (const at of [0.4, 0.5, 0.6]) await touch("touchMove", at);
+  await touch("touchEnd", null);
 }
 
 async function withoutWebGL(browser) {
@@ -155,20 +165,25 @@ async function withoutWebGL(browser) {
   await page.context().setOffline(true);
   seen.flatReady = await page.textContent("#message");
   seen.flat = await paste(page, texts.placed);
-  await saved(page, "flat");
+  await saved(page, "flat", "obj");
   seen.flatLines = await page.locator("#flat line").count();
   seen.flatPhotograph = await choose(page, "hopper.jpg");
   await page.context().close();
 }
 
-async function withCamera(browser) {
-  const page = await open(browser, { permissions: ["camera"] });
+async function phone(browser) {
+  const page = await open(browser, { permissions: ["camera"], isMobile: true, hasTouch: true,
+    viewport: { width: 390, height: 844 } });
   await page.context().setOffline(true);
-  seen.filming = await after(page, () => page.click("#camera"));
-  await page.waitForFunction(() => document.querySelector("#yaw").textContent !== "–");
-  await page.click("#camera");
-  await saved(page, "camera");
+  seen.filming = await after(page, () => page.tap("#camera"));
+  await page.waitForFunction(() => document.querySelector("#yaw").textContent.length > 1);
+  await page.tap("#camera");
   seen.stopped = await page.textContent("#camera");
+  await saved(page, "camera");
+  seen.layout = await layout(page);
+  await picture(page, "#view", "still.png");
+  await swipe(page);
+  await picture(page, "#view", "swiped.png");
   await page.context().close();
 }
 
@@ -182,6 +197,6 @@ async function use(act, ...flags) {
 }
 
 await use([ordinary, withoutWebGL]);
-await use([withCamera], "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+await use([phone], "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
   `--use-file-for-fake-video-capture=${input("camera.mjpeg")}`);
 console.log(JSON.stringify(seen));
