@@ -8,9 +8,9 @@ export class DetectionError extends Error {}
 
 /**
  * Loads the detector.
- * @returns an object with `photograph(canvas)` and `frame(video)`, which give the meshes found, from
- *   left to right: 468 points [x, y, z] in pixels, z in the same unit. A frame has one face at
- *   most, followed from the last one.
+ * @returns an object with `photograph(canvas)` and `frame(video)`, which give the meshes found,
+ *   from left to right: 468 points [x, y, z] in pixels, z in the same unit. A frame has one face
+ *   at most, followed from the last one.
  * @throws DetectionError if this browser cannot run it.
  */
 export async function openDetector() {

@@ -17,8 +17,8 @@ const DEGREES = 180 / Math.PI;
  * @returns a function that lifts the points ([x, y], or null where hidden) of a topology, to a
  *   face: `topology`, `x2d`, `visible`; `points` and `std` (N rows of 3 numbers) and `rotation`
  *   (3 rows of 3), of the head frame, x right, y down, z away from the viewer; `yaw`, `pitch` and
- *   `roll`, and their standard deviations `angle_std`, in degrees; `converged`; and `doubt`, what is
- *   wrong, if anything.
+ *   `roll`, and their standard deviations `angle_std`, in degrees; `converged`; and `doubt`, what
+ *   is wrong, if anything.
  */
 export async function openLifter(urls) {
   const sessions = {};

@@ -2,8 +2,8 @@
 //
 //   node drive.mjs BROWSER URL FOLDER
 //
-// FOLDER has the inputs: photographs, texts.json with landmarks by name, camera.mjpeg. Files that the
-// page has saved and pictures of it go there; what it said is printed, as JSON.
+// FOLDER has the inputs: photographs, texts.json with landmarks by name, camera.mjpeg. Files that
+// the page has saved and pictures of it go there; what it said is printed, as JSON.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -127,7 +127,7 @@ async function ordinary(browser) {
   await page.context().close();
 }
 
-/** Whether all is in one column and nothing sticks out, is too small for a finger or has no name. */
+/** Whether all is in one column, and what sticks out, is too small for a finger or has no name. */
 async function layout(page) {
   const [first, second] = await Promise.all(
     [0, 1].map(i => page.locator(".panel").nth(i).boundingBox()));
