@@ -15,17 +15,24 @@ class Format(Protocol):
     Attributes:
       SUFFIX: of its files.
       BATCH: length of the batch axis where none is asked for; None is any.
+      COMPACT: whether numbers can be stored in 16 bits.
     """
 
     SUFFIX: str
     BATCH: int | None
+    COMPACT: bool
 
     def check_installed(self) -> None:
         """Raises ImportError, which says what to install, where a package is not."""
         ...
 
-    def write(self, exported: Exported, batch: int | None) -> bytes:
-        """The function as the bytes of a file, for this length of the batch axis; None is any.
+    def write(self, exported: Exported, batch: int | None, exact: bool) -> bytes:
+        """The function as the bytes of a file.
+
+        Args:
+          exported: the function.
+          batch: length of the batch axis; None is any.
+          exact: whether all numbers are stored in 32 bits.
 
         Raises:
           ValueError: the format cannot hold this function.

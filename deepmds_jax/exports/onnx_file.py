@@ -1,6 +1,7 @@
 """A function of JAX as an ONNX file."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ from jax import export
 from jax.extend.core import ClosedJaxpr, Literal
 
 from deepmds_jax.exports.functions import Exported
-from deepmds_jax.exports.onnx_graph import IR_VERSION, OPSET, Graph, Tensor, Value
-from deepmds_jax.exports.onnx_rules import RULES
+from deepmds_jax.exports.onnx_graph import IR_VERSION, MANY, OPSET, Graph, Tensor, Value
+from deepmds_jax.exports.onnx_rules import RULES, WITHOUT_LEADING
 from deepmds_jax.extras import require
 
-SUFFIX, BATCH = ".onnx", None
+SUFFIX, BATCH, COMPACT = ".onnx", None, True
 
 # Primitives that call a function, and the parameter that has it.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
@@ -62,8 +63,11 @@ def convert(graph: Graph, jaxpr: ClosedJaxpr, args: Sequence[Value]) -> list[Val
     later = _compute_known(equations, values, outputs)
     for equation in later:
         if equation.primitive not in RULES:
-            raise NotImplementedError(f"ONNX: no rule for {equation.primitive}")
+            raise ValueError(f"onnx: no rule for the primitive {equation.primitive} of JAX")
         inputs = [x if isinstance(x, np.ndarray) else values[x] for x in equation.inputs]
+        if equation.primitive not in WITHOUT_LEADING:
+            inputs = [graph.unsqueeze(x, range(len(aval.shape) - len(x.shape)))
+                      for x, aval in zip(inputs, equation.ins, strict=True)]
         found = RULES[equation.primitive](graph, inputs, equation)
         found = [found] if isinstance(found, Tensor | np.ndarray) else found
         values.update(zip(equation.outputs, found, strict=True))
@@ -83,14 +87,18 @@ def _write_out(
     for eqn in jaxpr.jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
         called = eqn.params.get(_CALLS.get(eqn.primitive.name, ""))
-        if called is not None:
+        # Some functions of JAX have a rule of their own.
+        name = f"jit:{eqn.params.get('name')}"
+        if name not in RULES:
+            name = eqn.primitive.name
+        if called is not None and name == eqn.primitive.name:
             called = called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ())
             outputs, count = _write_out(called, inputs, equations, count)
         else:
             outputs = list(range(count, count + len(eqn.outvars)))
             count += len(outputs)
             equations.append(Equation(
-                eqn.primitive.name, eqn.primitive, inputs, [x.aval for x in eqn.invars],
+                name, eqn.primitive, inputs, [x.aval for x in eqn.invars],
                 [x.aval for x in eqn.outvars], outputs, eqn.params))
         names.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.jaxpr.outvars], count
@@ -100,18 +108,22 @@ def _compute_known(
     equations: Sequence[Equation], values: dict[int, Value], outputs: Sequence[int | np.ndarray]
 ) -> list[Equation]:
     """Computes what depends on no input, all at once; returns the other equations."""
-    known = {i for i, value in values.items() if isinstance(value, np.ndarray)}
+    # The numbers that each takes in the file.
+    known = {i: value.size for i, value in values.items() if isinstance(value, np.ndarray)}
     now, later = [], []
     for equation in equations:
         if all(isinstance(x, np.ndarray) or x in known for x in equation.inputs) and all(
                 isinstance(n, int) for aval in equation.outs for n in aval.shape):
-            known.update(equation.outputs)
-            now.append(equation)
-        else:
-            later.append(equation)
+            taken = sum(x.size if isinstance(x, np.ndarray) else known[x] for x in equation.inputs)
+            sizes = [math.prod(aval.shape) for aval in equation.outs]
+            if not _is_left(equation.primitive, taken, sum(sizes)):
+                known.update(zip(equation.outputs, sizes, strict=True))
+                now.append(equation)
+                continue
+        later.append(equation)
     wanted = {x for equation in later for x in equation.inputs if not isinstance(x, np.ndarray)}
     wanted |= {x for x in outputs if not isinstance(x, np.ndarray)}
-    wanted = sorted(x for x in wanted & known if x not in values)
+    wanted = sorted(x for x in wanted & known.keys() if x not in values)
     if wanted:
         given = {i: value for i, value in values.items() if isinstance(value, np.ndarray)}
 
@@ -128,22 +140,20 @@ def _compute_known(
     return later
 
 
+def _is_left(primitive: str, num_in: int, num_out: int) -> bool:
+    """Whether what is known now is left to be computed when the file is loaded: to save bytes."""
+    grows = num_out > MANY and num_out > 1.5 * num_in
+    return primitive in RULES and (grows or primitive == "transpose" and num_out > MANY)
+
+
 def check_installed() -> None:
     """Raises ImportError where a package is not installed."""
     require("onnx", "export")
     require("onnxruntime", "export")
 
 
-def write(exported: Exported, batch: int | None) -> bytes:
-    """The function as the bytes of a file.
-
-    Args:
-      exported: the function.
-      batch: length of the batch axis; None leaves it free.
-
-    Raises:
-      ValueError: the function uses something that has no rule here.
-    """
+def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
+    """The function as the bytes of a file; see `formats.Format`."""
     onnx = require("onnx", "export")
     length = export.symbolic_shape("batch")[0] if batch is None else batch
     function = exported.one_by_one if batch == 1 else exported.function
@@ -154,17 +164,11 @@ def write(exported: Exported, batch: int | None) -> bytes:
             for name, spec in specs.items()]
     graph = Graph({str(length): (args[0], 0)})
     found = convert(graph, traced.jaxpr, args)
-    outputs = []
-    for name, value, aval in zip(names, found, traced.jaxpr.out_avals, strict=True):
-        value = graph.tensor(graph.full(value, aval.shape))
-        graph.finish().append(onnx.helper.make_node("Identity", [value.name], [name]))
-        outputs.append(graph.declare(value, name))
-    nodes = _needed(graph.finish(), set(names))
-    used = _names_used(nodes)
-    initializers = [onnx.numpy_helper.from_array(array, name)
-                    for name, array in graph.constants.items() if name in used]
+    outputs = [graph.name_output(graph.full(value, aval.shape), name)
+               for name, value, aval in zip(names, found, traced.jaxpr.out_avals, strict=True)]
+    nodes, arrays = graph.finish(names, compact=not exact)
     body = onnx.helper.make_graph(
-        nodes, "deepmds_jax", [graph.declare(arg) for arg in args], outputs, initializers)
+        nodes, "deepmds_jax", [graph.declare(arg) for arg in args], outputs, arrays)
     model = onnx.helper.make_model(
         body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
         producer_name="deepmds_jax")
@@ -191,24 +195,3 @@ def read_metadata(data: bytes) -> dict[str, str]:
     """The metadata of a file."""
     model = require("onnx", "export").load_from_string(data)
     return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def _needed(nodes: Sequence[Any], wanted: set[str]) -> list[Any]:
-    """The nodes that wanted results depend on."""
-    kept = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted |= _names_used([node])
-    return kept[::-1]
-
-
-def _names_used(nodes: Sequence[Any]) -> set[str]:
-    """What the nodes read, and the nodes in their bodies."""
-    names = {name for node in nodes for name in node.input}
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                names |= _names_used(attribute.g.node)
-                names |= {output.name for output in attribute.g.output}
-    return names

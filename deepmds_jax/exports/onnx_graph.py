@@ -5,7 +5,8 @@ loop stands before the loop.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ import numpy as np
 from deepmds_jax.extras import require
 
 OPSET, IR_VERSION = 21, 10  # known to onnxruntime 1.20 and later, in browsers too
+
+# Entries of an array that are worth a node which makes it from a smaller one when the file is
+# loaded: runtimes compute then what depends on no input.
+MANY = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Tensor:
     Attributes:
       name: in the graph.
       dtype: NumPy's.
-      shape: as it is stored. An axis of the value it stands for may be longer, where all entries
-        along it are equal: then it is 1 here, and ONNX broadcasts. A length is a number, or a
-        symbolic one of JAX.
+      shape: as it is stored. Where all entries along an axis of the value it stands for are equal,
+        the axis has length 1 here, or is not there at all if it is a leading one: ONNX broadcasts.
+        A length is a number, or a symbolic one of JAX.
       depth: how many loops and branches it is in.
     """
 
@@ -59,7 +64,8 @@ class Graph:
         self._scopes = [Scope()]
         self._lengths = lengths
         self._constants: dict[Any, Tensor] = {}
-        self.constants: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray] = {}
+        self._makers: dict[str, tuple[str, list[Value], dict[str, Any]]] = {}
         self._count = 0
 
     @property
@@ -79,7 +85,7 @@ class Graph:
         if key not in self._constants:
             tensor = Tensor(f"c{len(self._constants)}", array.dtype, array.shape, 0)
             self._constants[key] = tensor
-            self.constants[tensor.name] = array
+            self._arrays[tensor.name] = array
         return self._constants[key]
 
     def tensor(self, value: Value) -> Tensor:
@@ -108,13 +114,25 @@ class Graph:
         self._scopes[depth].nodes.append(self._onnx.helper.make_node(
             op, names, [tensor.name for tensor in found], **attributes))
         self._scopes[depth].known[key] = found
+        for tensor in found:
+            self._makers[tensor.name] = op, list(inputs), attributes
         return found
+
+    def maker(self, value: Value) -> tuple[str, list[Value], dict[str, Any]]:
+        """The operation that makes a tensor, its inputs and attributes; "" if none is known."""
+        nothing = "", [], {}
+        return self._makers.get(value.name, nothing) if isinstance(value, Tensor) else nothing
 
     def body(
         self, inputs: Sequence[Tensor], build: Callable[[], Sequence[Value]], name: str
     ) -> Any:
         """The graph of a body whose outputs `build` gives; inputs come from `begin_body`."""
-        outputs = [self._own(self.tensor(value)) for value in build()]
+        outputs: list[Tensor] = []
+        for value in build():
+            tensor = self.tensor(value)
+            # A body may not give what it did not make, nor one thing twice.
+            own = tensor.depth == self.depth and tensor not in inputs and tensor not in outputs
+            outputs.append(tensor if own else self._own(tensor))
         scope = self._scopes.pop()
         return self._onnx.helper.make_graph(
             scope.nodes, name, [self.declare(tensor) for tensor in inputs],
@@ -125,7 +143,7 @@ class Graph:
         self._scopes.append(Scope())
 
     def _own(self, tensor: Tensor) -> Tensor:
-        """A copy that the innermost body makes: a body may not give what it did not make."""
+        """A copy that the innermost body makes."""
         own = self.new(tensor.dtype, tensor.shape)
         self._scopes[-1].nodes.append(
             self._onnx.helper.make_node("Identity", [tensor.name], [own.name]))
@@ -157,7 +175,7 @@ class Graph:
 
     def _length(self, length: Any) -> Tensor:
         if str(length) not in self._lengths:
-            raise NotImplementedError(f"a length of {length}")
+            raise ValueError(f"onnx: no rule for a length of {length}")
         tensor, axis = self._lengths[str(length)]
         return self.emit("Shape", [tensor], np.int64, (1,), start=axis, end=axis + 1)
 
@@ -165,11 +183,49 @@ class Graph:
         """The value with every axis stored in full."""
         if tuple(value.shape) == tuple(shape):
             return value
-        if isinstance(value, np.ndarray) and all(isinstance(n, int) for n in shape):
+        if isinstance(value, np.ndarray) and all(isinstance(n, int) for n in shape) and (
+                math.prod(shape) <= MANY):
             return np.broadcast_to(value, tuple(shape))
+        value = self.unsqueeze(value, range(len(shape) - len(value.shape)))
+        if tuple(value.shape) == tuple(shape):
+            return value
         # 1 leaves an axis as it is
         target = [1 if a == b else b for a, b in zip(value.shape, shape, strict=True)]
         return self.emit("Expand", [value, self.shape_tensor(target)], value.dtype, shape)
+
+    def unsqueeze(self, value: Value, axes: Iterable[int]) -> Value:
+        """The value with new axes of length 1, which are at these places in the result."""
+        axes = list(axes)
+        if not axes:
+            return value
+        kept = iter(value.shape)
+        shape = tuple(1 if axis in axes else next(kept)
+                      for axis in range(len(value.shape) + len(axes)))
+        if isinstance(value, np.ndarray):
+            return value.reshape(shape)
+        op, inputs, attributes = self.maker(value)
+        if op.startswith("Reduce") and list(np.asarray(inputs[1])) == axes:
+            return self.emit(op, inputs, value.dtype, shape, keepdims=1)
+        if op == "Gather" and axes == [attributes["axis"]] and np.ndim(inputs[1]) == 0:
+            return self.emit(op, [inputs[0], np.asarray(inputs[1])[None]], value.dtype, shape,
+                             axis=axes[0])
+        return self.emit("Unsqueeze", [value, np.array(axes, np.int64)], value.dtype, shape)
+
+    def squeeze(self, value: Value, axes: Iterable[int]) -> Value:
+        """The value without these axes of length 1."""
+        axes = [int(axis) for axis in axes]
+        shape = tuple(n for axis, n in enumerate(value.shape) if axis not in axes)
+        if not axes:
+            return value
+        if isinstance(value, np.ndarray):
+            return value.reshape(shape)
+        op, inputs, attributes = self.maker(value)
+        if op == "Unsqueeze" and list(np.asarray(inputs[1])) == axes:
+            return inputs[0]
+        if op == "Slice" and list(np.asarray(inputs[3])) == axes and len(axes) == 1:
+            return self.emit("Gather", [inputs[0], np.asarray(inputs[1])[0]], value.dtype, shape,
+                             axis=axes[0])
+        return self.emit("Squeeze", [value, np.array(axes, np.int64)], value.dtype, shape)
 
     def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
         """The value, every axis of which is stored in full, in another shape."""
@@ -178,6 +234,9 @@ class Graph:
             return value
         if isinstance(value, np.ndarray):
             return value.reshape(shape)
+        op, inputs, _ = self.maker(value)
+        if op == "Reshape":
+            return self.reshape(inputs[0], shape)
         if sum(not isinstance(n, int) for n in shape) == 1:
             target = np.array([n if isinstance(n, int) else -1 for n in shape], np.int64)
         else:
@@ -189,7 +248,7 @@ class Graph:
         order = [int(axis) for axis in order]
         if order == sorted(order):
             return value
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.size <= MANY:
             return value.transpose(order)
         return self.emit("Transpose", [value], value.dtype,
                          [value.shape[axis] for axis in order], perm=order)
@@ -204,6 +263,81 @@ class Graph:
         element = int(self._onnx.helper.np_dtype_to_tensor_dtype(dtype))
         return self.emit("Cast", [value], dtype, value.shape, to=element)
 
-    def finish(self) -> list[Any]:
-        """The nodes of the whole graph."""
-        return self._scopes[0].nodes
+    def finish(self, names: Iterable[str], compact: bool) -> tuple[list[Any], list[Any]]:
+        """The nodes that named results depend on, and the arrays that these need.
+
+        Args:
+          names: of the results.
+          compact: whether arrays of float32 may be stored in 16 bits, as integers and a factor:
+            for each row: that rounds to 1/65,534 of the row's largest entry.
+        """
+        nodes = _needed(self._scopes[0].nodes, set(names))
+        used = _names_used(nodes)
+        unpacking, stored = [], []
+        for name, array in self._arrays.items():
+            if name not in used:
+                continue
+            packed, factor = _packed(array, compact)
+            if packed.dtype == array.dtype:
+                stored.append((name, array))
+                continue
+            stored.append((f"{name}p", packed))
+            element = int(self._onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
+            whole = name if factor is None else f"{name}w"
+            unpacking.append(self._onnx.helper.make_node("Cast", [f"{name}p"], [whole], to=element))
+            if factor is not None:
+                stored.append((f"{name}f", factor))
+                unpacking.append(
+                    self._onnx.helper.make_node("Mul", [whole, f"{name}f"], [name]))
+        return unpacking + nodes, [
+            self._onnx.numpy_helper.from_array(array, name) for name, array in stored]
+
+    def name_output(self, value: Value, name: str) -> Any:
+        """Makes a value an output of the graph; returns its description."""
+        tensor = self.tensor(value)
+        self._scopes[0].nodes.append(self._onnx.helper.make_node("Identity", [tensor.name], [name]))
+        return self.declare(tensor, name)
+
+
+# Of so few entries, unpacking takes as many bytes as it saves.
+_FEW = 32
+_SMALL_INTEGERS = np.uint8, np.int8, np.uint16, np.int16
+
+
+def _packed(array: np.ndarray, compact: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """The array in fewer bits if that can be, and factors if it has to be multiplied by some."""
+    if array.size < _FEW or array.dtype == bool:
+        return array, None
+    for dtype in _SMALL_INTEGERS:
+        limits = np.iinfo(dtype)
+        if array.itemsize > limits.bits // 8 and np.all(
+                (array >= limits.min) & (array <= limits.max)) and np.array_equal(
+                    small := array.astype(dtype), array):
+            return small, None
+    if array.dtype != np.float32 or not compact or array.size < MANY or not np.all(
+            np.isfinite(array)):
+        return array, None
+    factors = np.max(np.abs(array), axis=-1, keepdims=True) / np.iinfo(np.int16).max
+    factors = np.maximum(factors, np.finfo(np.float32).tiny).astype(np.float32)
+    return np.rint(array / factors).astype(np.int16), factors
+
+
+def _needed(nodes: Sequence[Any], wanted: set[str]) -> list[Any]:
+    """The nodes that wanted results depend on."""
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted |= _names_used([node])
+    return kept[::-1]
+
+
+def _names_used(nodes: Sequence[Any]) -> set[str]:
+    """What the nodes read, and the nodes in their bodies."""
+    names = {name for node in nodes for name in node.input}
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                names |= _names_used(attribute.g.node)
+                names |= {output.name for output in attribute.g.output}
+    return names

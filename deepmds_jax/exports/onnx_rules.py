@@ -14,23 +14,27 @@ from deepmds_jax.exports.onnx_graph import Graph, Tensor, Value
 # Of a primitive: the graph, its inputs, the avals of inputs and outputs, its parameters -> outputs.
 Rule = Callable[..., Value | Sequence[Value]]
 RULES: dict[str, Rule] = {}
+# Of those that work entry by entry, or do not care: their inputs may lack leading axes.
+WITHOUT_LEADING: set[str] = set()
 
 
-def rule(*primitives: str) -> Callable[[Rule], Rule]:
-    """Registers the rule of some primitives."""
+def rule(*primitives: str, by_entries: bool = False) -> Callable[[Rule], Rule]:
+    """Registers the rule of some primitives, and whether they work entry by entry."""
 
     def register(function: Rule) -> Rule:
         for primitive in primitives:
             RULES[primitive] = function
+            if by_entries:
+                WITHOUT_LEADING.add(primitive)
         return function
 
     return register
 
 
 def _together(inputs: Sequence[Value]) -> tuple[Any, ...]:
-    """The stored shape of a function of entries. Scalars have no axes, in JAX as in ONNX."""
+    """The stored shape of a function of entries."""
     rank = max(len(x.shape) for x in inputs)
-    shapes = [x.shape if len(x.shape) == rank else (1,) * rank for x in inputs]
+    shapes = [(1,) * (rank - len(x.shape)) + tuple(x.shape) for x in inputs]
     return tuple(next((n for n in lengths if not (isinstance(n, int) and n == 1)), 1)
                  for lengths in zip(*shapes, strict=True))
 
@@ -48,13 +52,53 @@ def _thin(value: Value) -> Value:
     return value
 
 
-def _by_entries(graph: Graph, op: str, inputs: Sequence[Value], dtype: Any, **attributes) -> Tensor:
+# What leaves the other one of two inputs as it is. (x + 0 is 0 where x is -0, which is equal to 0.)
+_NEUTRAL = {"Add": 0, "Mul": 1, "Min": np.inf, "Max": -np.inf, "And": True, "Or": False}
+
+
+def _by_entries(graph: Graph, op: str, inputs: Sequence[Value], dtype: Any, **attributes) -> Value:
     inputs = [_thin(x) for x in inputs]
-    return graph.emit(op, inputs, dtype, _together(inputs), **attributes)
+    shape = _together(inputs)
+    if op in _NEUTRAL:
+        for x, other in (inputs, inputs[::-1]):
+            if isinstance(x, np.ndarray) and x.size == 1 and x.item() == _NEUTRAL[op] and (
+                    tuple(other.shape) == shape):
+                return other
+    if op == "Mul" and (argument := _gelu_of(graph, *inputs)) is not None:
+        return graph.emit("Gelu", [argument], dtype, shape, approximate="tanh")
+    if op == "Div" and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
+        made, summed, attributes_of_sum = graph.maker(inputs[0])
+        if made == "ReduceSum" and inputs[1].item() == _count(summed):
+            return graph.emit("ReduceMean", summed, dtype, shape, **attributes_of_sum)
+    if op == "Min" and isinstance(inputs[0], np.ndarray) and inputs[0].size == 1:
+        made, bounded, _ = graph.maker(inputs[1])
+        low = next((x for x in bounded if isinstance(x, np.ndarray) and x.size == 1), None)
+        if made == "Max" and low is not None and dtype == np.float32:
+            x = bounded[0] if bounded[1] is low else bounded[1]
+            return graph.emit("Clip", [x, low.reshape(()), inputs[0].reshape(())], dtype, shape)
+    return graph.emit(op, inputs, dtype, shape, **attributes)
+
+
+def _gelu_of(graph: Graph, x: Value, share: Value) -> Value | None:
+    """x, where the share of it that remains is (1 + tanh(a (x + b x^3))) / 2, as `jax.nn.gelu`."""
+    for op, constant in ("Mul", 0.5), ("Add", 1), ("Tanh", None), ("Mul", math.sqrt(2 / math.pi)):
+        made, inputs, _ = graph.maker(share)
+        if made != op or constant is not None and not (
+                isinstance(inputs[0], np.ndarray) and np.allclose(inputs[0], constant)):
+            return None
+        share = inputs[-1]
+    made, inputs, _ = graph.maker(share)
+    return x if made == "Add" and inputs[0] is x else None
+
+
+def _count(summed: Sequence[Value]) -> int | None:
+    """How many entries a sum is of; None if that is not known."""
+    lengths = [summed[0].shape[axis] for axis in np.asarray(summed[1])]
+    return math.prod(lengths) if all(isinstance(n, int) for n in lengths) else None
 
 
 def _add_by_entries(primitive: str, op: str, **attributes: Any) -> None:
-    @rule(primitive)
+    @rule(primitive, by_entries=True)
     def convert(graph, inputs, eqn):
         return _by_entries(graph, op, inputs, eqn.outs[0].dtype, **attributes)
 
@@ -72,30 +116,32 @@ _add_by_entries("shift_left", "BitShift", direction="LEFT")
 _add_by_entries("shift_right_logical", "BitShift", direction="RIGHT")
 
 
-@rule("and", "or", "not", "xor")
+@rule("and", "or", "not", "xor", by_entries=True)
 def _logic(graph, inputs, eqn):
     name = eqn.primitive.capitalize()
     op = name if eqn.outs[0].dtype == bool else f"Bitwise{name}"
     return _by_entries(graph, op, inputs, eqn.outs[0].dtype)
 
 
-@rule("ne")
+@rule("ne", by_entries=True)
 def _ne(graph, inputs, eqn):
-    return graph.emit("Not", [same := _by_entries(graph, "Equal", inputs, bool)], bool, same.shape)
+    if inputs[0] is inputs[1] and inputs[0].dtype.kind == "f":
+        return _by_entries(graph, "IsNaN", inputs[:1], bool)
+    return _by_entries(graph, "Not", [_by_entries(graph, "Equal", inputs, bool)], bool)
 
 
-@rule("square")
+@rule("square", by_entries=True)
 def _square(graph, inputs, eqn):
     return _by_entries(graph, "Mul", [inputs[0], inputs[0]], eqn.outs[0].dtype)
 
 
-@rule("rsqrt")
+@rule("rsqrt", by_entries=True)
 def _rsqrt(graph, inputs, eqn):
     root = _by_entries(graph, "Sqrt", inputs, inputs[0].dtype)
     return graph.emit("Reciprocal", [root], root.dtype, root.shape)
 
 
-@rule("integer_pow")
+@rule("integer_pow", by_entries=True)
 def _integer_pow(graph, inputs, eqn):
     x, power = inputs[0], eqn.params["y"]
     result = x
@@ -104,19 +150,19 @@ def _integer_pow(graph, inputs, eqn):
     return _by_entries(graph, "Reciprocal", [result], x.dtype) if power < 0 else result
 
 
-@rule("is_finite")
+@rule("is_finite", by_entries=True)
 def _is_finite(graph, inputs, eqn):
     size = _by_entries(graph, "Abs", inputs, inputs[0].dtype)
     return _by_entries(graph, "Less", [size, np.array(np.inf, size.dtype)], bool)
 
 
-@rule("clamp")
+@rule("clamp", by_entries=True)
 def _clamp(graph, inputs, eqn):
     low, x, high = inputs
     return _by_entries(graph, "Min", [_by_entries(graph, "Max", [x, low], x.dtype), high], x.dtype)
 
 
-@rule("select_n")
+@rule("select_n", by_entries=True)
 def _select(graph, inputs, eqn):
     which, *cases = inputs
     dtype = eqn.outs[0].dtype
@@ -141,12 +187,12 @@ def _choose(graph, condition, if_true, if_false, dtype):
     return _by_entries(graph, "Where", [condition, if_true, if_false], dtype)
 
 
-@rule("convert_element_type")
+@rule("convert_element_type", by_entries=True)
 def _convert(graph, inputs, eqn):
     return graph.cast(_thin(inputs[0]), eqn.params["new_dtype"])
 
 
-@rule("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision")
+@rule("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision", by_entries=True)
 def _same(graph, inputs, eqn):
     return inputs
 
@@ -154,31 +200,15 @@ def _same(graph, inputs, eqn):
 @rule("broadcast_in_dim")
 def _broadcast(graph, inputs, eqn):
     places = [int(axis) for axis in eqn.params["broadcast_dimensions"]]
-    x, shape = inputs[0], [1] * len(eqn.params["shape"])
-    for place, length in zip(places, x.shape, strict=True):
-        shape[place] = length
-    return _unsqueeze(graph, x, [i for i in range(len(shape)) if i not in places], shape)
-
-
-def _unsqueeze(graph: Graph, x: Value, axes: Sequence[int], shape: Sequence[Any]) -> Value:
-    if not axes:
-        return x
-    if isinstance(x, np.ndarray):
-        return x.reshape(tuple(shape))
-    return graph.emit("Unsqueeze", [x, np.array(axes, np.int64)], x.dtype, shape)
+    new = [axis for axis in range(len(eqn.params["shape"])) if axis not in places]
+    # Leading axes need not be stored.
+    leading = next((i for i, axis in enumerate(new) if axis != i), len(new))
+    return graph.unsqueeze(inputs[0], [axis - leading for axis in new[leading:]])
 
 
 @rule("squeeze")
 def _squeeze(graph, inputs, eqn):
-    return _drop(graph, inputs[0], eqn.params["dimensions"])
-
-
-def _drop(graph: Graph, x: Value, axes: Sequence[int]) -> Value:
-    axes = [int(axis) for axis in axes]
-    shape = [n for axis, n in enumerate(x.shape) if axis not in axes]
-    if isinstance(x, np.ndarray):
-        return x.reshape(tuple(shape))
-    return graph.emit("Squeeze", [x, np.array(axes, np.int64)], x.dtype, shape) if axes else x
+    return graph.squeeze(inputs[0], eqn.params["dimensions"])
 
 
 @rule("reshape")
@@ -204,6 +234,10 @@ def _joined(graph, inputs, shapes, axis, shape):
     parts = [graph.full(x, [full if i == axis else n
                             for i, (full, n) in enumerate(zip(whole, common, strict=True))])
              for x, whole in zip(inputs, shapes, strict=True)]
+    # Of parts that are joined along the same axis, all together at once.
+    makers = [graph.maker(part) for part in parts]
+    parts = [piece for part, (op, pieces, attributes) in zip(parts, makers, strict=True)
+             for piece in (pieces if op == "Concat" and attributes["axis"] == axis else [part])]
     return graph.emit("Concat", parts, parts[0].dtype, common, axis=axis)
 
 
@@ -214,7 +248,14 @@ def _is_long(length: Any) -> bool:
 @rule("stack")
 def _stack(graph, inputs, eqn):
     axis, shape = int(eqn.params["axis"]), eqn.outs[0].shape
-    parts = [_unsqueeze(graph, x, [axis], (*x.shape[:axis], 1, *x.shape[axis:])) for x in inputs]
+    whole = eqn.ins[0].shape
+    if axis < len(whole):  # joined, then parted: fewer nodes
+        length = whole[axis] * len(inputs)
+        joined = _joined(graph, inputs, [whole] * len(inputs), axis,
+                         (*whole[:axis], length, *whole[axis + 1:]))
+        stored = (*joined.shape[:axis], len(inputs), whole[axis], *joined.shape[axis + 1:])
+        return graph.reshape(joined, stored)
+    parts = [graph.unsqueeze(x, [axis]) for x in inputs]
     shapes = [[1 if i == axis else n for i, n in enumerate(shape)]] * len(parts)
     return _joined(graph, parts, shapes, axis, shape)
 
@@ -228,7 +269,7 @@ def _unstack(graph, inputs, eqn):
 def _pick(graph: Graph, x: Value, axis: int, place: int) -> Value:
     """One place along an axis, without the axis."""
     if x.shape[axis] == 1:
-        return _drop(graph, x, [axis])
+        return graph.squeeze(x, [axis])
     if isinstance(x, np.ndarray):
         return x.take(place, axis)
     return graph.emit("Gather", [x, np.array(place)], x.dtype,
@@ -285,12 +326,16 @@ def _pad(graph, inputs, eqn):
 
 
 def _dilated(graph, x, value, eqn):
-    raise NotImplementedError("padding between the entries")
+    raise ValueError("onnx: no rule for padding between the entries")
 
 
 @rule("iota")
 def _iota(graph, inputs, eqn):
-    raise NotImplementedError(f"counting along {eqn.outs[0].shape}")
+    axis, shape = int(eqn.params["dimension"]), eqn.outs[0].shape
+    if not isinstance(shape[axis], int):
+        raise ValueError(f"onnx: no rule for counting to {shape[axis]}")
+    count = np.arange(shape[axis], dtype=eqn.params["dtype"])
+    return count.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 
 def _reduction(op: str, as_dtype: Any = None) -> Rule:
@@ -339,10 +384,10 @@ def _dot(graph, inputs, eqn):
     left_free, right_free = (
         [axis for axis in range(len(x.shape)) if axis not in (*summed, *batch)]
         for x, summed, batch in ((left, left_sum, left_batch), (right, right_sum, right_batch)))
-    if len(left_sum) == 1 and not left_batch and left_free and len(right_free) == 1:
+    if len(left_sum) == 1 and not left_batch and len(right_free) <= 1:
         left = graph.transpose(left, [*left_free, *left_sum])
         right = graph.transpose(right, [*right_sum, *right_free])
-        return _matmul(graph, left, right, (*left.shape[:-1], right.shape[-1]))
+        return _matmul(graph, left, right, (*left.shape[:-1], *right.shape[1:]))
     if len(left_sum) == 1 and not left_batch and len(right_free) > 1 and len(left_free) == 1:
         # the other way round, for only the left one of a product has free leading axes
         right = graph.transpose(right, [*right_free, *right_sum])
@@ -404,7 +449,7 @@ def _gather(graph, inputs, eqn):
         return x
     if not batch and len(indexed) == 1:
         axis = indexed[0]
-        index = _drop(graph, indices, [len(indices.shape) - 1])
+        index = graph.squeeze(indices, [len(indices.shape) - 1])
         found = graph.emit(
             "Gather", [x, index], x.dtype,
             (*x.shape[:axis], *index.shape, *x.shape[axis + 1:]), axis=axis)
@@ -438,17 +483,10 @@ def _gather(graph, inputs, eqn):
             out_places.append(axes[axis])
     del order, position
     found = graph.transpose(found, out_places)
-    shape = list(found.shape)
-    for axis in new_axes:
-        shape.insert(axis, 1)
-    found = _unsqueeze(graph, found, new_axes, shape)
+    found = graph.unsqueeze(found, new_axes)
     if missing is None:
         return found
-    shape = [1] * out_rank
-    for place, length in zip(places, missing.shape, strict=True):
-        shape[place] = length
-    axes_new = [i for i in range(out_rank) if i not in places]
-    missing = _unsqueeze(graph, missing, axes_new, shape)
+    missing = graph.unsqueeze(missing, offset)
     fill = eqn.params["fill_value"]
     fill = np.nan if fill is None and found.dtype.kind == "f" else fill or 0
     return _choose(graph, missing, np.array(fill, found.dtype), found, found.dtype)
@@ -488,19 +526,37 @@ def _in_bounds(graph, indices, mapped, indexed, eqn):
 def _windows(graph, x, indices, eqn):
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     if not isinstance(indices, np.ndarray) or indices.ndim > 1:
-        raise NotImplementedError(f"windows of {sizes}")
+        raise ValueError(f"onnx: no rule for windows of {sizes}")
     starts = [0] * len(sizes)
     for axis, start in zip(numbers.start_index_map, indices, strict=True):
         starts[axis] = int(start)
     cut = [a for a, (full, size) in enumerate(zip(x.shape, sizes, strict=True)) if full != size]
     limits = [start if a not in cut else start + sizes[a] for a, start in enumerate(starts)]
     if any(starts[a] < 0 or limits[a] > x.shape[a] for a in cut):
-        raise NotImplementedError("windows that reach out")
+        raise ValueError("onnx: no rule for windows that reach out")
     x = _cut(graph, x, cut, starts, limits, [1] * len(sizes), sizes)
-    return _drop(graph, x, numbers.collapsed_slice_dims)
+    return graph.squeeze(x, numbers.collapsed_slice_dims)
 
 
-@rule("while")
+@rule("jit:cross")
+def _cross(graph, inputs, eqn):
+    # Both have the vectors on their last axis, and the same leading ones.
+    after, before = (
+        [graph.emit("Gather", [x, np.array(order)], x.dtype, x.shape, axis=len(x.shape) - 1)
+         for x in inputs] for order in ([1, 2, 0], [2, 0, 1]))
+    dtype = eqn.outs[0].dtype
+    return _by_entries(graph, "Sub", [
+        _by_entries(graph, "Mul", [after[0], before[1]], dtype),
+        _by_entries(graph, "Mul", [before[0], after[1]], dtype)], dtype)
+
+
+@rule("jit:hard_silu", by_entries=True)
+def _hard_swish(graph, inputs, eqn):
+    gate = _by_entries(graph, "HardSigmoid", inputs, eqn.outs[0].dtype, alpha=1 / 6, beta=0.5)
+    return _by_entries(graph, "Mul", [inputs[0], gate], eqn.outs[0].dtype)
+
+
+@rule("while", by_entries=True)
 def _while(graph, inputs, eqn):
     from deepmds_jax.exports.onnx_file import convert
 
@@ -548,5 +604,4 @@ def _any(graph: Graph, x: Value) -> Value:
 
 def _with_rank(graph: Graph, x: Value, rank: int) -> Value:
     """Leading axes, with axes of length 1 behind them."""
-    axes = range(len(x.shape), rank)
-    return _unsqueeze(graph, x, list(axes), (*x.shape, *(1 for _ in axes)))
+    return graph.unsqueeze(x, range(len(x.shape), rank))

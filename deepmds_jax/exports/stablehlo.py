@@ -10,7 +10,7 @@ from deepmds_jax.exports.appended import append_metadata, read_appended
 from deepmds_jax.exports.functions import Exported
 from deepmds_jax.extras import require
 
-SUFFIX, BATCH = ".stablehlo", None
+SUFFIX, BATCH, COMPACT = ".stablehlo", None, False
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 with_metadata, read_metadata = append_metadata, read_appended
@@ -21,13 +21,9 @@ def check_installed() -> None:
     require("flatbuffers", "export")
 
 
-def write(exported: Exported, batch: int | None) -> bytes:
-    """The function as the bytes of a file.
-
-    Args:
-      exported: the function.
-      batch: length of the batch axis; None leaves it free.
-    """
+def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
+    """The function as the bytes of a file; see `formats.Format`."""
+    del exact  # all are
     lengths = export.symbolic_shape("batch") if batch is None else (batch,)
     made = export.export(jax.jit(exported.function), platforms=PLATFORMS)
     return bytes(made(*exported.specs(lengths[0]).values()).serialize())

@@ -11,7 +11,7 @@ from deepmds_jax.exports.appended import append_metadata, read_appended
 from deepmds_jax.exports.functions import Exported
 from deepmds_jax.extras import require
 
-SUFFIX, BATCH = ".tflite", 1
+SUFFIX, BATCH, COMPACT = ".tflite", 1, False
 
 with_metadata, read_metadata = append_metadata, read_appended
 
@@ -23,13 +23,9 @@ def check_installed() -> None:
         require("ai_edge_litert.interpreter", "tflite")
 
 
-def write(exported: Exported, batch: int | None) -> bytes:
-    """The function as the bytes of a file.
-
-    Args:
-      exported: the function.
-      batch: length of the batch axis.
-    """
+def write(exported: Exported, batch: int | None, exact: bool) -> bytes:
+    """The function as the bytes of a file; see `formats.Format`."""
+    del exact  # all are
     from jax.experimental import jax2tf
 
     tensorflow = require("tensorflow", "tflite")
