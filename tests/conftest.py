@@ -37,7 +37,7 @@ SLOW = (
     "properties", "protocol", "ray_engine", "reconstruct_film", "reconstruct_many",
     "reconstruct_video", "reconstructed_meshes", "registration", "registry", "rendering",
     "report_page", "reproduction", "similarity", "solver_optima", "surface", "torgerson",
-    "trackers", "train", "video", "zhao",
+    "trackers", "train", "video", "web", "zhao",
 )
 
 
