@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from deepmds_jax import geometry, mds, methods, topologies
     from deepmds_jax.adaptation import adapt, adapt_template
+    from deepmds_jax.exports import export
     from deepmds_jax.geometry import Placement, place_in_image
     from deepmds_jax.lifting import reconstruct, reconstruct_detailed
     from deepmds_jax.methods.contract import Params, Reconstruction
@@ -45,6 +46,7 @@ _HOMES = {
     "Smoothing": "video",
     "adapt": "adaptation",
     "adapt_template": "adaptation",
+    "export": "exports",
     "geometry": None,
     "load_params": "methods.saved",
     "load_pretrained": "methods.saved",
@@ -69,6 +71,7 @@ __all__ = [
     "Smoothing",
     "adapt",
     "adapt_template",
+    "export",
     "geometry",
     "load_params",
     "load_pretrained",

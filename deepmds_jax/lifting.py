@@ -18,8 +18,9 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, R
 
 _Arrays = TypeVar("_Arrays")
 
-# Faces that a core of a CPU lifts together; see benchmarks/results/cpu_speed.md.
-_BLOCK = 16
+# Faces lifted together: on a CPU as many as fit into the caches of a core, elsewhere as many as
+# keep a card busy and fit into the memory of a small one.
+_CPU_BLOCK, _BLOCK = 16, 4096
 # Rounding of more than this share of a face's extent leaves no shape to see.
 _MAX_ROUNDING = 0.01
 # Below this share of the largest coordinate, float32 rounds an extent to 0.01 % and worse.
@@ -55,14 +56,15 @@ def reconstruct_detailed(
     init = None if init is None else jnp.asarray(init)
     batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(lead):]), (x2d, visible, init))
     lift = functools.partial(_lift_in_blocks, method, params)
-    result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_BLOCK)
+    result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_CPU_BLOCK)
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), result)
 
 
 @functools.partial(jax.jit, static_argnames="method", inline=True)
 def _lift_in_blocks(method, params, x2d, visible, init):
     lift = functools.partial(_lift, method, params)
-    return map_in_blocks(lift, x2d, visible, init, block=_BLOCK)
+    block = _CPU_BLOCK if jax.default_backend() == "cpu" else _BLOCK
+    return map_in_blocks(lift, x2d, visible, init, block=block)
 
 
 # Step by step, outside jit, it would be hundreds of programs to compile.
@@ -141,7 +143,9 @@ def check_taken(
                          "chooses its own start")
 
 
-def near_origin(x2d: jax.Array, visible: jax.Array | None) -> jax.Array | np.ndarray:
+def near_origin(
+    x2d: jax.Array | np.ndarray, visible: jax.Array | np.ndarray | None
+) -> jax.Array | np.ndarray:
     """The landmarks; of float64 outside jit, faces far off or of extreme size as float32 has digits
     for them: around the origin, of extent 1."""
     if isinstance(x2d, Tracer) or isinstance(visible, Tracer):
@@ -266,8 +270,9 @@ def _check_values(x2d: np.ndarray, given: jax.Array | None) -> None:
         x2d = np.where(visible[..., None], x2d, np.take_along_axis(x2d, first, axis=-2))
     bad = ~np.all(np.isfinite(x2d), axis=(-2, -1))
     if np.any(bad):
+        hint = "; say by visible which landmarks were seen" if given is None else ""
         raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} faces have landmarks that are not "
-                         "finite numbers")
+                         f"finite numbers{hint}")
     *_, extent, peak = _bounds(x2d, True, np)
     if np.any(extent == 0):
         raise ValueError(f"x2d: in {np.sum(extent == 0)} of {extent.size} faces all landmarks are "

@@ -3,6 +3,7 @@
 import configparser
 import pathlib
 import re
+import shutil
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _SETUP = configparser.ConfigParser()
@@ -23,9 +24,14 @@ html_show_copyright = False
 html_show_sphinx = False
 pygments_style = "friendly"
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 3
+
+# The page for the browser, if it was built: web.md embeds it.
+_DEMO = _ROOT / "web" / "dist"
+if _DEMO.is_dir():
+    tags.add("demo")  # noqa: F821 (Sphinx has it)
 
 default_role = "code"  # docstrings write `name`
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -64,8 +70,14 @@ def _skip_fields(app, what, name, obj, skip, options):
     return True if type(obj).__name__ in ("_tuplegetter", "member_descriptor") else skip
 
 
+def _copy_demo(app, exception):
+    if exception is None and app.builder.format == "html" and _DEMO.is_dir():
+        shutil.copytree(_DEMO, pathlib.Path(app.outdir) / "demo", dirs_exist_ok=True)
+
+
 def setup(app):
     """Connects the functions above."""
     app.connect("source-read", _link_to_files)
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before Napoleon's
     app.connect("autodoc-skip-member", _skip_fields)
+    app.connect("build-finished", _copy_demo)

@@ -30,13 +30,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 # Files that train, draw, start programs, or compile much; all others are fast.
 SLOW = (
     "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation", "benchmarks",
-    "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "docs", "devices", "estimator",
-    "eval", "faces_by_name", "figures", "gaussian", "gradients", "jax_switches", "lifting",
-    "lifting_anchored", "majorization", "mobileface", "outline", "own_method", "own_run",
-    "packaging", "photographs", "placement", "processes", "programs", "properties", "protocol",
-    "reconstruct_film", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
+    "block_lift", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "devices",
+    "dockerfile", "docs", "estimator", "eval", "exports", "faces_by_name", "figures", "gaussian",
+    "gradients", "jax_switches", "lifting", "lifting_anchored", "majorization", "mobileface",
+    "notebook", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
+    "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
+    "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
     "rendering", "report_page", "reproduction", "similarity", "solver_optima", "surface",
-    "torgerson", "trackers", "train", "video", "zhao",
+    "torgerson", "trackers", "train", "video", "web", "zhao",
 )
 
 

@@ -13,6 +13,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data import sources, specs
 from deepmds_jax.data.formats import landmark_files, schemes
 from deepmds_jax.data.formats.landmark_files import read_landmarks
+from deepmds_jax.many import lift
 from deepmds_jax.methods import table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -98,6 +99,14 @@ def test_anchored_recognises_a_mirrored_face(run):
     names = run("docs/anchored.md")
     assert names["found"].converged
     assert not names["mirrored"].converged
+
+
+def test_many_faces(run, monkeypatch):
+    monkeypatch.setattr(lift, "BLOCK_ROWS", 4)
+    names = run("docs/many_faces.md")
+    assert names["table"]["converged"].to_pylist() == [True, True, False]
+    assert names["table"]["reason"].to_pylist() == [None, None, "landmarks: null"]
+    np.testing.assert_array_equal(np.isnan(names["points"]).any((1, 2)), [False, False, True])
 
 
 @pytest.mark.usefixtures("without_refinement")

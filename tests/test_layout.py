@@ -16,9 +16,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmds_jax"
 # Each floor may import those after it.
 FLOORS = [
-    "cli", "paper", "evaluation", "adaptation", "suspicions", "faces_by_name", "video", "surface",
-    "lifting", "methods", "training", "weights", "data", "mds", "geometry", "landmark_order",
-    "topologies", "files", "given_arrays", "extras",
+    "cli", "paper", "exports", "evaluation", "many", "adaptation", "suspicions", "faces_by_name",
+    "video",
+    "surface", "lifting", "methods", "training", "weights", "data", "mds", "geometry",
+    "landmark_order", "topologies", "files", "given_arrays", "loops", "extras",
 ]
 # Files that each method's folder has, with one meaning.
 METHOD_FILES = {"parameters", "pipeline", "stages"}

@@ -62,6 +62,12 @@ def assert_flagged(detail):
     assert np.isfinite(detail.points).all()
 
 
+def test_a_batch_that_fills_no_block_of_any_core(params, plain, faces):
+    found = dm.reconstruct(params, np.concatenate([faces.x2d, faces.x2d[:3]]))
+    expected = np.concatenate([plain.points, plain.points[:3]])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_faces_converge_in_the_head_frame_and_none_is_mirrored(plain, faces):
     assert plain.points.dtype == plain.std.dtype == np.float32
     assert (plain.status == CONVERGED).all()

@@ -18,8 +18,8 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 EXTRAS = SETUP["options.extras_require"]
 # Names of packages that are imported under another one.
-INSTALLED_AS = {"PIL": "pillow", "absl": "absl-py", "orbax": "orbax-checkpoint",
-                "sklearn": "scikit-learn"}
+INSTALLED_AS = {"PIL": "pillow", "absl": "absl-py", "ai_edge_litert": "ai-edge-litert",
+                "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
 
 
 def requirements(text):

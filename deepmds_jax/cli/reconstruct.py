@@ -9,6 +9,7 @@
   bin/reconstruct video.npy --fps=25 --picture=video.png
   bin/reconstruct openface.csv --fps=25
   bin/reconstruct face.pts --image=face.jpg --mesh=face.glb --data_dir=ICT-FaceKit
+  bin/reconstruct faces/*.parquet --out=lifted
 
 Takes .pts, .json, .csv, .tsv, .txt, .npy, .npz, .mat, .xml, .tps, .ljson and .fcsv files, or
 folders of them (docs/landmarks.md); writes .npz, .json, .csv, .obj and .ply, and with --image or
@@ -21,13 +22,16 @@ faces of a film are found in the same way, followed and smoothed over time, call
 --nosmooth leaves frames as they are.
 With --mesh the dense face of ICT-FaceKit, whose folder --data_dir names, is fitted to each shape
 and written, coloured from its photograph if there is one; of several faces each to its own file.
+Of Parquet files, or folders of them, each becomes a file of the same name in the folder --out,
+block by block, on all cores and GPUs of this machine or, with --engine=ray, of a cluster; the same
+command again goes on after an interruption (docs/many_faces.md).
 """
 
 import pathlib
 from collections.abc import Sequence
 
 from deepmds_jax import faces_by_name
-from deepmds_jax.cli import program
+from deepmds_jax.cli import program, reconstruct_many
 from deepmds_jax.cli import reconstruct_flags as given
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
@@ -52,6 +56,8 @@ _FLAGS = given.FLAGS
 
 def main(paths: list[str]) -> int:
     """Lifts the landmark files in `paths`, or the faces in photographs, as the flags say."""
+    if reconstruct_many.are_parquet(paths):
+        return reconstruct_many.main(paths)
     picture, image = given.check(paths), given.IMAGE.value
     smoothing = BOTH_WAYS if given.SMOOTH.value else None
     left_out: list[str] = []

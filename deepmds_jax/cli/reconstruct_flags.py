@@ -72,6 +72,13 @@ MESH_IN_IMAGE = flags.DEFINE_bool(
     "mesh_in_image", False,
     "With --mesh, where the face is in its image, in pixels, instead of upright in its own size.",
     flag_values=FLAGS)
+ENGINE = flags.DEFINE_enum(
+    "engine", "local", ["local", "ray"],
+    "Of Parquet files: what lifts them, this machine or a Ray cluster.", flag_values=FLAGS)
+ADDRESS = flags.DEFINE_string(
+    "address", None,
+    "With --engine=ray, the cluster's address, or auto; default: $RAY_ADDRESS, or else a cluster "
+    "of this machine.", flag_values=FLAGS)
 
 # What other kinds of files are given by.
 _FLAG_OF = {
@@ -83,6 +90,8 @@ _FLAG_OF = {
 
 def check(paths: Sequence[str]) -> str | None:
     """Raises ValueError for flags that do not go together; returns the picture's file, if any."""
+    if ENGINE.present or ADDRESS.present:
+        raise ValueError("engine, address: they are for Parquet files, give some")
     if VIDEO.value is not None and (paths or IMAGE.value is not None or FPS.value is not None):
         raise ValueError("video: a film needs no landmark files, --image or --fps")
     if FPS.value is not None and not (paths and 0 < FPS.value < float("inf")):

@@ -188,10 +188,12 @@ def check_format(path: str | Path) -> Path:
 
     Raises:
       ValueError: its extension is not .png, .svg or .pdf.
+      ImportError: Matplotlib is not installed.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise ValueError(f"{path}: unknown picture format, expected .png, .svg or .pdf")
+    require("matplotlib", "pictures")  # before the work whose result it is to draw
     return path
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from deepmds_jax.mds.inputs import is_traced
 
@@ -44,8 +44,8 @@ def map_on_cores(
         return solve(*batch)
     size = arrays[0].shape[0]
     max_chunk = max(1, _CHUNK_SIZE // max(x[0].size for x in arrays))
-    num_cores = _num_cores()
-    chunk = min(max_chunk, max(min_chunk, -(-size // num_cores)))
+    cores = num_cores()
+    chunk = min(max_chunk, max(min_chunk, -(-size // cores)))
     if size <= chunk:
         return solve(*batch)
     # A setting of the calling thread. JAX defines it at run time.
@@ -59,7 +59,7 @@ def map_on_cores(
             part = jax.tree.map(lambda x: x[start:start + chunk], batch)
             return jax.block_until_ready(solve(*part))
 
-    pool = ThreadPoolExecutor(num_cores)
+    pool = ThreadPoolExecutor(cores)
     try:
         parts = list(pool.map(run, range(0, size, chunk)))
     finally:
@@ -72,11 +72,10 @@ def map_on_cores(
 def map_in_blocks(
     solve: Callable[..., Any], *batch: jax.Array | None, block: int
 ) -> Any:
-    """`solve(*batch)`, on a CPU block by block; for use inside jit.
+    """`solve(*batch)`, block by block; for use inside jit.
 
-    What a block needs fits into the cache of a core, and its loops wait only for its own slowest
-    problem. On other processors, and for a batch whose size is not known yet (export), all
-    problems run at once. The processor is JAX' default one at the time of tracing.
+    What a block needs fits into the caches, and its loops wait only for its own slowest problem.
+    A batch whose size is not known yet (export) is one block.
 
     Args:
       solve: see `map_on_cores`.
@@ -84,7 +83,7 @@ def map_in_blocks(
       block: problems that run together.
     """
     size = jax.tree.leaves(batch)[0].shape[0]
-    if not isinstance(size, int) or size <= block or jax.default_backend() != "cpu":
+    if not isinstance(size, int) or size <= block:
         return solve(*batch)
     num_blocks = -(-size // block)
     missing = num_blocks * block - size
@@ -98,10 +97,12 @@ def map_in_blocks(
     def join(x):
         return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])[:size]
 
-    return jax.tree.map(join, lax.map(lambda part: solve(*part), jax.tree.map(split, batch)))
+    # The derivative computes a block anew: to keep what it needs of all would fill the memory.
+    solve_part = jax.checkpoint(lambda part: solve(*part), prevent_cse=False)
+    return jax.tree.map(join, lax.map(solve_part, jax.tree.map(split, batch)))
 
 
-def _spread(arrays: list[Any]) -> tuple[Mesh, PartitionSpec] | None:
+def _spread(arrays: list[Any]) -> tuple[Mesh | AbstractMesh, PartitionSpec] | None:
     """Where the problems are spread over devices, the mesh and the axes that they lie along."""
     for array in arrays:
         sharding = getattr(array, "sharding", None)
@@ -110,7 +111,8 @@ def _spread(arrays: list[Any]) -> tuple[Mesh, PartitionSpec] | None:
     return None
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Of those that this process may run on."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

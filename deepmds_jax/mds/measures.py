@@ -34,7 +34,12 @@ def distances(points: jax.Array) -> jax.Array:
 
 def unscaled_distances(points: jax.Array) -> jax.Array:
     """`distances` where their squares are known to be in the range of the dtype: the same bits."""
-    return square_root(sum(x**2 for x in _differences(points)))
+    return square_root(squared_distances(points))
+
+
+def squared_distances(points: jax.Array) -> jax.Array:
+    """Those of (..., n, k) points, (..., n, n); where the squares are in the range of the dtype."""
+    return sum((x**2 for x in _differences(points)), jnp.zeros((), points.dtype))
 
 
 def _differences(points):

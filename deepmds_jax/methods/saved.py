@@ -14,6 +14,7 @@ from deepmds_jax.methods import table
 from deepmds_jax.methods.contract import Params, TrainedMethod
 from deepmds_jax.methods.options import read_entries
 from deepmds_jax.training.weights_file import DEFINITION, write_params
+from deepmds_jax.weights import hub
 from deepmds_jax.weights.locate import locate, shipped_names
 from deepmds_jax.weights.tensors import as_tree, read_tensors
 
@@ -25,17 +26,21 @@ _RELEASED = {
 
 
 def load_pretrained(name: str) -> Params:
-    """Loads shipped weights.
+    """Loads shipped weights, or some that are shared on the Hugging Face Hub.
 
     Args:
       name: "ibug68", "flame51": the anchored system, trained for any face and view, see
-        docs/model_card.md; "ibug68_published", "flame51_published": the paper's system and views.
+        docs/model_card.md; "ibug68_published", "flame51_published": the paper's system and views;
+        "hf://owner/name" or "hf://owner/name@revision": a repository of the hub, such as
+        `bin/export --format=hf` makes.
 
     Raises:
-      ValueError: no weights are shipped under that name.
+      ValueError: no weights are shipped under that name, or the hub has none.
+      ImportError: they are on the hub, and huggingface_hub is not installed.
     """
-    if name not in shipped_names():
-        raise ValueError(f"name: weights are shipped for {shipped_names()}, got {name!r}")
+    if not name.startswith(hub.PREFIX) and name not in shipped_names():
+        raise ValueError(f"name: weights are shipped for {shipped_names()}, got {name!r}; of files "
+                         "and run folders load_weights takes the path")
     return load_params(locate(name).path)
 
 

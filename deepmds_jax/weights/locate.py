@@ -4,6 +4,8 @@ import os
 import pathlib
 from typing import Literal, NamedTuple
 
+from deepmds_jax.weights import hub
+
 FILE_NAME = "weights.safetensors"  # in the folder of a training run
 
 _SHIPPED = pathlib.Path(__file__).parent
@@ -33,15 +35,19 @@ def locate(source: str | os.PathLike) -> Location:
 
     Args:
       source: the name of shipped weights; a weights file; the folder of a training run, of which
-        the finished weights are taken, or else the last checkpoints; or `released:FOLDER`, the
+        the finished weights are taken, or else the last checkpoints; `hf://owner/name`, weights
+        that somebody shares on the Hugging Face Hub, see `hub.fetch`; or `released:FOLDER`, the
         folder of the authors' Keras files.
 
     Raises:
       ValueError: it is none of these.
+      ImportError: it is on the hub, and huggingface_hub is not installed.
     """
     text = os.fspath(source)
     if text in shipped_names():
         return Location("file", _SHIPPED / f"{text}.safetensors")
+    if text.startswith(hub.PREFIX):
+        return Location("file", hub.fetch(text))
     if text.startswith(_RELEASED):
         return Location("released", pathlib.Path(text.removeprefix(_RELEASED)))
     path = pathlib.Path(text)
@@ -51,4 +57,5 @@ def locate(source: str | os.PathLike) -> Location:
     if text and path.exists():
         return Location("file", path)
     raise ValueError(f"{text or repr(text)}: no such file; weights are one of {shipped_names()}, "
-                     "a .safetensors file, the folder of a training run, or released:FOLDER")
+                     "a .safetensors file, the folder of a training run, hf://owner/name, or "
+                     "released:FOLDER")

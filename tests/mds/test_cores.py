@@ -7,7 +7,7 @@ import pytest
 from problems import noisy_distances
 
 from deepmds_jax import mds
-from deepmds_jax.mds.cores import map_on_cores
+from deepmds_jax.mds.cores import map_in_blocks, map_on_cores
 
 
 @jax.jit
@@ -29,6 +29,24 @@ def test_equals_the_direct_call(size, use_jit, dtype):
         for name in expected:
             assert found[name].dtype == dtype
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 4, 12, 14])
+def test_blocks_equal_the_whole(size):
+    x = np.random.default_rng(0).standard_normal((size, 5)).astype(np.float32)
+
+    @jax.jit
+    def both(x):
+        def total(x):
+            found = map_in_blocks(solve, x, None, block=4)
+            return jnp.sum(found["square"] * jnp.arange(size)[:, None]), found
+
+        return jax.grad(total, has_aux=True)(x)
+
+    gradient, found = both(x)
+    np.testing.assert_allclose(found["sum"], np.sum(x, axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["square"], x**2, rtol=1e-6)
+    np.testing.assert_allclose(gradient, 2 * x * np.arange(size)[:, None], rtol=1e-5)
 
 
 def test_an_error_comes_through():

@@ -75,7 +75,7 @@ def test_what_is_none_of_these_is_told_what_weights_are(tmp_path, monkeypatch, n
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=(
         rf"^{named}: no such file; weights are one of \['flame51', .*'ibug68_published'\], "
-        r"a \.safetensors file, the folder of a training run, or released:FOLDER$"
+        r"a \.safetensors file, the folder of a training run, hf://owner/name, or released:FOLDER$"
     )):
         locate(nothing)
 

@@ -136,6 +136,19 @@ def split_rows(text: str) -> tuple[list[list[str]], str]:
     return [[cell.strip() for cell in row] for row in reader], delimiter
 
 
+def wide_columns(header: Sequence[str]) -> dict[str, dict[int, int]]:
+    """The columns that have a number of one landmark each.
+
+    Returns:
+      x, y, depth, confidence and visible, those there are -> number of the landmark -> column.
+    """
+    wide: dict[str, dict[int, int]] = {}
+    for i, cell in enumerate(header):
+        if match := _WIDE.fullmatch(cell):
+            wide.setdefault(_AXES.get(match[1], match[1]), {})[int(match[2])] = i
+    return wide
+
+
 def parse_table(content: tuple[list[list[str]], str], stem: str) -> Contents:
     """The faces of a table.
 
@@ -143,10 +156,7 @@ def parse_table(content: tuple[list[list[str]], str], stem: str) -> Contents:
       ValueError: it is empty, or has other columns.
     """
     table = _Table(*content)
-    wide: dict[str, dict[int, int]] = {}
-    for i, cell in enumerate(table.header):
-        if match := _WIDE.fullmatch(cell):
-            wide.setdefault(_AXES.get(match[1], match[1]), {})[int(match[2])] = i
+    wide = wide_columns(table.header)
     if "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
         return _parse_wide(table, stem, wide)  # x and y beside it are those of a box
     if table.has("x", "y"):

@@ -18,8 +18,8 @@ FLAME51_POINTS = np.array([
 ])  # fmt: skip
 
 # FACEMESH_FACE_OVAL from the subject's right temple over the chin to the left temple.
-_RIGHT_JAW = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
-_LEFT_JAW = (152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
+RIGHT_JAW = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
+LEFT_JAW = (152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
 
 
 def to_landmarks(mesh: np.ndarray, topology: str) -> np.ndarray:
@@ -47,7 +47,7 @@ def to_landmarks(mesh: np.ndarray, topology: str) -> np.ndarray:
         return inner
     num_jaw = topologies.get(topology).num_landmarks - len(inner)
     half = num_jaw // 2 + 1  # the chin is in both
-    right, left = (_spread(mesh[list(line)], half) for line in (_RIGHT_JAW, _LEFT_JAW))
+    right, left = (_spread(mesh[list(line)], half) for line in (RIGHT_JAW, LEFT_JAW))
     return np.concatenate([right, left[1:], inner])
 
 

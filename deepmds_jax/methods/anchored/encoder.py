@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from deepmds_jax.geometry import affine_rotation, rotation_from_vector, turn_in_image
+from deepmds_jax.loops import alike
 
 RANK = 56  # shape modes
 WIDTH = 64  # of the dense layer
@@ -78,8 +79,6 @@ class ShapeEncoder(nn.Module):
         size = 3 * self.num_landmarks
         mean = self.param("mean", nn.initializers.zeros, (self.num_landmarks, 3))
         modes = self.param("modes", nn.initializers.normal(0.05), (RANK, size))
-        hidden = nn.Dense(WIDTH, name="hidden")
-        step = nn.Dense(RANK + 4, kernel_init=nn.initializers.normal(0.015), name="step")
         gains = self.param("gains", nn.initializers.zeros, (NUM_ROUNDS, RANK))
 
         batch = x2d.shape[:-2]
@@ -107,8 +106,10 @@ class ShapeEncoder(nn.Module):
             residual = residual * visible[..., None]
             return shape, points, seen, shrink, middle, scale, residual
 
-        def advance(gain, coefficients, rotation, perspective):
+        def advance(module, state, gain):
             """One round: the next shape and view, and the context it was chosen in."""
+            del module
+            (coefficients, rotation, perspective), _ = state
             _, points, seen, shrink, _, _, residual = project(coefficients, rotation, perspective)
             pull = residual / shrink
             away = -perspective[..., None] * jnp.sum(seen * pull, axis=-1)
@@ -122,18 +123,21 @@ class ShapeEncoder(nn.Module):
                 20 * by_perspective[..., None], 5 * perspective[..., None], 10 * spread,
                 jnp.log(spread), jnp.mean(visible, axis=-1, keepdims=True),
             ]
+            hidden = nn.Dense(WIDTH, name="hidden")
             context = nn.gelu(hidden(jnp.concatenate(inputs, axis=-1)))
+            step = nn.Dense(RANK + 4, kernel_init=nn.initializers.normal(0.015), name="step")
             change = step(context)
             coefficients = coefficients + change[..., :RANK] + gain * by_shape
             coefficients = jnp.clip(coefficients, -_MAX_COEFFICIENT, _MAX_COEFFICIENT)
             rotation = rotation_from_vector(0.3 * change[..., RANK : RANK + 3]) @ rotation
             perspective = jnp.clip(perspective + 0.2 * change[..., -1], 0, _MAX_PERSPECTIVE)
-            return (coefficients, rotation, perspective), context
+            return ((coefficients, rotation, perspective), context), None
 
         state = jnp.zeros((*batch, RANK), x2d.dtype), rotation, jnp.zeros(batch, x2d.dtype)
-        context = jnp.zeros((*batch, WIDTH), x2d.dtype)
-        for gain in gains:
-            state, context = advance(gain, *state)
+        start = alike((state, jnp.zeros((*batch, WIDTH), x2d.dtype)))
+        # The rounds are one loop: unrolled, they would take most of the time to compile.
+        rounds = nn.scan(advance, variable_broadcast="params", split_rngs={"params": False})
+        (state, context), _ = rounds(self, start, gains)
         _, rotation, perspective = state
         shape, points, _, shrink, middle, scale, residual = project(*state)
         observed = (image / scale + middle) * shrink

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepmds_jax.mds.measures import squared_distances
 from deepmds_jax.methods.anchored.encoder import Proposal
 
 _CODE = 10  # numbers in a landmark's code
@@ -79,8 +80,7 @@ class PairNetwork(nn.Module):
         x = nn.hard_swish(_FirstAxisDense(_WIDTH, name="dense2")(x))
         log_ratio, log_precision = _FirstAxisDense(2, kernel_init=last, name="dense3")(x)
         log_ratio = jnp.clip(0.1 * log_ratio, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
-        of_one, of_other = _both(proposal.points)
-        proposed = jnp.sqrt(jnp.sum((of_one - of_other) ** 2, axis=0) + 1e-8)
+        proposed = jnp.sqrt(squared_distances(proposal.points) + 1e-8)
         is_pair = ~np.eye(self.num_landmarks, dtype=bool)
         spread = nn.Dense(4, use_bias=False, kernel_init=last, name="head")(code) + bias
         spread = jnp.exp(jnp.clip(-spread, *_LOG_STD))
@@ -110,7 +110,8 @@ class _FirstAxisDense(nn.Module):
 
 def _both(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Values (..., N, C) of the landmarks as (C, ..., N, 1) and (C, ..., 1, N)."""
-    first = jnp.moveaxis(values, -1, 0)
+    # The unit matrix makes the compiler store them: it would compute them anew for every pair.
+    first = jnp.tensordot(jnp.eye(values.shape[-1], dtype=values.dtype), values, (1, -1))
     return first[..., :, None], first[..., None, :]
 
 

@@ -11,7 +11,7 @@ from deepmds_jax.data.photos.mesh_landmarks import to_landmarks
 def test_jaw_is_spread_evenly_over_a_contour_and_the_rest_are_points():
     rng = np.random.default_rng(0)
     mesh = rng.normal(size=(478, 3))
-    contour = [*mesh_landmarks._RIGHT_JAW, *mesh_landmarks._LEFT_JAW[1:]]
+    contour = [*mesh_landmarks.RIGHT_JAW, *mesh_landmarks.LEFT_JAW[1:]]
     assert len(set(contour)) == 23
     # Uneven steps along an arc of unit radius in the plane y = 0.3 z.
     angles = np.pi * np.r_[np.sort(rng.uniform(0, 0.5, 11)), 0.5, np.sort(rng.uniform(0.5, 1, 11))]

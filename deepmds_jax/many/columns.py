@@ -1,0 +1,228 @@
+"""Columns of faces to arrays, and arrays of shapes to columns."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepmds_jax.data.formats.faces import MIN_CONFIDENCE
+from deepmds_jax.data.formats.text_tables import wide_columns
+from deepmds_jax.mds import Status
+from deepmds_jax.methods.contract import MIN_LANDMARKS
+
+LANDMARKS = "landmarks"
+# Of what says which landmarks were seen, the least value of one that was.
+_SEEN_FROM = {"visible": 0.5, "confidence": MIN_CONFIDENCE}
+_NUM_NAMED = 6  # columns that an error names
+
+
+class Columns(NamedTuple):
+    """Where the landmarks of a table are.
+
+    Attributes:
+      landmarks: the names of one column of lists x0, y0, x1, y1, ..., or of 2N columns of numbers
+        in that order.
+      seen: "visible" and "confidence", where the table has them -> one column of lists, or N.
+      width: how many numbers a face has, 2N; None where only the rows say it.
+    """
+
+    landmarks: tuple[str, ...]
+    seen: Mapping[str, tuple[str, ...]]
+    width: int | None
+
+
+class Block(NamedTuple):
+    """Some rows of a table.
+
+    Attributes:
+      x2d: (rows, N, 2) float32 or float64, x right and y down; 0 where hidden, and in bad rows.
+      visible: (rows, N) bool, or None where the table does not say.
+      reasons: why a row is bad; nothing of others.
+    """
+
+    x2d: np.ndarray
+    visible: np.ndarray | None
+    reasons: dict[int, str]
+
+
+def find_columns(schema: pa.Schema) -> Columns:
+    """Where the landmarks are.
+
+    Raises:
+      ValueError: there are none, or of another type, or a column is called as one of the shapes'.
+    """
+    wide = wide_columns(schema.names)
+    if LANDMARKS in schema.names:
+        columns = _in_lists(schema)
+    elif "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
+        columns = _in_numbers(schema, wide)
+    else:
+        more = ", ..." if len(schema.names) > _NUM_NAMED else ""
+        raise ValueError(f"columns {', '.join(schema.names[:_NUM_NAMED]) or 'none'}{more}; "
+                         f"expected {LANDMARKS}, lists of x0, y0, x1, y1, ..., or columns x0, y0, "
+                         "x1, y1, ...")
+    taken = {field.name for field in shape_fields(1, with_std=True)}
+    for name in carried(schema, columns).names:
+        if name in taken:
+            raise ValueError(f"column {name}: the shapes have one of that name, expected another")
+    return columns
+
+
+def carried(schema: pa.Schema, columns: Columns) -> pa.Schema:
+    """The columns that are passed on as they are: all others."""
+    read = {*columns.landmarks, *(name for names in columns.seen.values() for name in names)}
+    return pa.schema([field for field in schema if field.name not in read], schema.metadata)
+
+
+def read_block(
+    rows: pa.Table, columns: Columns, num_landmarks: int, takes_visible: bool
+) -> Block:
+    """The landmarks of some rows.
+
+    Args:
+      rows: of the table that `columns` describes.
+      columns: from `find_columns`.
+      num_landmarks: N.
+      takes_visible: whether the weights take hidden landmarks; a row with some is bad if not.
+    """
+    reasons: dict[int, str] = {}
+    x2d = _numbers(rows, LANDMARKS, columns.landmarks, 2 * num_landmarks, reasons)
+    x2d = x2d.reshape(len(x2d), num_landmarks, 2)
+    visible = np.ones(x2d.shape[:2], bool)
+    for what, names in columns.seen.items():
+        values = _numbers(rows, what, names, num_landmarks, reasons)
+        visible &= np.nan_to_num(values) >= _SEEN_FROM[what]
+    lost = visible & ~np.all(np.isfinite(x2d), axis=-1)
+    count = visible.sum(-1)
+    _note(reasons, lost.any(-1), lambda i: f"landmark {lost[i].argmax()} is not a finite number")
+    _note(reasons, count < min(MIN_LANDMARKS, num_landmarks), lambda i: (
+        f"{count[i]} of {num_landmarks} landmarks are visible, expected at least {MIN_LANDMARKS}"))
+    if not takes_visible:
+        _note(reasons, count < num_landmarks, lambda i: (
+            f"{num_landmarks - count[i]} landmarks are hidden, which these weights do not take"))
+    good = np.ones(len(x2d), bool)
+    good[list(reasons)] = False
+    shown = (visible & good[:, None])[..., None]
+    low = np.min(x2d, axis=1, where=shown, initial=np.inf)
+    high = np.max(x2d, axis=1, where=shown, initial=-np.inf)
+    _note(reasons, good & np.all(low == high, axis=-1), lambda i: "all landmarks are equal")
+    x2d = np.where(shown, x2d, 0)
+    x2d[list(reasons)] = 0
+    return Block(x2d, visible if columns.seen and takes_visible else None, reasons)
+
+
+def shape_fields(num_landmarks: int, with_std: bool) -> list[pa.Field]:
+    """The columns of shapes of N landmarks."""
+    shape = pa.list_(pa.float32(), 3 * num_landmarks)
+    return [
+        pa.field("points", shape), *([pa.field("std", shape)] if with_std else []),
+        pa.field("rotation", pa.list_(pa.float32(), 9)),
+        *(pa.field(angle, pa.float32()) for angle in ("yaw", "pitch", "roll")),
+        pa.field("converged", pa.bool_()), pa.field("reason", pa.string()),
+    ]
+
+
+def shape_arrays(
+    lifted: Mapping[str, np.ndarray], reasons: Mapping[int, str], fields: Iterable[pa.Field]
+) -> list[pa.Array]:
+    """The columns of shapes: NaN where a row has none, as `reconstruct` has it, and a reason.
+
+    Not null: rows then keep their places where lists of one size are flattened, and older pyarrow
+    cannot write such lists that are null.
+
+    Args:
+      lifted: by name what is known of each row, (rows, ...), from `BlockLift`.
+      reasons: why rows have no shape, from `read_block`.
+      fields: from `shape_fields`.
+    """
+    points, status = lifted["points"], lifted["status"]
+    none = ~np.all(np.isfinite(points), axis=(1, 2))
+    none[list(reasons)] = True
+    told = dict(reasons)
+    _note(told, none, lambda i: "the reconstruction is not finite")
+    _note(told, status == Status.INVALID,
+          lambda i: "these are not the landmarks of a face seen from the front")
+    _note(told, status != Status.CONVERGED, lambda i: "the solver has not converged")
+    others = {"converged": ~none & (status == Status.CONVERGED),
+              "reason": [told.get(i) for i in range(len(points))]}
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name in others:
+            return pa.array(others[field.name], field.type)
+        values = lifted[field.name].astype(np.float32)
+        values[none] = np.nan
+        if values.ndim == 1:
+            return pa.array(values, field.type)
+        return pa.FixedSizeListArray.from_arrays(values.ravel(), type=field.type)
+
+    return [column(field) for field in fields]
+
+
+def _in_lists(schema: pa.Schema) -> Columns:
+    def width(name: str) -> int | None:
+        kind = schema.field(name).type
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if not (is_list or pa.types.is_fixed_size_list(kind)) or not _is_number(kind.value_type):
+            raise ValueError(f"column {name}: {kind}, expected list<float>")
+        return None if is_list else kind.list_size
+
+    size = width(LANDMARKS)
+    if size is not None and size % 2:
+        raise ValueError(f"column {LANDMARKS}: lists of {size} numbers, expected pairs")
+    seen = {name: (name,) for name in _SEEN_FROM
+            if name in schema.names and pa.types.is_nested(schema.field(name).type)}
+    for name in seen:
+        found = width(name)
+        if size is not None and found not in (None, size // 2):
+            raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one of each "
+                             "landmark")
+    return Columns((LANDMARKS,), seen, size)
+
+
+def _in_numbers(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Columns:
+    order = sorted(wide["x"])
+    names = tuple(schema.names[wide[axis][i]] for i in order for axis in "xy")
+    seen = {what: tuple(schema.names[wide[what][i]] for i in order) for what in _SEEN_FROM
+            if all(i in wide.get(what, {}) for i in order)}
+    for name in (*names, *(name for column in seen.values() for name in column)):
+        if not _is_number(schema.field(name).type):
+            raise ValueError(f"column {name}: {schema.field(name).type}, expected numbers")
+    return Columns(names, seen, len(names))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _numbers(
+    rows: pa.Table, what: str, names: tuple[str, ...], width: int, reasons: dict[int, str]
+) -> np.ndarray:
+    """(rows, width) numbers, NaN where one is null, and in rows whose list has another length."""
+    columns = [rows.column(name).combine_chunks() for name in names]
+    if len(columns) > 1:
+        return np.stack([_array(column) for column in columns], axis=-1)
+    column = columns[0]
+    lengths = pc.fill_null(column.value_lengths(), -1).to_numpy(zero_copy_only=False)
+    fits = lengths == width
+    _note(reasons, ~fits, lambda i: f"{what}: " + (
+        "null" if lengths[i] < 0 else f"{lengths[i]} numbers, expected {width}"))
+    flat = _array((column if fits.all() else column.filter(pa.array(fits))).flatten())
+    values = np.full((len(fits), width), np.nan, flat.dtype)
+    values[fits] = flat.reshape(-1, width)
+    return values
+
+
+def _array(column: pa.Array) -> np.ndarray:
+    """Numbers in the least floating type that has all digits of theirs; NaN where null."""
+    small = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())
+    kind = pa.float32() if column.type in small else pa.float64()
+    return pc.cast(column, kind, safe=False).to_numpy(zero_copy_only=False)
+
+
+def _note(reasons: dict[int, str], bad: Any, text_of: Callable[[int], str]) -> None:
+    """Notes a reason for the rows that are bad, (rows,) bool, and have none yet."""
+    for i in np.flatnonzero(bad).tolist():
+        if i not in reasons:
+            reasons[i] = text_of(i)
