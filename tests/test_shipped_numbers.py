@@ -1,7 +1,7 @@
 """The shipped weights give the numbers they were shipped with, bit for bit on the same processor.
 
-`python tests/test_shipped_numbers.py` writes the file anew. Reasons to: new weights, or sums in another
-order on purpose, whose differences CHANGELOG gives.
+`python tests/test_shipped_numbers.py` writes the file anew. Reasons to: new weights, or sums in
+another order on purpose, whose differences CHANGELOG gives.
 """
 
 import hashlib
