@@ -1,5 +1,6 @@
 """Shared fixtures, the compilation cache, and which tests are fast."""
 
+import importlib.metadata
 import itertools
 import os
 import pathlib
@@ -12,6 +13,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; their threads
     os.environ["NPROC"] = "1"
 # Most programs of the tests run for less time than their optimization would take.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# XLA's former emitters take a third of the time; JAX 0.11 came without them.
+if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+    os.environ["XLA_FLAGS"] = " ".join(
+        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]).strip()
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -84,7 +84,7 @@ def found(tmp_path_factory):
     flags = "--xla_force_host_platform_device_count=4"
     done = subprocess.run(
         [sys.executable, "-c", ON_FOUR, file, *TRANSFORMS], capture_output=True, text=True,
-        timeout=300, env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
+        timeout=300, env={**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}", "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     return dict(np.load(file)), *json.loads(done.stdout.splitlines()[-1])
