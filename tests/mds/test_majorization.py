@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from jax import export
 from problems import TRANSFORMS as ALL_TRANSFORMS
-from problems import Four, euclidean, noisy_distances, plain_smacof, symmetric, tied_distances
+from problems import (
+    Four,
+    assert_same,
+    euclidean,
+    noisy_distances,
+    plain_smacof,
+    symmetric,
+    tied_distances,
+)
 
 from deepmds_jax import mds
 from deepmds_jax.mds import majorization, solver
@@ -237,8 +245,7 @@ def test_alone_or_in_a_batch(transform):
     for result in (solve(batch), solve_six(batch, transform)):
         together = jax.tree.map(np.asarray, result)
         for i in range(len(batch)):
-            for one, many in zip(alone[i], together, strict=True):
-                np.testing.assert_array_equal(one, many[i])
+            assert_same(alone[i], jax.tree.map(lambda x, i=i: x[i], together))
     status = list(together.status)
     assert status[2] == status[5] == mds.Status.NON_FINITE
     assert mds.Status.NON_FINITE not in status[:2] + status[3:5]

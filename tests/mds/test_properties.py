@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import TRANSFORMS, Four, noisy_distances, symmetric, tied_distances
+from problems import TRANSFORMS, Four, assert_same, noisy_distances, symmetric, tied_distances
 
 from deepmds_jax import mds
 
@@ -80,9 +80,8 @@ def test_alone_or_in_a_batch_and_inside_jit(four, name):
     in_jit = _solve_in_jit(name, *four)
     for i in range(4):
         alone = solve(*(x[i] for x in four))
-        for one, many, jitted in zip(alone, together, in_jit, strict=True):
-            np.testing.assert_array_equal(one, many[i])
-            np.testing.assert_array_equal(one, jitted[i])
+        for many in (together, in_jit):
+            assert_same(alone, jax.tree.map(lambda x, i=i: x[i], many))
 
 
 def _solve(name, dissimilarities, weights, init):

@@ -50,11 +50,12 @@ Processes.any = interrupted
 
 
 def start(code, num_devices=1):
-    flags = f"--xla_force_host_platform_device_count={num_devices}"
+    flags = " ".join([os.environ.get("XLA_FLAGS", ""),
+                      f"--xla_force_host_platform_device_count={num_devices}"])
     return subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}"})
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags})
 
 
 def finish(processes, runs):

@@ -204,11 +204,12 @@ print(json.dumps(curves))
 
 
 def test_four_devices_give_the_losses_of_one(tmp_path):
-    flags = "--xla_force_host_platform_device_count=4"
+    flags = " ".join([os.environ.get("XLA_FLAGS", ""),
+                      "--xla_force_host_platform_device_count=4"])
     path = os.pathsep.join([str(ROOT), str(pathlib.Path(__file__).parent)])
     done = subprocess.run(
         [sys.executable, "-c", ON_ONE_AND_ON_ALL, tmp_path], capture_output=True, text=True,
-        timeout=300, env={**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}", "PYTHONPATH": path},
+        timeout=300, env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path},
     )
     assert done.returncode == 0, done.stderr
     assert "autoencoder on 4 device(s)" in done.stderr  # 16 faces
