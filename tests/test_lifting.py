@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import bound
 
 import deepmds_jax as dm
 from deepmds_jax.data import specs
@@ -19,7 +20,7 @@ from deepmds_jax.methods import anchored, deep_mds
 NUM = 24  # faces in every batch: what is compiled for one test serves the others
 VIEWS = specs.load_spec("synthetic").views
 # Rounding upstream can change what order two distances are in, and cost the solver a step.
-ATOL = 3e-2
+ATOL = bound(5e-3, 3e-2)
 
 _lift = jax.jit(dm.reconstruct_detailed)
 _place = jax.jit(dm.place_in_image)
@@ -164,7 +165,8 @@ def test_uses_nothing_that_does_not_export(params, faces, whole):
     assert not used & lapack
     exported = jax.export.export(jax.jit(lambda x: dm.reconstruct(params, x)),
                                  platforms=("cpu", "cuda", "tpu"))(faces.x2d)
-    np.testing.assert_allclose(exported.call(faces.x2d), whole.points, atol=ATOL)
+    # Rounding differs, and the solver keeps what its tolerance lets it keep of that.
+    np.testing.assert_allclose(exported.call(faces.x2d), whole.points, atol=bound(3e-3, 3e-2))
 
 
 @pytest.mark.parametrize("topology", ["bfm72", "flame51"])

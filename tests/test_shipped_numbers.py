@@ -5,7 +5,6 @@ another order on purpose, whose differences CHANGELOG gives.
 """
 
 import hashlib
-import os
 import pathlib
 import platform
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from rounding import FORMER_EMITTERS
 
 import deepmds_jax as dm
 from deepmds_jax.weights.locate import shipped_names
@@ -65,8 +65,7 @@ def compute(name: str) -> dict[str, np.ndarray]:
 
 def lift(*arguments: Any) -> dm.Reconstruction:
     """`reconstruct_detailed`, compiled as users compile it, whatever the tests' flags are."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    own = {"xla_cpu_use_fusion_emitters": True} if "use_fusion_emitters" in flags else {}
+    own = {"xla_cpu_use_fusion_emitters": True} if FORMER_EMITTERS else {}
     return jax.jit(dm.reconstruct_detailed).lower(*arguments).compile(own)(*arguments)
 
 

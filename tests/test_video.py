@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import bound
 
 import deepmds_jax as dm
 from deepmds_jax.data.sources import synthetic
@@ -107,7 +108,8 @@ def test_without_smoothing_every_frame_is_as_by_itself(params, video):
     found = lift(params, x2d, visible)
     alone = lift_alone(params, x2d, visible)
     for name in ("points", "rotation", "status", "std"):
-        np.testing.assert_allclose(getattr(found, name), getattr(alone, name), atol=1e-4)
+        np.testing.assert_allclose(getattr(found, name), getattr(alone, name),
+                                   atol=bound(2e-5, 1e-4))
     angles = turn(found.yaw, found.pitch, found.roll)
     np.testing.assert_allclose(angles, found.rotation, atol=1e-5)
 

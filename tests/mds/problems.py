@@ -1,9 +1,9 @@
 """Test problems, made with NumPy only."""
 
-import os
 from functools import partial
 
 import numpy as np
+from rounding import FORMER_EMITTERS
 
 from deepmds_jax import mds
 
@@ -87,7 +87,7 @@ def plain_smacof(dissimilarities, weights, points, num_iters):
 
 def assert_same(one: mds.MDSResult, other: mds.MDSResult) -> None:
     """The same bits; by XLA's former emitters, which round each shape in their own way, nearly."""
-    if "use_fusion_emitters=false" not in os.environ.get("XLA_FLAGS", ""):
+    if not FORMER_EMITTERS:
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(one.status, other.status)
