@@ -21,20 +21,25 @@ from deepmds_jax.mds.measures import (
     stress_per_point,
 )
 from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.principal import to_principal_axes
+from deepmds_jax.mds.several import RepeatedResult, smacof_dims, smacof_until_repeated
 from deepmds_jax.mds.solver import MDSResult, Status
-from deepmds_jax.mds.torgerson import classical
+from deepmds_jax.mds.torgerson import ClassicalResult, classical, classical_detailed
 
 if TYPE_CHECKING:
     from deepmds_jax.mds.estimator import MDS
 
 __all__ = [
     "MDS",
+    "ClassicalResult",
     "Comparison",
     "MDSResult",
+    "RepeatedResult",
     "ShepardDiagram",
     "Status",
     "additive_constant",
     "classical",
+    "classical_detailed",
     "compare_configurations",
     "distances",
     "draw_shepard",
@@ -45,9 +50,12 @@ __all__ = [
     "shepard",
     "smacof",
     "smacof_anchored",
+    "smacof_dims",
+    "smacof_until_repeated",
     "stress",
     "stress_2",
     "stress_per_point",
+    "to_principal_axes",
 ]
 
 
