@@ -95,9 +95,9 @@ def smacof(
     J. Statistical Software 31(3); Borg & Groenen (2005), Modern Multidimensional Scaling,
     chapters 8 and 9; Kruskal (1964), Psychometrika 29. docs/mds.md explains every part.
     """
-    dtype = as_float(dissimilarities).dtype
-    common_weights = None if weights is None else as_computed(weights)
-    dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
+    given, given_weights = dissimilarities, weights
+    dissimilarities, weights = check_shapes(given, given_weights, num_dims)
+    dtype = as_float(given).dtype
     *batch, n, _ = dissimilarities.shape
     for name, value, known in (("transform", transform, TRANSFORMS), ("ties", ties, TIES),
                                ("acceleration", acceleration, ACCELERATIONS)):
@@ -145,8 +145,8 @@ def smacof(
     if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
         if not batch:
             check_values(dissimilarities, weights)
-        elif common_weights is not None and common_weights.ndim == 2:
-            check_weights(common_weights)
+        elif given_weights is not None and np.ndim(given_weights) == 2:
+            check_weights(as_computed(given_weights))
     return result if dtype == dissimilarities.dtype else narrow(result, dtype)
 
 
