@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 from deepmds_jax.extras import require
 from deepmds_jax.mds.additive import additive_constant
 from deepmds_jax.mds.anchors import smacof_anchored
+from deepmds_jax.mds.biplot import FittedVectors, fit_vectors
 from deepmds_jax.mds.comparison import Comparison, compare_configurations
-from deepmds_jax.mds.diagrams import ShepardDiagram, draw_shepard, shepard
+from deepmds_jax.mds.diagrams import (
+    ShepardDiagram,
+    draw_scree,
+    draw_shepard,
+    draw_stress_per_point,
+    shepard,
+)
 from deepmds_jax.mds.isotonic import isotonic_regression
 from deepmds_jax.mds.majorization import smacof
+from deepmds_jax.mds.maps import draw_configuration
 from deepmds_jax.mds.measures import (
     distances,
     normalized_stress,
@@ -23,6 +31,7 @@ from deepmds_jax.mds.measures import (
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.principal import to_principal_axes
 from deepmds_jax.mds.several import RepeatedResult, smacof_dims, smacof_until_repeated
+from deepmds_jax.mds.similarities import similarity_to_dissimilarity
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import ClassicalResult, classical, classical_detailed
 
@@ -33,6 +42,7 @@ __all__ = [
     "MDS",
     "ClassicalResult",
     "Comparison",
+    "FittedVectors",
     "MDSResult",
     "RepeatedResult",
     "ShepardDiagram",
@@ -42,12 +52,17 @@ __all__ = [
     "classical_detailed",
     "compare_configurations",
     "distances",
+    "draw_configuration",
+    "draw_scree",
     "draw_shepard",
+    "draw_stress_per_point",
+    "fit_vectors",
     "isotonic_regression",
     "normalized_stress",
     "place",
     "raw_stress",
     "shepard",
+    "similarity_to_dissimilarity",
     "smacof",
     "smacof_anchored",
     "smacof_dims",
