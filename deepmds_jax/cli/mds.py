@@ -29,6 +29,9 @@ from deepmds_jax.files import all_or_none
 from deepmds_jax.mds.similarities import SIMILARITIES
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
+_MAX_ROWS = 100  # on the terminal
+_MAX_SEARCHED = 500
+
 _FLAGS = program.new_flags()
 _DIMS = flags.DEFINE_integer("dims", 2, "Dimensions of the map.", 1, flag_values=_FLAGS)
 _TRANSFORM = flags.DEFINE_enum(
@@ -44,8 +47,8 @@ _SIMILARITIES = flags.DEFINE_string(
 _MEAN = flags.DEFINE_bool(
     "mean", False, "Takes the mean of both triangles where they differ.", flag_values=_FLAGS)
 _SEARCH = flags.DEFINE_bool(
-    "search", True, "Tries random starts until the best map is met twice, not only the classical "
-    "start.", flag_values=_FLAGS)
+    "search", None, "Tries random starts until the best map is met twice, not only the classical "
+    f"start; by default up to {_MAX_SEARCHED} points.", flag_values=_FLAGS)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random starts.", 0, flag_values=_FLAGS)
 _OUT = flags.DEFINE_string("out", None, "Coordinates, .csv or .tsv.", flag_values=_FLAGS)
 _PICTURES = {name: flags.DEFINE_string(name, None, text, flag_values=_FLAGS) for name, text in (
@@ -54,7 +57,6 @@ _PICTURES = {name: flags.DEFINE_string(name, None, text, flag_values=_FLAGS) for
     ("stress_plot", "Picture of each point's share of the stress."),
     ("scree", "Picture of stress-1 in 1, 2, ..., 6 dimensions."),
 )}
-_MAX_ROWS = 100  # on the terminal
 
 
 def main(paths: list[str]) -> None:
@@ -126,7 +128,8 @@ def _dissimilarities(matrix: files.LabelledMatrix) -> np.ndarray:
 
 def _solve(dissimilarities: np.ndarray, options: dict[str, Any]) -> tuple[mds.MDSResult, str]:
     """The best solution, and how it was found."""
-    if not _SEARCH.value:
+    n = len(dissimilarities)
+    if not (n <= _MAX_SEARCHED if _SEARCH.value is None else _SEARCH.value):
         result, found = mds.smacof(dissimilarities, _DIMS.value, **options), ""
     else:
         key = jax.random.key(_SEED.value)

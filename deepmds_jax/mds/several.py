@@ -101,7 +101,7 @@ def smacof_until_repeated(
       dissimilarities: (..., n, n) float, as for `smacof`.
       num_dims: k, from 1 to n - 1.
       key: PRNG key of the random starts, which the problems of a batch share.
-      starts_per_round: number of starts in a round.
+      starts_per_round: number of starts in a round; each takes the memory of a problem.
       max_rounds: number of rounds after which to give up.
       **options: `transform`, `ties`, `weights`, `acceleration`, `max_iters` and `tolerance` of
         `smacof`.

@@ -18,6 +18,19 @@ def test_pairs_by_hand():
     assert diagram.stress == pytest.approx((0.75 / 14) ** 0.5)
 
 
+def test_pairs_are_those_of_mass(usage, load_oracle, x64):
+    expected, d = usage("shepard"), load_oracle("USArrests").dissimilarities
+    points, pairs = np.array(expected["points"]), np.triu_indices(21, 1)
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    order = np.argsort(d[pairs])
+    disparities = np.zeros((21, 21))
+    disparities[pairs[0][order], pairs[1][order]] = mds.isotonic_regression(
+        distances[pairs][order])
+    diagram = mds.shepard(d, points, disparities)
+    for name in ("dissimilarities", "distances", "disparities"):
+        np.testing.assert_allclose(getattr(diagram, name), expected[name], rtol=1e-8)
+
+
 def test_missing_pairs_are_left_out():
     dissimilarities = np.array([[0.0, 9, np.nan], [9, 0, 5], [np.nan, 5, 0]])
     diagram = mds.shepard(dissimilarities, EMBEDDING, np.where(dissimilarities > 0, DISPARITIES, 0))

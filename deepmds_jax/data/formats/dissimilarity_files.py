@@ -47,7 +47,7 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
             return parse_square(read_text(path))
         return _read_numpy(path)
     except (ValueError, EOFError, MemoryError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {printable(str(error))}") from None
 
 
 def _read_numpy(path):

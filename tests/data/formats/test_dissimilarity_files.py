@@ -35,6 +35,7 @@ def test_texts_in_other_encodings(tmp_path):
     ("m.xlsx", b"", "m.xlsx: unknown format, expected .csv"),
     ("m.csv", b"0,1\n1,x\n", "m.csv: line 2, column 2: 'x', expected a number"),
     ("m.csv", b"\xff\xff", "m.csv: .*decode"),
+    ("m.csv", b'0,1\n1,"x\n\x1b"\n', r"m.csv: line 2, column 2: 'x\\n\\x1b', expected a number"),
     ("m.npy", b"", "m.npy: "),
     ("m.npy", np.ones(5), r"a vector of 5 numbers, expected n \(n - 1\) / 2"),
     ("m.npy", np.ones((2, 3)), r"an array of shape \(2, 3\), expected \(n, n\)"),

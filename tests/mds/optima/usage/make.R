@@ -59,6 +59,15 @@ vectors <- function() {
        r = unname(fit$r))
 }
 
+# Shepard's diagram of the classical configuration, without ties.
+shepard <- function() {
+  delta <- read("USArrests")
+  points <- rounded(cmdscale(delta, 2))
+  found <- MASS::Shepard(delta, points)
+  list(points = plain(points), dissimilarities = found$x, distances = found$y,
+       disparities = found$yf)
+}
+
 if (sys.nframe() == 0) {
   results <- list(
     classical = list(eurodist = classical("eurodist", 2), stackloss = classical("stackloss", 3),
@@ -66,7 +75,8 @@ if (sys.nframe() == 0) {
     searched = list(eurodist = searched("eurodist", 2, 1), stackloss = searched("stackloss", 3, 1)),
     dims = list(ratio = dims("USArrests", 2:5, "ratio"),
                 ordinal = dims("stackloss", 2:5, "ordinal_primary")),
-    vectors = vectors()
+    vectors = vectors(),
+    shepard = shepard()
   )
   for (name in names(results)) writeLines(json(results[[name]]), paste0(name, ".json"))
 }
