@@ -110,8 +110,7 @@ def smacof(
     if key is not None:
         if init is not None:
             raise ValueError("key: expected none with init, got both")
-        if not _is_key(key):
-            raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
+        check_key(key)
         shape = (num_starts, n, num_dims)
         init = jax.random.normal(key, shape, dissimilarities.dtype)
         init = jnp.broadcast_to(init, (*batch, *shape))
@@ -150,11 +149,15 @@ def smacof(
     return result if dtype == dissimilarities.dtype else narrow(result, dtype)
 
 
-def _is_key(key):
-    dtype = getattr(key, "dtype", None)
+def check_key(key: object) -> None:
+    """ValueError for what is no single PRNG key."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        return key.shape == ()
-    return dtype == np.uint32 and key.ndim == 1  # of the old style
+        is_key = shape == ()
+    else:
+        is_key = dtype == np.uint32 and len(shape or ()) == 1  # of the old style
+    if not is_key:
+        raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
 
 
 def _check_integer(name, value, minimum):

@@ -19,7 +19,7 @@ from deepmds_jax.mds.inputs import (
     is_traced,
     symmetrize,
 )
-from deepmds_jax.mds.majorization import smacof
+from deepmds_jax.mds.majorization import check_key, smacof
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import torgerson
 
@@ -117,6 +117,7 @@ def smacof_until_repeated(
     if is_traced(dissimilarities):
         raise ValueError("dissimilarities: expected an array, got a tracer: call "
                          "smacof_until_repeated outside jit")
+    check_key(key)
     for name, number in (("starts_per_round", starts_per_round), ("max_rounds", max_rounds)):
         if number != int(number) or number < 1:
             raise ValueError(f"{name}: expected an integer >= 1, got {number}")

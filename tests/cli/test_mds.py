@@ -105,6 +105,13 @@ def test_one_file_is_wanted(refuse):
     assert "expected one file of dissimilarities, got 0" in refuse("mds")
 
 
+def test_help(succeed):
+    text = succeed("mds", "--help")
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert "--transform=ratio|interval|ordinal" in text
+    assert "correlation, one_minus, reverse" in " ".join(text.split())
+
+
 def test_the_mean_of_both_triangles(tmp_path, succeed):
     (tmp_path / "a.csv").write_text("0,2,3\n4,0,3\n5,5,0\n")
     (tmp_path / "b.csv").write_text("0,3,4\n3,0,4\n4,4,0\n")

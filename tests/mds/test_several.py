@@ -111,5 +111,7 @@ def test_bad_problems_and_arguments(gruijter):
         mds.smacof_until_repeated(bad[1], 2, **options)
     with pytest.raises(ValueError, match="starts_per_round: expected an integer >= 1, got 0"):
         mds.smacof_until_repeated(gruijter, 2, key=key, starts_per_round=0)
+    with pytest.raises(ValueError, match=r"key: expected a key like jax.random.key\(0\), got 0"):
+        mds.smacof_until_repeated(gruijter, 2, key=0)
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda d: mds.smacof_until_repeated(d, 2, key=key))(gruijter)

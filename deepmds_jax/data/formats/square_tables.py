@@ -46,7 +46,9 @@ def parse_square(text: str) -> LabelledMatrix:
       ValueError: it is no such text; says in which row and column.
     """
     lines, decimal = _split(text)
-    words = [[not is_number(cell, decimal) for cell in line.cells] for line in lines]
+    # Names stand in the first line, and in the first cells of others.
+    words = [[not is_number(cell, decimal) for cell in line.cells[:None if i == 0 else 3]]
+             for i, line in enumerate(lines)]
     if _are_pairs(lines, words, None):
         return _parse_pairs(lines, decimal)
     header = lines[0].cells if _is_header(lines, words) else None
@@ -198,13 +200,13 @@ def _read_grid(lines, decimal, rows, columns):
     for i, line in enumerate(lines):
         offset = width - len(line.cells) if shifted else 0
         for j, cell in enumerate(line.cells):
-            where = f"line {line.number}"
-            if rows is not None:
-                where += f" ({printable(rows[i])})"
-            where += f", column {j + first}"
-            if columns is not None and j + offset < len(columns):
-                where += f" ({printable(columns[j + offset])})"
-            grid[i, j + offset] = _number(cell, where, decimal)
+            try:
+                grid[i, j + offset] = _number(cell, "", decimal)
+            except ValueError as error:
+                row = "" if rows is None else f" ({printable(rows[i])})"
+                column = "" if columns is None else f" ({printable(columns[j + offset])})"
+                raise ValueError(f"line {line.number}{row}, column {j + first}{column}"
+                                 f"{error}") from None
     return grid
 
 
