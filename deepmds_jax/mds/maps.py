@@ -148,7 +148,8 @@ def _write_labels(
         low, high = centres - size / 2, centres + size / 2
         overlap = np.minimum(high[:, None], boxes[:, 1]) - np.maximum(low[:, None], boxes[:, 0])
         covered = np.sum(np.prod(np.maximum(overlap, 0), axis=-1), axis=1)
-        inside = np.all((dots >= low[:, None]) & (dots <= high[:, None]), axis=-1).sum(axis=1)
+        near = np.maximum(low[:, None] - dots, dots - high[:, None]) < gap / 2
+        inside = np.all(near, axis=-1).sum(axis=1)
         outside = np.any((low < frame.min) | (high > frame.max), axis=1)
         best = np.argmin(covered + size[1] ** 2 * (inside + 4 * outside))
         note.set_position(moves[best] * 72 / figure.dpi)

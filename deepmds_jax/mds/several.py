@@ -26,6 +26,7 @@ from deepmds_jax.mds.torgerson import torgerson
 # Of vegan's metaMDS: how far apart the points of two solutions may be that are taken for one, of
 # all points (root mean square) and of any, in units of the size of the configuration.
 _SAME_RMS, _SAME_MAX = 5e-3, 1e-2
+_PERFECT = 1e-5  # stress, below which configurations differ without being better
 
 
 def smacof_dims(
@@ -72,7 +73,7 @@ class RepeatedResult(NamedTuple):
     Attributes:
       best: the `MDSResult` of least stress.
       times_met: (...) int32, how many starts ended in it: 2 or more, unless all rounds were used
-        up. A minimum that is met again and again is probably the lowest.
+        up or the fit is perfect. A minimum that is met again and again is probably the lowest.
       num_starts: (...) int32, from how many starts the problem was solved.
     """
 
@@ -134,7 +135,8 @@ def smacof_until_repeated(
             starts = jnp.concatenate([classical, starts[..., 1:, :, :]], axis=-3)
         found = _smacof_each(as_float(dissimilarities), weights, starts, options)
         best, times_met = _choose(best, times_met, found)
-        if np.all((times_met >= 2) | (best.status >= Status.NON_FINITE)):
+        hopeless = best.status >= Status.NON_FINITE
+        if np.all((times_met >= 2) | (best.stress < _PERFECT) | hopeless):
             break
     assert best is not None  # of one round at least
     num_starts = np.full(batch, starts_per_round * (number + 1), np.int32)

@@ -88,12 +88,17 @@ def test_rounds_count_and_end(gruijter, monkeypatch):
     assert (found.times_met, found.num_starts, found.best.stress) == (1, 3, np.float32(1 / 3))
     assert np.abs(calls[1] - calls[2]).max() > 0.1
 
+    monkeypatch.setattr("deepmds_jax.mds.several._PERFECT", 0.9)
+    found = mds.smacof_until_repeated(gruijter, 2, **options)
+    assert (found.times_met, found.num_starts) == (1, 1)  # as good as it gets
+    monkeypatch.undo()
+
     def always_the_same(*arguments, **options):
         result = never_the_same(*arguments, **options)
         return result._replace(embedding=np.broadcast_to(calls[0], result.embedding.shape))
 
-    monkeypatch.setattr("deepmds_jax.mds.several.smacof", always_the_same)
     calls.clear()
+    monkeypatch.setattr("deepmds_jax.mds.several.smacof", always_the_same)
     found = mds.smacof_until_repeated(np.stack([gruijter, gruijter]), 2, **options)
     assert found.times_met.tolist() == [2, 2]
     assert found.num_starts.tolist() == [2, 2]
