@@ -33,8 +33,8 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Args:
       n_components: dimensions of the embedding, from 1 to n_samples - 1.
-      kind: how distances follow the dissimilarities. "ratio": proportional; "interval": linear;
-        "ordinal": in the same order; the others as the `transform` of `smacof`.
+      kind: how distances follow the dissimilarities, a `transform` of `smacof`. "ratio":
+        proportional; "interval": linear; "ordinal": in the same order.
       ties: how ordinal scaling treats equal dissimilarities. "primary": their disparities may
         differ; "secondary": their disparities are equal.
       n_init: number of random starts, of which the best is kept; ignored for "classical_mds".

@@ -127,9 +127,9 @@ def smacof_until_repeated(
     *batch, n, _ = checked.shape
     classical = _classical_start(checked, weights, num_dims)[..., None, :, :]
     best, times_met = None, np.zeros(batch, np.int32)
-    for number in range(max_rounds):
+    for round_number in range(max_rounds):
         shape = (starts_per_round, n, num_dims)
-        starts = jax.random.normal(jax.random.fold_in(key, number), shape, checked.dtype)
+        starts = jax.random.normal(jax.random.fold_in(key, round_number), shape, checked.dtype)
         starts = jnp.broadcast_to(starts, (*batch, *shape))
         if best is None:
             starts = jnp.concatenate([classical, starts[..., 1:, :, :]], axis=-3)
@@ -139,7 +139,7 @@ def smacof_until_repeated(
         if np.all((times_met >= 2) | (best.stress < _PERFECT) | hopeless):
             break
     assert best is not None  # of one round at least
-    num_starts = np.full(batch, starts_per_round * (number + 1), np.int32)
+    num_starts = np.full(batch, starts_per_round * (round_number + 1), np.int32)
     return RepeatedResult(*jax.tree.map(jnp.asarray, (best, times_met, num_starts)))
 
 
