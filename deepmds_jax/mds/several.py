@@ -126,20 +126,19 @@ def smacof_until_repeated(
     checked, weights = check_shapes(dissimilarities, weights, num_dims)
     *batch, n, _ = checked.shape
     classical = _classical_start(checked, weights, num_dims)[..., None, :, :]
-    best, times_met = None, np.zeros(batch, np.int32)
-    for round_number in range(max_rounds):
+    best, times_met, num_rounds, done = None, np.zeros(batch, np.int32), 0, False
+    while not done and num_rounds < max_rounds:
         shape = (starts_per_round, n, num_dims)
-        starts = jax.random.normal(jax.random.fold_in(key, round_number), shape, checked.dtype)
+        starts = jax.random.normal(jax.random.fold_in(key, num_rounds), shape, checked.dtype)
         starts = jnp.broadcast_to(starts, (*batch, *shape))
         if best is None:
             starts = jnp.concatenate([classical, starts[..., 1:, :, :]], axis=-3)
         found = _smacof_each(as_float(dissimilarities), weights, starts, options)
         best, times_met = _choose(best, times_met, found)
+        num_rounds += 1
         hopeless = best.status >= Status.NON_FINITE
-        if np.all((times_met >= 2) | (best.stress < _PERFECT) | hopeless):
-            break
-    assert best is not None  # of one round at least
-    num_starts = np.full(batch, starts_per_round * (round_number + 1), np.int32)
+        done = np.all((times_met >= 2) | (best.stress < _PERFECT) | hopeless)
+    num_starts = np.full(batch, starts_per_round * num_rounds, np.int32)
     return RepeatedResult(*jax.tree.map(jnp.asarray, (best, times_met, num_starts)))
 
 
