@@ -288,7 +288,7 @@ def test_names_and_pickle():
 @pytest.mark.parametrize(
     ("options", "x", "message"),
     [
-        ({"kind": "metric"}, samples(0), r"kind: expected one of \['ratio', 'interval', 'ordinal"),
+        ({"kind": "metric"}, samples(0), r"kind: expected one of \['ratio', 'interval', "),
         ({"ties": "none"}, samples(0), "ties: expected one of"),
         ({"init": "pca"}, samples(0), "init: expected one of"),
         ({"init": np.zeros((12, 2))}, samples(0),
