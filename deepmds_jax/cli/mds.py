@@ -31,6 +31,7 @@ from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
 _MAX_ROWS = 100  # on the terminal
 _MAX_SEARCHED = 500
+_PERFECT = 1e-5  # stress-1
 
 _FLAGS = program.new_flags()
 _DIMS = flags.DEFINE_integer("dims", 2, "Dimensions of the map.", 1, flag_values=_FLAGS)
@@ -66,16 +67,7 @@ def main(paths: list[str]) -> None:
     if _SIMILARITIES.value not in (None, *SIMILARITIES):
         raise ValueError(f"similarities: expected one of {', '.join(SIMILARITIES)}, got "
                          f"{_SIMILARITIES.value!r}")
-    pictures = {name: flag.value for name, flag in _PICTURES.items() if flag.value is not None}
-    for path in pictures.values():
-        figures.check_format(path)
-    outputs = list(pictures.items())
-    if _OUT.value is not None:
-        outputs.append(("out", str(files.check_format(_OUT.value))))
-    program.check_outputs(outputs, paths)
-    for flag, path in outputs:
-        program.check_file_writable(flag, path)
-
+    outputs = _outputs(paths)
     matrix = files.read_matrix(paths[0])
     try:
         labels, dissimilarities = matrix.labels, _dissimilarities(matrix)
@@ -90,18 +82,36 @@ def main(paths: list[str]) -> None:
         points = np.asarray(mds.to_principal_axes(result.embedding))
         shares = np.asarray(mds.stress_per_point(
             result.disparities, mds.distances(result.embedding), ~jnp.isnan(dissimilarities)))
+        stress = float(result.stress)
         _print_table(labels, points, shares)
         with all_or_none():
-            for name, path in pictures.items():
-                figures.save_figure(_draw(name, dissimilarities, result, points, shares, labels,
-                                          options), path)
-            if _OUT.value is not None:
-                files.write_coordinates(_OUT.value, labels, points, shares)
+            for flag, path in outputs.items():
+                if flag == "out":
+                    files.write_coordinates(path, labels, points, shares)
+                else:
+                    figures.save_figure(_draw(flag, dissimilarities, result, points, shares, labels,
+                                              options), path)
     missing = np.sum(np.isnan(pairs))
     gaps = f", {missing} of {len(pairs)} pairs missing" if missing else ""
-    wrote = f"; wrote {' '.join(path for _, path in outputs)}" if outputs else ""
-    program.tell(f"{n} points in {_DIMS.value} dimensions, {_TRANSFORM.value}{gaps}: stress-1 "
-                 f"{float(result.stress):.4g}, {found}{wrote}")
+    wrote = f"; wrote {' '.join(outputs.values())}" if outputs else ""
+    dims = f"{_DIMS.value} dimension{'s' * (_DIMS.value > 1)}"
+    program.tell(f"{n} points in {dims}, {_TRANSFORM.value}{gaps}: stress-1 {stress:.4g}, "
+                 f"{found}{wrote}")
+    if stress < _PERFECT and _TRANSFORM.value != "ratio":
+        program.warn("the fit is perfect: other maps may fit as well; take fewer dimensions, or "
+                     "--transform=ratio")
+
+
+def _outputs(paths: Sequence[str]) -> dict[str, str]:
+    """Flag -> file of what is to be written; ValueError for what cannot be, before the work."""
+    outputs = {name: flag.value for name, flag in (*_PICTURES.items(), ("out", _OUT))
+               if flag.value is not None}
+    for flag, path in outputs.items():
+        (files if flag == "out" else figures).check_format(path)
+    program.check_outputs(list(outputs.items()), paths)
+    for flag, path in outputs.items():
+        program.check_file_writable(flag, path)
+    return outputs
 
 
 def _print_table(labels: Sequence[str], points: np.ndarray, shares: np.ndarray) -> None:

@@ -144,7 +144,8 @@ def draw_scree(dims: Sequence[int], stress: ArrayLike) -> "Figure":
         axes.annotate(f"{value:.3f}", (number, value), xytext=(4, 5), textcoords="offset points",
                       fontsize=7.5, color=MUTED)
     axes.set_xticks(np.sort(numbers))
-    axes.set(ylim=(0, 1.12 * values.max()), xlim=(numbers.min() - 0.3, numbers.max() + 0.6))
+    axes.set_xlim(numbers.min() - 0.3, numbers.max() + 0.6)
+    axes.set_ylim(0, 1.12 * max(values.max(), 0.01))
     axes.set_xlabel("Dimensions", **TEXT)
     axes.set_ylabel("Stress-1", **TEXT)
     return figure

@@ -67,10 +67,13 @@ def test_other_files_and_missing_pairs(tmp_path, succeed):
     assert "21 points in 3 dimensions, ordinal, 1 of 210 pairs missing: stress-1 0.0448" in text
 
 
-def test_names_are_made_safe(tmp_path, succeed):
+def test_names_are_made_safe_and_a_fit_that_says_nothing_is_told(tmp_path, call):
     (tmp_path / "m.csv").write_text("=1+1,-b,x\x1b[31m\n0,1,2\n1,0,1.5\n2,1.5,0\n")
-    text = succeed("mds", "m.csv", "--nosearch", "--dims=1", "--out=o.csv")
-    assert "x\\x1b[31m" in text and "\x1b" not in text
+    done = call("mds", "m.csv", "--nosearch", "--dims=1", "--out=o.csv")
+    assert done.status == 0
+    assert "x\\x1b[31m" in done.stdout and "\x1b" not in done.stdout
+    assert "3 points in 1 dimension, ordinal: stress-1 " in done.stdout
+    assert "the fit is perfect: other maps may fit as well" in done.stderr
     assert [line.split(",")[0] for line in (tmp_path / "o.csv").read_text().splitlines()] == [
         "name", "'=1+1", "'-b", "x\\x1b[31m"]
 

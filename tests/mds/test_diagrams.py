@@ -70,6 +70,7 @@ def test_scree():
     (axes,) = figure.axes
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[1, 0.5], [2, 0.25], [3, 0.1]])
     assert [text.get_text() for text in axes.texts] == ["0.100", "0.500", "0.250"]
+    assert mds.draw_scree([1, 2], np.zeros(2)).axes[0].get_ylim()[1] > 0  # a perfect fit
     with pytest.raises(ValueError, match=r"stress: expected shape \(1,\) like dims, got \(2,\)"):
         mds.draw_scree([1], np.ones(2))
 
