@@ -191,6 +191,7 @@ def over_time(
 
 
 @jax.jit
+@jax.numpy_rank_promotion("allow")
 def _lift(params, frames, visible):
     """Points, rotations, status, iterations and deviations of (F, N, 2) frames."""
 

@@ -42,7 +42,7 @@ SLOW = (
     "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
     "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
     "rendering", "report_page", "reproduction", "several", "similarities", "similarity",
-    "solver_optima", "surface", "torgerson", "trackers", "train", "video", "web", "zhao",
+    "solver_optima", "surface", "switches", "torgerson", "trackers", "train", "video", "web", "zhao",
 )
 
 

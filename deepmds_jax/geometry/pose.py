@@ -102,6 +102,7 @@ def place_in_image(
 
 @jax.jit
 @jax.default_matmul_precision("highest")
+@jax.numpy_rank_promotion("allow")
 def _place(
     points: jax.Array, x2d: jax.Array, seen: jax.Array, rotation: jax.Array | None
 ) -> Placement:
@@ -160,6 +161,7 @@ def _majorized(shape, image, variance, rotation, scale):
 
 
 @jax.default_matmul_precision("highest")
+@jax.numpy_rank_promotion("allow")
 def likely_rotations(points: jax.Array, x2d: jax.Array, visible: jax.Array) -> jax.Array:
     """The two rotations whose scaled-orthographic projections fit best, of any there are. Pure.
 
@@ -196,6 +198,7 @@ def likely_rotations(points: jax.Array, x2d: jax.Array, visible: jax.Array) -> j
 
 
 @jax.default_matmul_precision("highest")
+@jax.numpy_rank_promotion("allow")
 def affine_rotation(points: jax.Array, x2d: jax.Array, weights: jax.Array) -> jax.Array:
     """The rotation whose first two rows are nearest to the least-squares affine camera.
 

@@ -114,7 +114,8 @@ def load_params(path: str | os.PathLike, method: str = table.DEFAULT) -> Any:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: its metadata hold no valid configuration of {found.TITLE}: "
                          f"{error}") from error
-    expected = jax.eval_shape(lambda: found.to_tree(found.init(config, jax.random.key(0))))
+    with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):  # all weights are float32
+        expected = jax.eval_shape(lambda: found.to_tree(found.init(config, jax.random.key(0))))
     tree = as_tree(path, tensors, expected, f"{found.TITLE} with topology {config.topology}")
     return found.from_tree(config, tree)
 

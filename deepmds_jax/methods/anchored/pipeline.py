@@ -89,6 +89,7 @@ def solve(
 
 
 @jax.default_matmul_precision("highest")
+@jax.numpy_rank_promotion("allow")
 def lift(
     params: Params, x2d: jax.Array, visible: jax.Array | None, init: jax.Array | None
 ) -> Reconstruction:

@@ -39,6 +39,7 @@ def dissimilarities(params: Params, frontal: jax.Array) -> jax.Array:
 
 
 @jax.default_matmul_precision("highest")
+@jax.numpy_rank_promotion("allow")
 def lift(
     params: Params, x2d: jax.Array, visible: jax.Array | None, init: jax.Array | None
 ) -> Reconstruction:
