@@ -21,6 +21,7 @@ from deepmds_jax.mds.measures import (
     stress_per_point,
 )
 from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.robust import RobustResult, smacof_robust
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import classical
 
@@ -31,6 +32,7 @@ __all__ = [
     "MDS",
     "Comparison",
     "MDSResult",
+    "RobustResult",
     "ShepardDiagram",
     "Status",
     "additive_constant",
@@ -45,6 +47,7 @@ __all__ = [
     "shepard",
     "smacof",
     "smacof_anchored",
+    "smacof_robust",
     "stress",
     "stress_2",
     "stress_per_point",
