@@ -90,7 +90,8 @@ def fit_splines(basis: SplineBasis, distances: jax.Array) -> tuple[jax.Array, Sp
     products = products + jnp.diag(ridge)
     used = _find_used(*map(lax.stop_gradient, (products, target)), basis.used)
     coefficients = _solve_used(products, target, used)
-    disparities = jnp.tensordot(coefficients, basis.functions, 1, precision=lax.Precision.HIGHEST)
+    disparities = jnp.tensordot(coefficients, basis.functions, axes=1,
+                                precision=lax.Precision.HIGHEST)
     return disparities, basis._replace(used=used)
 
 
