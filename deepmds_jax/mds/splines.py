@@ -88,7 +88,7 @@ def fit_splines(basis: SplineBasis, distances: jax.Array) -> tuple[jax.Array, Sp
     size = jnp.diagonal(products)
     ridge = 8 * jnp.finfo(target.dtype).eps * size + jnp.where(size > 0, 0, 1)
     products = products + jnp.diag(ridge)
-    used = _find_used(*map(lax.stop_gradient, (products, target)), basis.used)
+    used = _find_used(lax.stop_gradient(products), lax.stop_gradient(target), basis.used)
     coefficients = _solve_used(products, target, used)
     disparities = jnp.tensordot(coefficients, basis.functions, axes=1,
                                 precision=lax.Precision.HIGHEST)

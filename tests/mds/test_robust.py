@@ -89,7 +89,7 @@ class Exact:
 
     @classmethod
     def solve(cls, dissimilarities, weights, **options):
-        return mds.smacof_robust(dissimilarities, K, weights=weights, tolerance=1e-9, **options)
+        return mds.smacof_robust(dissimilarities, K, weights=weights, tolerance=1e-11, **options)
 
 
 def test_the_minimum_is_that_of_bfgs(x64):
