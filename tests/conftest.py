@@ -41,8 +41,8 @@ SLOW = (
     "notebook", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
     "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
     "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
-    "rendering", "report_page", "reproduction", "similarity", "solver_optima", "splines", "surface",
-    "torgerson", "trackers", "train", "video", "web", "zhao",
+    "rendering", "report_page", "reproduction", "resampling", "similarity", "solver_optima",
+    "splines", "surface", "torgerson", "trackers", "train", "video", "web", "zhao",
 )
 
 

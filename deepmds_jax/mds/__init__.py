@@ -21,6 +21,13 @@ from deepmds_jax.mds.measures import (
     stress_per_point,
 )
 from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.resampling import (
+    PermutationTest,
+    Resampled,
+    bootstrap,
+    jackknife,
+    permutation_test,
+)
 from deepmds_jax.mds.robust import RobustResult, smacof_robust
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import classical
@@ -32,16 +39,21 @@ __all__ = [
     "MDS",
     "Comparison",
     "MDSResult",
+    "PermutationTest",
+    "Resampled",
     "RobustResult",
     "ShepardDiagram",
     "Status",
     "additive_constant",
+    "bootstrap",
     "classical",
     "compare_configurations",
     "distances",
     "draw_shepard",
     "isotonic_regression",
+    "jackknife",
     "normalized_stress",
+    "permutation_test",
     "place",
     "raw_stress",
     "shepard",
