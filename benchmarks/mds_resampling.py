@@ -95,7 +95,7 @@ def measure(plan: Plan, transform: str, num_rounds: int) -> dict:
     everywhere = os.sched_getaffinity(0)
     run = partial(plan.ours, transform)
     times: dict[str, list[float]] = {"one": [], "all": [], "peer": []}
-    stress, embeddings = None, None
+    stress, embeddings = np.empty(0), np.empty(0)
     for _ in range(num_rounds + 1):
         for name, cores in (("one", {min(everywhere)}), ("all", everywhere)):
             os.sched_setaffinity(0, cores)
@@ -105,7 +105,7 @@ def measure(plan: Plan, transform: str, num_rounds: int) -> dict:
         seconds, embeddings = peer.solve(plan.problems, K, 0)
         times["peer"].append(seconds)
     least = {name: min(values[1:]) for name, values in times.items()}  # the first one compiles
-    still = mds.smacof(plan.problems, K, transform=transform, init=np.array(embeddings, np.float32),
+    still = mds.smacof(plan.problems, K, transform=transform, init=embeddings.astype(np.float32),
                        max_iters=0)
     return {
         "what": plan.name, "transform": transform, "peer": peer.name, "problems": len(stress),

@@ -42,7 +42,7 @@ SLOW = (
     "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
     "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
     "rendering", "report_page", "reproduction", "resampling", "similarity", "solver_optima",
-    "splines", "surface", "torgerson", "trackers", "train", "video", "web", "zhao",
+    "splines", "surface", "torgerson", "trackers", "train", "unfolding", "video", "web", "zhao",
 )
 
 

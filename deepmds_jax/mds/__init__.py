@@ -31,6 +31,7 @@ from deepmds_jax.mds.resampling import (
 from deepmds_jax.mds.robust import RobustResult, smacof_robust
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import classical
+from deepmds_jax.mds.unfolding import Unfolding, unfold
 
 if TYPE_CHECKING:
     from deepmds_jax.mds.estimator import MDS
@@ -44,6 +45,7 @@ __all__ = [
     "RobustResult",
     "ShepardDiagram",
     "Status",
+    "Unfolding",
     "additive_constant",
     "bootstrap",
     "classical",
@@ -63,6 +65,7 @@ __all__ = [
     "stress",
     "stress_2",
     "stress_per_point",
+    "unfold",
 ]
 
 
