@@ -10,6 +10,7 @@ from deepmds_jax.mds.additive import additive_constant
 from deepmds_jax.mds.anchors import smacof_anchored
 from deepmds_jax.mds.comparison import Comparison, compare_configurations
 from deepmds_jax.mds.diagrams import ShepardDiagram, draw_shepard, shepard
+from deepmds_jax.mds.individual import IndividualDifferences, individual_differences
 from deepmds_jax.mds.isotonic import isotonic_regression
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.measures import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MDS",
     "Comparison",
+    "IndividualDifferences",
     "MDSResult",
     "PermutationTest",
     "Resampled",
@@ -52,6 +54,7 @@ __all__ = [
     "compare_configurations",
     "distances",
     "draw_shepard",
+    "individual_differences",
     "isotonic_regression",
     "jackknife",
     "normalized_stress",
