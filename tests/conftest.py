@@ -34,15 +34,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 # Files that train, draw, start programs, or compile much; all others are fast.
 SLOW = (
-    "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation", "benchmarks",
-    "block_lift", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "devices",
-    "dockerfile", "docs", "estimator", "eval", "exports", "faces_by_name", "figures", "gaussian",
-    "gradients", "individual", "jax_switches", "lifting", "lifting_anchored", "majorization", "mobileface",
-    "notebook", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
-    "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
-    "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
-    "rendering", "report_page", "reproduction", "resampling", "similarity", "solver_optima",
-    "splines", "surface", "torgerson", "trackers", "train", "unfolding", "video", "web", "zhao",
+    "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation",
+    "benchmarks", "block_lift", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training",
+    "devices", "dockerfile", "docs", "estimator", "eval", "exports", "faces_by_name", "figures",
+    "gaussian", "gradients", "individual", "jax_switches", "lifting", "lifting_anchored",
+    "majorization", "mobileface", "notebook", "outline", "own_method", "own_run", "packaging",
+    "photographs", "placement", "processes", "programs", "properties", "protocol", "ray_engine",
+    "reconstruct_film", "reconstruct_many", "reconstruct_video", "reconstructed_meshes",
+    "registration", "registry", "rendering", "report_page", "reproduction", "resampling",
+    "similarity", "solver_optima", "splines", "surface", "torgerson", "trackers", "train",
+    "unfolding", "video", "web", "zhao",
 )
 
 
