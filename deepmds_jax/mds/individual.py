@@ -225,7 +225,7 @@ def _split(options, num_points, num_subjects, point):
     if options.model == "identity":
         return group, jnp.broadcast_to(eye, (num_subjects, k, k))
     if options.model == "indscal":
-        return group, rest[:, :, None] * eye
+        return group, rest[:, :, None] * eye[None]
     return group, rest.reshape(num_subjects, k, k)
 
 
@@ -235,10 +235,11 @@ def _restrict(options, images, group, maps):
         return jnp.mean(images, axis=0), maps
     tiny = jnp.finfo(group.dtype).tiny
     if options.model == "indscal":
-        factors = jnp.sum(group * images, axis=1) / jnp.maximum(jnp.sum(group**2, axis=0), tiny)
+        squares = jnp.maximum(jnp.sum(group**2, axis=0), tiny)
+        factors = jnp.sum(group[None] * images, axis=1) / squares[None]
         squares = jnp.maximum(jnp.sum(factors**2, axis=0), tiny)
-        group = jnp.sum(images * factors[:, None, :], axis=0) / squares
-        return group, factors[:, :, None] * jnp.eye(group.shape[1], dtype=group.dtype)
+        group = jnp.sum(images * factors[:, None, :], axis=0) / squares[None]
+        return group, factors[:, :, None] * jnp.eye(group.shape[1], dtype=group.dtype)[None]
     product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     squares = product(group.T, group)
     maps = jax.vmap(lambda image: jnp.linalg.solve(squares, product(group.T, image)))(images)
@@ -261,7 +262,7 @@ def _minimize(options, dissimilarities, weights, max_iters, tolerance):
 
     def majorize(point, prepared):
         group, maps = split(point)
-        views = jnp.matmul(group, maps, precision=lax.Precision.HIGHEST)
+        views = jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST)
         distances = unscaled_distances(views)
         disparities, prepared = _disparities(options, problem, prepared, distances)
         loss, error = _measure(problem, disparities, distances)[:2]
@@ -308,10 +309,10 @@ def _describe(options, problem, group, maps):
     group = group - jnp.mean(group, axis=0, keepdims=True)
     if options.model != "identity":
         size = jnp.sqrt(jnp.mean(group**2, axis=0))
-        group, maps = group / size, maps * size[:, None]
+        group, maps = group / size[None], maps * size[None, :, None]
     if options.model == "indscal":
         maps = jnp.abs(maps)
-    distances = unscaled_distances(jnp.matmul(group, maps, precision=lax.Precision.HIGHEST))
+    distances = unscaled_distances(jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST))
     disparities, _ = _disparities(options, problem, problem.prepared, distances)
     return group, maps, *_measure(problem, disparities, distances)[1:]
 
@@ -327,13 +328,13 @@ def _solve_jvp(options, primals, tangents):
 
     def half_loss(point, disparities, weights):
         group, maps = split(point)
-        distances = unscaled_distances(jnp.matmul(group, maps, precision=lax.Precision.HIGHEST))
+        distances = unscaled_distances(jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST))
         return jnp.sum(weights * (disparities - distances) ** 2) / 4
 
     def gradient(point, *inputs):
         problem = _prepare(options, *inputs)
         group, maps = split(point)
-        distances = unscaled_distances(jnp.matmul(group, maps, precision=lax.Precision.HIGHEST))
+        distances = unscaled_distances(jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST))
         disparities, _ = _disparities(options, problem, problem.prepared, distances)
         return jax.grad(half_loss)(point, disparities, problem.weights)
 
@@ -345,14 +346,14 @@ def _solve_jvp(options, primals, tangents):
 
     def regularized_hessian(x):
         """With nonzero eigenvalues along what does not change the loss."""
-        shift = jnp.concatenate([jnp.broadcast_to(jnp.mean(x[:n], axis=0), (n, x.shape[1])),
+        shift = jnp.concatenate([jnp.broadcast_to(jnp.mean(x[:n], axis=0, keepdims=True), x[:n].shape),
                                  jnp.zeros_like(x[n:])])
         if options.model == "identity":
             product = point.T @ x
             return hessian(x) + shift + point @ (product - product.T)
         # A larger axis of the group, for smaller factors of all subjects.
         signed = jnp.concatenate([point[:n], -point[n:]])
-        return hessian(x) + shift + signed * jnp.sum(signed * x, axis=0)
+        return hessian(x) + shift + signed * jnp.sum(signed * x, axis=0, keepdims=True)
 
     moved = -lax.custom_linear_solve(
         regularized_hessian, change, symmetric=True,

@@ -173,7 +173,7 @@ def permutation_test(
     if weights is not None:
         weights = jnp.broadcast_to(weights, batch.shape)
     permuted = smacof(batch, num_dims, weights=weights, **options).stress
-    rank = 1 + jnp.sum(permuted <= result.stress)
+    rank = 1 + jnp.sum(permuted <= result.stress, dtype=permuted.dtype)
     return PermutationTest(result.stress, permuted, rank / (1 + num_permutations))
 
 
@@ -245,20 +245,24 @@ def _permute(dissimilarities, weights, key, num_permutations):
 @partial(jax.jit, static_argnames="keeps_size")
 def _align(replicates, references, *, keeps_size):
     """(R, n, k) replicates, each moved to its (n, k) reference."""
-    fit = procrustes(replicates, references, reflection=True)
-    if not keeps_size:
-        return fit(replicates)
-    mean = jnp.mean(references, axis=-2, keepdims=True)
-    return mean + (fit(replicates) - mean) / fit.scale[:, None, None]
+    @jax.vmap
+    def align(points, reference):
+        fit = procrustes(points, reference, reflection=True)
+        if not keeps_size:
+            return fit(points)
+        mean = jnp.mean(reference, axis=0, keepdims=True)
+        return mean + (fit(points) - mean) / fit.scale
+
+    return align(replicates, references)
 
 
 @partial(jax.jit, static_argnames="is_jackknife")
 def _summarize(embedding, replicates, part, *, is_jackknife):
     known = jnp.all(jnp.isfinite(replicates), axis=-1) & (part.status < Status.NON_FINITE)[:, None]
     counted = known[..., None]
-    count = jnp.sum(counted, axis=0)
+    count = jnp.sum(counted, axis=0, dtype=replicates.dtype)
     mean = jnp.sum(jnp.where(counted, replicates, 0), axis=0) / count
-    change = jnp.where(counted, replicates - mean, 0)
+    change = jnp.where(counted, replicates - mean[None], 0)
     products = jnp.einsum("rni,rnj->nij", change, change, precision="highest")
     factor = (count - 1) / count if is_jackknife else 1 / (count - 1)
     covariances = factor[..., None] * products

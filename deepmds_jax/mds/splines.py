@@ -42,13 +42,15 @@ def prepare_splines(dissimilarities: jax.Array, weights: jax.Array) -> SplineBas
     pairs = take(jnp.where(observed, values, jnp.inf), codes)
     pairs = take(pairs, argsort(lax.stop_gradient(pairs)))
     last = jnp.sum(jnp.isfinite(pairs)) - 1
-    positions = jnp.linspace(0, 1, _NUM_KNOTS + 2, dtype=values.dtype) * last
+    quantiles = jnp.linspace(0, 1, _NUM_KNOTS + 2, dtype=values.dtype)
+    positions = quantiles * last.astype(values.dtype)
     lower = jnp.floor(positions).astype(jnp.int32)
     left, right = take(pairs, lower), take(pairs, jnp.minimum(lower + 1, last))
-    knots = left + (positions - lower) * (right - left)
+    knots = left + (positions - jnp.floor(positions)) * (right - left)
     knots = jnp.concatenate([knots[:1]] * _DEGREE + [knots] + [knots[-1:]] * _DEGREE)
-    functions = jnp.where(observed, jnp.cumsum(_b_splines(values, knots)[::-1], axis=0)[::-1], 0)
-    weighted = weights.ravel() * functions
+    functions = jnp.cumsum(_b_splines(values, knots)[::-1], axis=0)[::-1]
+    functions = jnp.where(observed[None], functions, 0)
+    weighted = weights.ravel()[None] * functions
     products = jnp.matmul(weighted, functions.T, precision=lax.Precision.HIGHEST)
     used = jnp.ones(len(functions), bool)
     return SplineBasis(functions.reshape(-1, n, n), weighted, products, used)
@@ -59,7 +61,7 @@ def _b_splines(values, knots):
 
     Source: de Boor (2001), A Practical Guide to Splines, chapter IX.
     """
-    t = knots[:, None]
+    t, values = knots[:, None], values[None, :]
     is_last = (t[1:] == t[-1:]) & (t[:-1] < t[1:])  # the interval that contains its end
     splines = ((t[:-1] <= values) & ((values < t[1:]) | is_last & (values >= t[-1:])))
     splines = splines.astype(values.dtype)
