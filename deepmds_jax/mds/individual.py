@@ -229,6 +229,11 @@ def _split(options, num_points, num_subjects, point):
     return group, rest.reshape(num_subjects, k, k)
 
 
+def _views(group, maps):
+    """(K, n, k) configurations of the subjects."""
+    return jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST)
+
+
 def _restrict(options, images, group, maps):
     """Group and maps that come closer to the (K, n, k) images: alternating least squares."""
     if options.model == "identity":
@@ -262,7 +267,7 @@ def _minimize(options, dissimilarities, weights, max_iters, tolerance):
 
     def majorize(point, prepared):
         group, maps = split(point)
-        views = jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST)
+        views = _views(group, maps)
         distances = unscaled_distances(views)
         disparities, prepared = _disparities(options, problem, prepared, distances)
         loss, error = _measure(problem, disparities, distances)[:2]
@@ -312,7 +317,7 @@ def _describe(options, problem, group, maps):
         group, maps = group / size[None], maps * size[None, :, None]
     if options.model == "indscal":
         maps = jnp.abs(maps)
-    distances = unscaled_distances(jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST))
+    distances = unscaled_distances(_views(group, maps))
     disparities, _ = _disparities(options, problem, problem.prepared, distances)
     return group, maps, *_measure(problem, disparities, distances)[1:]
 
@@ -328,13 +333,13 @@ def _solve_jvp(options, primals, tangents):
 
     def half_loss(point, disparities, weights):
         group, maps = split(point)
-        distances = unscaled_distances(jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST))
+        distances = unscaled_distances(_views(group, maps))
         return jnp.sum(weights * (disparities - distances) ** 2) / 4
 
     def gradient(point, *inputs):
         problem = _prepare(options, *inputs)
         group, maps = split(point)
-        distances = unscaled_distances(jnp.matmul(group[None], maps, precision=lax.Precision.HIGHEST))
+        distances = unscaled_distances(_views(group, maps))
         disparities, _ = _disparities(options, problem, problem.prepared, distances)
         return jax.grad(half_loss)(point, disparities, problem.weights)
 
@@ -346,8 +351,8 @@ def _solve_jvp(options, primals, tangents):
 
     def regularized_hessian(x):
         """With nonzero eigenvalues along what does not change the loss."""
-        shift = jnp.concatenate([jnp.broadcast_to(jnp.mean(x[:n], axis=0, keepdims=True), x[:n].shape),
-                                 jnp.zeros_like(x[n:])])
+        mean = jnp.mean(x[:n], axis=0, keepdims=True)
+        shift = jnp.concatenate([jnp.broadcast_to(mean, x[:n].shape), jnp.zeros_like(x[n:])])
         if options.model == "identity":
             product = point.T @ x
             return hessian(x) + shift + point @ (product - product.T)

@@ -48,7 +48,8 @@ def prepare_splines(dissimilarities: jax.Array, weights: jax.Array) -> SplineBas
     left, right = take(pairs, lower), take(pairs, jnp.minimum(lower + 1, last))
     knots = left + (positions - jnp.floor(positions)) * (right - left)
     knots = jnp.concatenate([knots[:1]] * _DEGREE + [knots] + [knots[-1:]] * _DEGREE)
-    functions = jnp.cumsum(_b_splines(values, knots)[::-1], axis=0)[::-1]
+    functions = jnp.cumsum(_b_splines(values, knots)[:0:-1], axis=0)[::-1]
+    functions = jnp.concatenate([jnp.ones_like(functions[:1]), functions])  # the sum of all is 1
     functions = jnp.where(observed[None], functions, 0)
     weighted = weights.ravel()[None] * functions
     products = jnp.matmul(weighted, functions.T, precision=lax.Precision.HIGHEST)

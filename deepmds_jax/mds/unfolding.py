@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -175,7 +176,10 @@ def _start(num_dims, preferences, weights):
     root = jnp.maximum(values, _TINY) ** 0.25
     right = jnp.matmul(products.T, left, precision=lax.Precision.HIGHEST) / root
     left = left * root
-    return jnp.concatenate([right, left] if is_tall else [left, right])
+    start = jnp.concatenate([right, left] if is_tall else [left, right])
+    # Preferences that are all equal say nothing: any points but coincident ones will do.
+    anywhere = np.random.default_rng(0).standard_normal(start.shape)
+    return jnp.where(jnp.sum(start**2) > _TINY, start, jnp.asarray(anywhere, start.dtype))
 
 
 def _solve_by_rows(num_dims, transform, preferences, weights, max_iters, tolerance):

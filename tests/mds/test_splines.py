@@ -94,6 +94,13 @@ def test_two_values_are_enough():
     np.testing.assert_allclose(result.stress, secondary.stress, rtol=1e-3)
 
 
+def test_one_value_is_fitted_by_a_constant():
+    same = symmetric(np.ones((N, N), np.float32))
+    result, ratio = (mds.smacof(same, 2, transform=name) for name in ("spline", "ratio"))
+    assert result.converged
+    np.testing.assert_allclose(result.stress, ratio.stress, rtol=0.02)
+
+
 def test_derivatives_are_differences(x64):
     given = np.stack([Four.dissimilarities[1], Four.weights[1]])
     direction = symmetric(np.random.default_rng(2).standard_normal((2, 10, 10)))

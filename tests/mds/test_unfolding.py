@@ -156,6 +156,8 @@ def test_bad_problems_have_a_status_and_single_ones_raise():
             [status.DISCONNECTED, status.INVALID, status.NON_FINITE, status.INVALID])
         assert np.isnan(result.rows[:4]).all()
         np.testing.assert_array_equal(result.rows[4:], solve(transform).rows[4:])
+    assert np.isfinite(solve("ratio", np.ones((N, M))).rows).all()
+    assert solve("ratio", PREFERENCES["ratio"][:0]).rows.shape == (0, N, K)
     batch = PREFERENCES["ratio"]
     with pytest.raises(ValueError, match="some > 0, got only zeros"):
         solve("ratio", 0 * batch[1])
