@@ -171,6 +171,30 @@ def test_what_bin_mds_prints_is_on_the_page():
     assert tuple(ways[:len(SIMILARITIES)]) == SIMILARITIES
 
 
+def test_mds_for_harder_data_prints_the_figures_of_the_page(run, capsys):
+    run("docs/mds_models.md")
+    page, printed = PAGES["docs/mds_models.md"], {}
+    for line in capsys.readouterr().out.splitlines():
+        name, _, values = line.partition(": ")
+        kind = re.match(r"[a-z]+", values)
+        key = (name, kind[0]) if kind else name
+        printed[key] = [float(x) for x in re.findall(r"\d+\.?\d*(?:e-?\d+)?", values)]
+    plain, ordinal, robust = printed["wrong value"]
+    assert plain < 0.3 < 0.85 < ordinal < 0.95 and robust > 0.997
+    for transform, stress, correlation in re.findall(
+            r"^\| (ratio|interval|ordinal)[^|]*\| (0\.\d+) \| (0\.\d{3}) \|$", page, re.MULTILINE):
+        np.testing.assert_allclose(printed["unfolding", transform],
+                                   [float(stress), float(correlation)], atol=0.01)
+    errors = {key[1]: values[1] for key, values in printed.items() if key[0] == "curve"}
+    assert errors["spline"] < 1e-5 < errors["ordinal"] < errors["interval"] < errors["ratio"]
+    deviation, stability = printed["deviations"]
+    assert 0.025 < deviation < 0.04 and stability > 0.999
+    stress, least, p_value = printed["permutations"]
+    assert stress < 0.04 < 0.3 < least and p_value == 0.002
+    assert printed["subjects", "indscal"][0] < 0.6 * printed["subjects", "identity"][0]
+    assert printed["axes"][0] > 0.999
+
+
 def test_recipes(run, monkeypatch):
     # What the page registers is forgotten afterwards.
     monkeypatch.setattr(table, "METHODS", dict(table.METHODS))

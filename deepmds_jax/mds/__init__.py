@@ -17,6 +17,7 @@ from deepmds_jax.mds.diagrams import (
     draw_stress_per_point,
     shepard,
 )
+from deepmds_jax.mds.individual import IndividualDifferences, individual_differences
 from deepmds_jax.mds.isotonic import isotonic_regression
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.maps import draw_configuration
@@ -30,10 +31,19 @@ from deepmds_jax.mds.measures import (
 )
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.principal import to_principal_axes
+from deepmds_jax.mds.resampling import (
+    PermutationTest,
+    Resampled,
+    bootstrap,
+    jackknife,
+    permutation_test,
+)
+from deepmds_jax.mds.robust import RobustResult, smacof_robust
 from deepmds_jax.mds.several import RepeatedResult, smacof_dims, smacof_until_repeated
 from deepmds_jax.mds.similarities import similarity_to_dissimilarity
 from deepmds_jax.mds.solver import MDSResult, Status
 from deepmds_jax.mds.torgerson import ClassicalResult, classical, classical_detailed
+from deepmds_jax.mds.unfolding import Unfolding, unfold
 
 if TYPE_CHECKING:
     from deepmds_jax.mds.estimator import MDS
@@ -43,11 +53,17 @@ __all__ = [
     "ClassicalResult",
     "Comparison",
     "FittedVectors",
+    "IndividualDifferences",
     "MDSResult",
+    "PermutationTest",
     "RepeatedResult",
+    "Resampled",
+    "RobustResult",
     "ShepardDiagram",
     "Status",
+    "Unfolding",
     "additive_constant",
+    "bootstrap",
     "classical",
     "classical_detailed",
     "compare_configurations",
@@ -57,8 +73,11 @@ __all__ = [
     "draw_shepard",
     "draw_stress_per_point",
     "fit_vectors",
+    "individual_differences",
     "isotonic_regression",
+    "jackknife",
     "normalized_stress",
+    "permutation_test",
     "place",
     "raw_stress",
     "shepard",
@@ -66,11 +85,13 @@ __all__ = [
     "smacof",
     "smacof_anchored",
     "smacof_dims",
+    "smacof_robust",
     "smacof_until_repeated",
     "stress",
     "stress_2",
     "stress_per_point",
     "to_principal_axes",
+    "unfold",
 ]
 
 

@@ -13,18 +13,21 @@ _MAX_ITERS = 1000
 
 
 def implicit_change(
-    gradient: Callable[[jax.Array], jax.Array], embedding: jax.Array, change: jax.Array
+    gradient: Callable[[jax.Array], jax.Array], embedding: jax.Array, change: jax.Array,
+    *, ignores_size: bool = True,
 ) -> jax.Array:
     """-H^+ times the change of the gradient, where H is the Hessian at the embedding.
 
     Stress does not change under translation, rotation and scaling, so H is singular along these
     directions. Here they get nonzero eigenvalues. The gradient never has a component along them,
-    so neither the result nor what reverse mode sends back does.
+    so neither the result nor what reverse mode sends back does. A loss in the unit of the
+    dissimilarities does change under scaling.
 
     Args:
-      gradient: (n, k) -> (n, k), half the gradient of squared stress-1.
-      embedding: (n, k) where the gradient vanishes, centred and of norm 1.
+      gradient: (n, k) -> (n, k), half the gradient of squared stress-1 or of another loss.
+      embedding: (n, k) where the gradient vanishes, centred and of norm 1 or so.
       change: (n, k) of the gradient, at a fixed embedding.
+      ignores_size: whether the loss does not change under scaling.
 
     Returns:
       (n, k). Memory does not grow with the iterations of the solver or of the conjugate gradients
@@ -37,7 +40,9 @@ def implicit_change(
 
     def regularized_hessian(x):
         product = embedding.T @ x
-        gauge = embedding @ (product - product.T) + embedding * jnp.trace(product)
+        gauge = embedding @ (product - product.T)
+        if ignores_size:
+            gauge = gauge + embedding * jnp.trace(product)
         return hessian(x) + gauge + jnp.mean(x, axis=0, keepdims=True)
 
     return -lax.custom_linear_solve(

@@ -55,8 +55,8 @@ def smacof(
         of both triangles counts, and what is still negative is zero.
       num_dims: k, from 1 to n - 1.
       transform: "ordinal" asks for distances in the order of the dissimilarities (Kruskal's
-        non-metric scaling), "interval" for distances linear in them, "ratio" for distances
-        proportional to them.
+        non-metric scaling), "spline" for distances that are a smooth increasing function of them,
+        "interval" for distances linear in them, "ratio" for distances proportional to them.
       ties: how "ordinal" treats equal dissimilarities. "primary" lets their disparities differ,
         "secondary" keeps them equal.
       weights: (..., n, n) or (n, n) float, symmetric and not negative: weights of the squared

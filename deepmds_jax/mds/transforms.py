@@ -16,8 +16,9 @@ from deepmds_jax import loops
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
 from deepmds_jax.mds.measures import total
 from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_positions, take
+from deepmds_jax.mds.splines import fit_splines, prepare_splines
 
-TRANSFORMS = ("ratio", "interval", "ordinal")
+TRANSFORMS = ("ratio", "interval", "spline", "ordinal")
 TIES = ("primary", "secondary")
 _MAX_SWAP_ROUNDS = 8  # then all pairs are sorted again
 
@@ -42,6 +43,8 @@ def get_transform(name: str, ties: str) -> Transform:
         return Transform(_rank_pairs, partial(_fit_monotone, ties=ties))
     if name == "ratio":
         return Transform(_prepare_ratio, _fit_ratio)
+    if name == "spline":
+        return Transform(lambda *problem: prepare_splines(*problem[:2]), fit_splines)
     return Transform(lambda dissimilarities, weights, _: (dissimilarities, weights), _fit_interval)
 
 

@@ -65,3 +65,20 @@ def test_the_rest():
     assert np.isfinite(mds.smacof_dims(D, (1, 2), max_iters=9).stress).all()
     options = {"key": jax.random.key(0), "starts_per_round": 2, "max_rounds": 2, "max_iters": 9}
     assert np.isfinite(mds.smacof_until_repeated(D, 2, **options).best.stress).all()
+
+
+def test_models():
+    assert mds.smacof(D, 2, transform="spline", weights=WEIGHTS).converged.all()
+    assert mds.smacof_robust(D, 2, weights=WEIGHTS).converged.all()
+    assert mds.individual_differences(D, 2, weights=WEIGHTS).converged
+    assert mds.individual_differences(D, 2, model="idioscal", transform="spline").converged
+    for transform in ("ratio", "interval", "ordinal"):
+        result = mds.unfold(D[:, :8, 8:], 2, transform=transform, weights=WEIGHTS[:8, 8:])
+        assert np.isfinite(result.rows).all()
+    with jax.debug_nans(False):  # NaN stands for the point that a replicate lacks
+        assert np.isfinite(mds.jackknife(D[0], 2, transform="ratio").covariances).all()
+    key = jax.random.key(0)
+    boot = mds.bootstrap(D, lambda d: d.mean(axis=0), key, 2, num_replicates=3, transform="ratio")
+    assert np.isfinite(boot.covariances).all()
+    test = mds.permutation_test(D[0], key, 2, num_permutations=3, transform="ratio")
+    assert test.p_value == np.float32(0.25)

@@ -387,7 +387,7 @@ BAD_INPUT = {
     "not square": ({"dissimilarities": np.ones((3, 4))}, r"dissimilarities: .*\(3, 4\)"),
     "many dimensions": ({"num_dims": 4}, "num_dims: expected 1 to 3 for 4 points, got 4"),
     "no dimensions": ({"num_dims": 0}, "num_dims: .* got 0"),
-    "transform": ({"transform": "spline"}, "transform: .*ratio.*ordinal.* got 'spline'"),
+    "transform": ({"transform": "cubic"}, "transform: .*ratio.*ordinal.* got 'cubic'"),
     "init": ({"init": np.ones((4, 3))}, r"init: expected shape \(4, 2\), got \(4, 3\)"),
     "ties": ({"ties": "none"}, "ties: .*primary.*secondary.* got 'none'"),
     "acceleration": ({"acceleration": "aitken"}, "acceleration: .*anderson.* got 'aitken'"),

@@ -1,0 +1,143 @@
+"""Accelerated majorization of any loss: follows steps of which each lowers the loss."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepmds_jax import loops
+from deepmds_jax.mds import acceleration as anderson
+from deepmds_jax.mds.cores import map_on_cores
+from deepmds_jax.mds.solver import Status
+
+
+class Move(NamedTuple):
+    """What is known at a point.
+
+    Attributes:
+      step: (...) to the minimum of a function that touches the loss there and is nowhere below it.
+      loss: () positive.
+      error: () the relative error of the fit, such as stress-1.
+      kept: pytree for the next point, which may lie elsewhere.
+    """
+
+    step: jax.Array
+    loss: jax.Array
+    error: jax.Array
+    kept: Any
+
+
+class Descent(NamedTuple):
+    """Where `descend` is, and where it goes next.
+
+    Attributes:
+      point: (...).
+      move: at the point.
+      decrease: () of the loss, relative, since the point before.
+      window: of the Anderson acceleration.
+      candidate: (...) point to try next.
+      is_plain: () whether the candidate is that of the step itself.
+      num_iters: () int32.
+    """
+
+    point: jax.Array
+    move: Move
+    decrease: jax.Array
+    window: anderson.Window
+    candidate: jax.Array
+    is_plain: jax.Array
+    num_iters: jax.Array
+
+    def has_converged(self, tolerance: float | jax.Array) -> jax.Array:
+        """() whether steps are small beside the error of the fit, or no more than rounding."""
+        size = jnp.sqrt(jnp.sum(self.point**2))
+        length = jnp.sqrt(jnp.sum(self.move.step**2)) / size
+        is_small = (length < tolerance * self.move.error) & (self.decrease <= tolerance)
+        return is_small | (length <= 4 * jnp.finfo(size.dtype).eps)
+
+
+def descend(
+    majorize: Callable[[jax.Array, Any], Move], start: jax.Array, kept: Any, *,
+    max_iters: int | jax.Array, tolerance: float | jax.Array,
+) -> Descent:
+    """Goes on until the steps have converged, the loss is NaN or `max_iters` is reached.
+
+    Steps are extrapolated by Anderson acceleration. A point that raises the loss is left for the
+    plain step from the one before.
+
+    Args:
+      majorize: (point, kept) -> the `Move` there.
+      start: (...) the first point.
+      kept: of the first point.
+      max_iters: points tried after the start.
+      tolerance: of `Descent.has_converged`.
+    """
+    eps = jnp.finfo(start.dtype).eps
+
+    def propose(point, move, decrease, window, num_iters):
+        candidate = anderson.extrapolate(window, point + move.step, move.step)
+        return Descent(point, move, decrease, window, candidate, window.is_empty, num_iters)
+
+    def iterate(state):
+        move = majorize(state.candidate, state.move.kept)
+        old = state.move
+        window = anderson.extend(state.window, state.candidate - state.point,
+                                 move.step - old.step)
+        forward = propose(state.candidate, move, (old.loss - move.loss) / move.loss, window,
+                          state.num_iters)
+        back = state._replace(window=anderson.empty_window(state.point),
+                              candidate=state.point + old.step, is_plain=jnp.asarray(True))
+        accepted = state.is_plain | (move.loss <= (1 + 8 * eps) * old.loss)
+        state = jax.tree.map(partial(jnp.where, accepted), forward, back)
+        return state._replace(num_iters=state.num_iters + 1)
+
+    def keeps_going(state):
+        done = state.has_converged(tolerance) | jnp.isnan(state.move.loss)
+        return ~done & (state.num_iters < max_iters)
+
+    first = propose(start, majorize(start, kept), jnp.asarray(jnp.inf, start.dtype),
+                    anderson.empty_window(start), jnp.int32(0))
+    return loops.while_loop(keeps_going, iterate, first)
+
+
+def one_by_one(solve: Callable[..., Any]) -> Callable[..., Any]:
+    """Under `vmap` on CPU, solves one problem after the other: each stops on its own."""
+    return lambda *problem: lax.platform_dependent(
+        *problem, cpu=jax.custom_batching.sequential_vmap(solve), default=solve)
+
+
+def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None) -> Any:
+    """`solve(*arrays)` for every problem of a batch, on all cores.
+
+    Args:
+      solve: compiled function of the arrays with one leading axis of problems, or none.
+      batch: the leading axes of all arrays.
+      *arrays: (*batch, ...), or None.
+
+    Returns:
+      The result of `solve`, with the axes of the batch.
+    """
+    if not batch:
+        return solve(*arrays)
+    flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]), arrays)
+    if math.prod(batch):
+        result = map_on_cores(solve, *flat)
+    else:
+        result = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(solve, *flat))
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
+
+
+def status_of(
+    has_converged: jax.Array, is_finite: jax.Array, is_connected: jax.Array | bool,
+    is_valid: jax.Array,
+) -> jax.Array:
+    """() int32 `Status` from what is known of one problem; the gravest fault counts."""
+    status = jnp.where(has_converged, Status.CONVERGED, Status.STEP_LIMIT)
+    for holds, fault in ((is_finite, Status.NON_FINITE), (is_connected, Status.DISCONNECTED),
+                         (is_valid, Status.INVALID)):
+        status = jnp.where(holds, status, fault)
+    return status.astype(jnp.int32)

@@ -1,0 +1,158 @@
+"""Individual differences: generated subjects, SciPy's minima, finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+from problems import euclidean, symmetric
+
+from deepmds_jax import mds
+
+B, S, N, K = 4, 6, 12, 2
+RNG = np.random.default_rng(0)
+GROUP = RNG.standard_normal((B, N, K))
+GROUP -= GROUP.mean(axis=1, keepdims=True)
+GROUP /= np.sqrt(np.mean(GROUP**2, axis=1, keepdims=True))
+SALIENCES = RNG.uniform(0.2, 1.5, (B, S, K))
+DISTANCES = euclidean(GROUP[:, None] * SALIENCES[:, :, None, :])
+NOISY = DISTANCES * symmetric(np.exp(0.1 * RNG.standard_normal((B, S, N, N))))
+
+
+def solve(given, model="indscal", **options):
+    return mds.individual_differences(given.astype(np.float32), K, model=model, **options)
+
+
+def match(result):
+    """|correlation| of the axes with the true ones, (B, K), in the better order; and the order."""
+    products = np.abs(np.einsum("bni,bnj->bij", np.array(result.group), GROUP)) / N
+    straight, crossed = products[:, [0, 1], [0, 1]], products[:, [0, 1], [1, 0]]
+    swaps = crossed.sum(axis=1) > straight.sum(axis=1)
+    return np.where(swaps[:, None], crossed, straight), swaps
+
+
+def test_axes_and_saliences_are_found_without_rotation():
+    result = solve(DISTANCES)
+    assert result.converged.all() and np.max(result.stress) < 1e-5
+    correlations, swaps = match(result)
+    np.testing.assert_allclose(correlations, 1, atol=1e-5)
+    # The dissimilarities of each subject are scaled to a mean square of 1.
+    size = np.sqrt(np.sum(DISTANCES**2, axis=(-2, -1)) / (N * (N - 1)))
+    true = SALIENCES / size[..., None]
+    true = np.where(swaps[:, None, None], true[..., ::-1], true)
+    np.testing.assert_allclose(result.saliences, true, atol=1e-4)
+
+
+@pytest.mark.parametrize("transform", ["ratio", "spline", "ordinal"])
+def test_noise_and_curves(transform):
+    given = NOISY if transform == "ratio" else NOISY**2
+    result = solve(given, transform=transform)
+    assert result.converged.all()
+    assert match(result)[0].min() > 0.99
+    if transform == "ratio":
+        plain, free = solve(given, "identity"), solve(given, "idioscal")
+        assert np.all(result.stress < 0.7 * plain.stress)
+        assert np.all(free.stress < result.stress * 1.001)
+    np.testing.assert_allclose(
+        result.stress, np.sqrt(np.mean(result.stress_per_subject**2, axis=-1)), rtol=1e-4)
+
+
+def test_identity_is_the_scaling_of_the_mean():
+    scaled = NOISY / np.sqrt(np.sum(NOISY**2, axis=(-2, -1), keepdims=True) / (N * (N - 1)))
+    result = solve(NOISY, "identity", tolerance=1e-5)
+    mean = mds.smacof(scaled.mean(axis=1).astype(np.float32), K, transform="ratio", tolerance=1e-5)
+    np.testing.assert_allclose(mds.distances(result.group), mds.distances(mean.embedding),
+                               atol=1e-3)
+
+
+class Exact:
+    """One problem with weights and a missing pair, in float64."""
+
+    rng = np.random.default_rng(1)
+    dissimilarities = NOISY[0].copy()
+    dissimilarities[1, 2, 5] = dissimilarities[1, 5, 2] = np.nan
+    weights = symmetric(rng.uniform(0.3, 1, (S, N, N)))
+    directions = symmetric(rng.standard_normal((2, S, N, N)))
+
+
+def loss(flat, model):
+    """The mean of squared stress, subject by subject, pair by pair."""
+    group, rest = flat[:N * K].reshape(N, K), flat[N * K:]
+    shapes = {"identity": (0,), "indscal": (S, K), "idioscal": (S, K, K)}
+    squares = total = 0.0
+    for s in range(S):
+        if model == "identity":
+            view = group
+        elif model == "indscal":
+            view = group * rest.reshape(shapes[model])[s]
+        else:
+            view = group @ rest.reshape(shapes[model])[s]
+        pairs = np.triu(np.isfinite(Exact.dissimilarities[s]), 1)
+        given, weights = Exact.dissimilarities[s][pairs], Exact.weights[s][pairs]
+        given = given * np.sqrt(np.sum(weights) / np.sum(weights * given**2))
+        squares += np.sum(weights * (given - euclidean(view)[pairs]) ** 2)
+        total += np.sum(weights)
+    return squares / total
+
+
+@pytest.mark.parametrize("model", ["identity", "indscal", "idioscal"])
+def test_the_minimum_is_that_of_bfgs(model, x64):
+    result = mds.individual_differences(Exact.dissimilarities, K, model=model, tolerance=1e-8,
+                                        weights=Exact.weights)
+    assert result.converged
+    maps = {"identity": np.zeros(0), "indscal": result.saliences, "idioscal": result.maps}[model]
+    point = np.concatenate([np.ravel(result.group), np.ravel(maps)])
+    np.testing.assert_allclose(loss(point, model), float(result.stress) ** 2, rtol=1e-6)
+    starts = [point, *RNG.standard_normal((3, len(point)))]
+    best = min(scipy.optimize.minimize(loss, start, (model,)).fun for start in starts)
+    np.testing.assert_allclose(loss(point, model), best, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["identity", "indscal"])
+def test_derivatives_are_differences(model, x64):
+    def solution(given):
+        result = mds.individual_differences(given[0], K, model=model, tolerance=1e-11,
+                                            weights=given[1])
+        views = result.group @ result.maps
+        return mds.distances(views), result.saliences, result.stress
+
+    @jax.jit
+    def differentiate(given):
+        found, linear = jax.linearize(solution, given)
+        pull = np.zeros((S, N, N)), np.zeros((S, K)), np.ones(())
+        return found, linear(Exact.directions), jax.linear_transpose(linear, given)(pull)[0]
+
+    given = np.stack([Exact.dissimilarities, Exact.weights])
+    _, forward, pull = differentiate(given)
+    step = 1e-5
+    ahead, back = (differentiate(given + s * Exact.directions)[0] for s in (step, -step))
+    for derivative, a, b in zip(forward, ahead, back, strict=True):
+        np.testing.assert_allclose(derivative, (a - b) / (2 * step), atol=2e-4)
+    np.testing.assert_allclose(np.nansum(pull * Exact.directions), forward[2], atol=1e-6)
+
+
+def test_a_subject_need_not_know_all_objects():
+    given = DISTANCES.copy()
+    given[:, 0, 3] = given[:, 0, :, 3] = np.nan
+    result = solve(given)
+    assert result.converged.all()
+    np.testing.assert_allclose(match(result)[0], 1, atol=1e-4)
+
+
+def test_bad_problems_have_a_status_and_single_ones_raise():
+    given = DISTANCES.copy()
+    given[0, :, 3] = given[0, :, :, 3] = np.nan
+    given[1, 2] = 0
+    given[2, 1, 3, 4] = given[2, 1, 4, 3] = np.inf
+    result = solve(given)
+    status = mds.Status
+    np.testing.assert_array_equal(
+        result.status, [status.DISCONNECTED, status.INVALID, status.NON_FINITE, status.CONVERGED])
+    assert jnp.isnan(result.group[:3]).all() and jnp.isnan(result.stress[:3]).all()
+    np.testing.assert_array_equal(result.group[3], solve(DISTANCES).group[3])
+    with pytest.raises(ValueError, match="some > 0, got only zeros"):
+        solve(given[1])
+    with pytest.raises(ValueError, match=r"expected shape \(..., K, n, n\) of K subjects"):
+        solve(given[1, 0])
+    with pytest.raises(ValueError, match=r"transform: expected one of .*, got 'interval'"):
+        solve(given[1], transform="interval")

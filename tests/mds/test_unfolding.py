@@ -1,0 +1,167 @@
+"""Unfolding of generated preferences: their points, slopes of the loss, finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmds_jax import mds
+
+B, N, M, K = 6, 20, 10, 2
+RNG = np.random.default_rng(0)
+POINTS = RNG.standard_normal((B, N + M, K))
+
+
+def between(points, n=N):
+    """(..., N, M) distances of rows and columns."""
+    return np.linalg.norm(points[..., :n, None, :] - points[..., None, n:, :], axis=-1)
+
+
+NOISY = between(POINTS) * np.exp(0.1 * RNG.standard_normal((B, N, M)))
+PREFERENCES = {
+    "ratio": NOISY,
+    # Judges use scales of their own, or only ranks.
+    "interval": NOISY * RNG.uniform(0.5, 2, (B, N, 1)) + RNG.uniform(0, 3, (B, N, 1)),
+    "ordinal": NOISY.argsort(axis=-1).argsort(axis=-1) + 1.0,
+}
+
+
+def solve(transform, given=None, **options):
+    given = PREFERENCES[transform] if given is None else given
+    return mds.unfold(given.astype(np.float32), K, transform=transform, max_iters=500, **options)
+
+
+def points_of(result):
+    return np.concatenate([result.rows, result.columns], axis=-2)
+
+
+@pytest.mark.parametrize(("transform", "least"), [("ratio", 0.99), ("interval", 0.93),
+                                                  ("ordinal", 0.85)])
+def test_it_finds_the_points_and_no_degenerate_ones(transform, least):
+    result = solve(transform)
+    points = points_of(result)
+    correlation = mds.compare_configurations(points, POINTS).correlation
+    assert np.mean(correlation) > least
+    found, true = (np.std(d, axis=-1) / np.mean(d, axis=-1) for d in map(between, (points, POINTS)))
+    np.testing.assert_allclose(np.mean(found), np.mean(true), rtol=0.1)
+    assert transform == "ordinal" or np.all(result.converged)
+    disparities, distances = np.array(result.disparities), between(points)
+    np.testing.assert_allclose(
+        result.stress, np.sqrt(np.sum((disparities - distances) ** 2, axis=(-2, -1))
+                               / np.sum(distances**2, axis=(-2, -1))), rtol=1e-3)
+    in_order = np.take_along_axis(disparities, PREFERENCES[transform].argsort(axis=-1), axis=-1)
+    assert np.min(np.diff(in_order, axis=-1)) >= -1e-6 and np.min(disparities) >= 0
+
+
+def test_distances_give_the_points_up_to_a_motion():
+    result = solve("ratio", between(POINTS))
+    comparison = mds.compare_configurations(points_of(result), POINTS)
+    assert np.max(comparison.disparity) < 1e-6
+    np.testing.assert_allclose(between(points_of(result)), between(POINTS), atol=3e-3)
+
+
+def penalized(points, disparities, n):
+    """The loss as the docstring states it."""
+    offsets = points[:n, None] - points[None, n:]
+    distances = jnp.sqrt(jnp.sum(offsets**2, axis=-1))
+    stress = jnp.sum((disparities - distances) ** 2, axis=1) / jnp.sum(disparities**2, axis=1)
+    variation = jnp.std(disparities, axis=1) / jnp.mean(disparities, axis=1)
+    return jnp.sqrt(jnp.mean(stress)) * jnp.mean(1 + 1 / variation**2)
+
+
+@pytest.mark.parametrize("transform", ["interval", "ordinal"])
+def test_no_direction_lowers_the_loss(transform, x64):
+    n, m = 10, 8
+    given = PREFERENCES[transform][0, :n, :m]
+    if transform == "ordinal":  # without structure: it cannot be solved perfectly
+        given = np.random.default_rng(1).random((n, m)).argsort(axis=1) + 1.0
+    result = mds.unfold(given, K, transform=transform, tolerance=1e-7)
+    assert result.converged
+    by_points, by_disparities = jax.grad(penalized, argnums=(0, 1))(
+        points_of(result), result.disparities, n)
+    np.testing.assert_allclose(by_points, 0, atol=1e-6)
+    disparities, slopes = np.array(result.disparities), np.array(by_disparities)
+    np.testing.assert_allclose(np.sum(slopes * disparities, axis=1), 0, atol=1e-4)
+    inside = disparities.min(axis=1) > 1e-6  # elsewhere no disparity can be smaller
+    np.testing.assert_allclose(np.sum(slopes, axis=1)[inside], 0, atol=1e-4)
+    if transform == "interval":
+        np.testing.assert_allclose(np.sum(slopes * given, axis=1)[inside], 0, atol=1e-3)
+    else:  # to raise the larger disparities keeps the order, and must not help
+        in_order = np.take_along_axis(slopes, given.argsort(axis=1), axis=1)
+        raised = np.cumsum(in_order[:, ::-1], axis=1)[:, ::-1]
+        assert raised.min() > -1e-4 and raised.max() > 1e-2
+
+
+@pytest.mark.parametrize("transform", ["interval", "ordinal"])
+def test_the_loss_never_rises(transform, x64):
+    losses = []
+    for max_iters in range(15):
+        result = mds.unfold(PREFERENCES[transform][0], K, transform=transform, tolerance=0.0,
+                            max_iters=max_iters)
+        losses.append(float(penalized(points_of(result), np.array(result.disparities), N)))
+    assert np.all(np.diff(losses) <= 1e-12) and losses[-1] < 0.9 * losses[0]
+
+
+def test_missing_preferences_do_not_matter():
+    given = PREFERENCES["ratio"].copy()
+    hidden = np.random.default_rng(1).random((N, M)) < 0.1
+    given[:, hidden] = np.nan
+    result = solve("ratio", given)
+    assert np.mean(mds.compare_configurations(points_of(result), POINTS).correlation) > 0.95
+    assert (np.array(result.disparities)[:, hidden] == 0).all()
+    given[:, hidden] = 77
+    weighted = solve("ratio", given, weights=~hidden * 1.0)
+    np.testing.assert_allclose(weighted.rows, result.rows, atol=1e-5)
+    for transform in ("interval", "ordinal"):
+        given = PREFERENCES[transform].copy()
+        given[:, hidden] = np.nan
+        result = solve(transform, given)
+        correlation = mds.compare_configurations(points_of(result), POINTS).correlation
+        assert np.mean(correlation) > 0.85
+
+
+def test_derivatives_are_differences(x64):
+    given, direction = NOISY[0], RNG.standard_normal((N, M))
+
+    def solution(given):
+        result = mds.unfold(given, K, tolerance=1e-10)
+        offsets = result.rows[:, None] - result.columns[None]
+        return (offsets**2).sum(axis=-1), result.stress
+
+    @jax.jit
+    def differentiate(given):
+        found, linear = jax.linearize(solution, given)
+        pull = jax.linear_transpose(linear, given)((np.zeros((N, M)), np.ones(())))
+        return found, linear(direction), pull[0]
+
+    _, forward, pull = differentiate(given)
+    step = 1e-5
+    ahead, back = (differentiate(given + s * direction)[0] for s in (step, -step))
+    for derivative, a, b in zip(forward, ahead, back, strict=True):
+        np.testing.assert_allclose(derivative, (a - b) / (2 * step), atol=1e-4)
+    np.testing.assert_allclose(np.sum(pull * direction), forward[1], atol=1e-7)
+
+
+def test_bad_problems_have_a_status_and_single_ones_raise():
+    for transform, given in PREFERENCES.items():
+        batch = given.copy()
+        batch[0, 3] = np.nan
+        batch[1] = 0
+        batch[2, 1, 1] = np.inf
+        batch[3, 1, 1] = -5
+        result = solve(transform, batch)
+        status = mds.Status
+        np.testing.assert_array_equal(
+            result.status[:4],
+            [status.DISCONNECTED, status.INVALID, status.NON_FINITE, status.INVALID])
+        assert np.isnan(result.rows[:4]).all()
+        np.testing.assert_array_equal(result.rows[4:], solve(transform).rows[4:])
+    assert np.isfinite(solve("ratio", np.ones((N, M))).rows).all()
+    assert solve("ratio", PREFERENCES["ratio"][:0]).rows.shape == (0, N, K)
+    batch = PREFERENCES["ratio"]
+    with pytest.raises(ValueError, match="some > 0, got only zeros"):
+        solve("ratio", 0 * batch[1])
+    with pytest.raises(ValueError, match=r"transform: expected one of .* got 'spline'"):
+        solve("spline", batch)
+    with pytest.raises(ValueError, match="num_dims: expected 1 to 1 for 20 rows and 2 columns"):
+        solve("ratio", batch[..., :2])
