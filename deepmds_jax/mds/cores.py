@@ -38,6 +38,9 @@ def map_on_cores(
       The result of `solve` for the whole batch.
     """
     arrays = jax.tree.leaves(batch)
+    if arrays[0].shape[0] == 0:
+        shapes = jax.eval_shape(solve, *batch)
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     if is_traced(arrays):
         return solve(*batch)
     if (spread := _spread(arrays)) is not None:

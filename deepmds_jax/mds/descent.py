@@ -124,10 +124,7 @@ def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Ar
     if not batch:
         return solve(*arrays)
     flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]), arrays)
-    if math.prod(batch):
-        result = map_on_cores(solve, *flat)
-    else:
-        result = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(solve, *flat))
+    result = map_on_cores(solve, *flat)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
 
 

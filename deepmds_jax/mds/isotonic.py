@@ -264,7 +264,7 @@ def _pool_batch(size, is_batched, y, weights):
 
     rows, starts = jax.vmap(partial(_pool_groups, group_size=_LARGE_GROUP_SIZE))(y, weights)
     block = jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1
-    fits = jnp.max(block) < max_blocks
+    fits = jnp.all(block < max_blocks)
     fit = lax.cond(fits, jax.vmap(pool_blocks), jax.vmap(pool_values),
                    y, weights, rows, starts, block)
     return fit, True

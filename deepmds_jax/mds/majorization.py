@@ -1,5 +1,6 @@
 """`smacof`: multidimensional scaling by majorization of stress."""
 
+import math
 from functools import partial
 
 import jax
@@ -135,7 +136,8 @@ def smacof(
         result = _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
     elif batch:
         flat = jax.tree.map(
-            lambda x: x.reshape(-1, *x.shape[len(batch):]), (dissimilarities, weights, init)
+            lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]),
+            (dissimilarities, weights, init)
         )
         result = map_on_cores(solve, *flat)
         result = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)

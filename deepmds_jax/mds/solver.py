@@ -24,7 +24,9 @@ from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 
 ACCELERATIONS = ("anderson", "none")
-_START_TOLERANCE = 1e-2  # of the eigenpairs, see there; the iterations do the rest
+# Of the eigenpairs, see there. From a rough start the iterations do the rest, in a few tables of a
+# hundred to another minimum; small tables, which people look at, start exactly, as in R.
+_START_TOLERANCE, _MAX_EXACT_POINTS = 1e-2, 50
 _MAX_BUFFERED_POINTS = 512  # above it, computing a distance matrix on several threads pays off
 _PERFECT = 256  # rounding units of stress, up to which it is that of rounding
 _FEW = 16  # where a batch steps together, one in so many problems goes on when the others are done
@@ -209,7 +211,8 @@ def prepare(options, dissimilarities, weights):
 def classical_start(options, problem, dissimilarities):
     """(n, k) by classical scaling, with shortest paths for missing values."""
     filled = fill_with_shortest_paths(dissimilarities, problem.laplacian.weights)
-    return torgerson(filled, options.num_dims, _START_TOLERANCE)
+    tolerance = 0.0 if len(filled) <= _MAX_EXACT_POINTS else _START_TOLERANCE
+    return torgerson(filled, options.num_dims, tolerance)
 
 
 def initial_state(start, prepared, has_buffer=True):

@@ -116,6 +116,14 @@ def test_a_bad_problem_of_a_batch_has_a_status():
     assert np.isfinite(points[0]).all() and np.isnan(points[1:]).all()
 
 
+def test_no_problems_give_no_results():
+    nothing = np.zeros((3, 0, 5, 5), np.float32)
+    for solve in (mds.smacof, jax.jit(mds.smacof)):
+        result = solve(nothing)
+        assert result.embedding.shape == (3, 0, 5, 3)
+        assert result.status.shape == (3, 0)
+
+
 def test_nan_on_one_side_is_a_missing_pair():
     pair = spoiled((0, 1), (1, 0))
     for one_side in (spoiled((0, 1)), spoiled((1, 0))):
