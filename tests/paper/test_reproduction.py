@@ -176,17 +176,17 @@ def test_what_cannot_be_made_is_left_out_unless_it_is_all(setting, tmp_path):
     Image.new("RGB", (40, 40)).save(photographs / "images" / "a.jpg")
     np.save(photographs / "landmarks" / "a.npy", np.arange(14.0).reshape(7, 2))
     pages = []
-    left_out = reproduce(["figure5", "figure4"], setting, tmp_path / "out", pages.append)
-    assert left_out[0].startswith("figure5: ")
-    assert "[51, 68] landmarks" in left_out[0]
-    assert pages[0].startswith("figure5 is left out")
-    assert not list((tmp_path / "out").glob("figure5*"))
-    assert "figure5" in (tmp_path / "out" / "all.md").read_text()
-    with Image.open(tmp_path / "out" / "figure4.png") as picture:
+    left_out = reproduce(["photographs", "samples"], setting, tmp_path / "out", pages.append)
+    assert left_out[0].startswith("photographs: ")
+    assert "[51, 68, 72] landmarks" in left_out[0]
+    assert pages[0].startswith("photographs is left out")
+    assert not list((tmp_path / "out").glob("photographs*"))
+    assert "photographs" in (tmp_path / "out" / "all.md").read_text()
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
         assert picture.size[0] > 1000
-    assert "<svg" in (tmp_path / "out" / "figure4.svg").read_text()
+    assert "<svg" in (tmp_path / "out" / "samples.svg").read_text()
     with pytest.raises(ValueError, match="7"):
-        reproduce(["figure5"], setting, tmp_path / "other", pages.append)
+        reproduce(["photographs"], setting, tmp_path / "other", pages.append)
     assert not (tmp_path / "other").exists()
 
 
@@ -200,7 +200,29 @@ def test_no_share_of_the_trace_is_above_1(recorded, tmp_path):
 
 def test_every_table_and_figure_of_the_paper_has_a_name():
     tables, figures = (f"table{i}" for i in range(1, 5)), (f"figure{i}" for i in range(2, 7))
-    assert list(ITEMS) == [*tables, *figures]
+    assert list(ITEMS)[:9] == [*tables, *figures]
+    assert list(ITEMS)[9:] == ["frontal_views", "shapes", "samples", "photographs", "parts"]
+
+
+def test_figure_4_has_a_cell_for_the_face_that_a_program_did_not_find(recorded, tmp_path):
+    """MobileFace's predictions are of three of four photographs, and those are the truth."""
+    setting = dataclasses.replace(recorded, methods=recorded.methods[:1])
+    reproduce(["figure4"], setting, tmp_path, lambda page: None)
+    picture = (tmp_path / "figure4.svg").read_text()
+    assert picture.count("<!-- N/A -->") == 1
+    assert picture.count("<!-- 0.0 % -->") == 3
+    assert '"N/A": the method found no face' in (tmp_path / "figure4.md").read_text()
+
+
+def test_figures_3_and_5_take_the_examples_where_there_are_no_photographs(setting, tmp_path):
+    setting = dataclasses.replace(setting, methods=("deep_mds",))
+    reproduce(["figure3", "figure5"], setting, tmp_path / "out", lambda page: None)
+    for name in ("figure3", "figure5"):
+        page = (tmp_path / "out" / f"{name}.md").read_text()
+        assert "The two example photographs" in page
+        picture = (tmp_path / "out" / f"{name}.svg").read_text()
+        assert picture.count("<image") == 2
+        assert all(f"<!-- {text} -->" in picture for text in ("collins", "hopper", "Deep-MDS"))
 
 
 def test_predictions_called_like_a_network_need_no_pictures_and_none_replaces_another(recorded):
