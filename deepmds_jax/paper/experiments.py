@@ -19,6 +19,8 @@ from deepmds_jax.paper.published import METHODS, Data
 from deepmds_jax.paper.trivial_case import TrivialCase, trivial_case
 from deepmds_jax.weights.locate import locate, shipped_names
 
+_BARELY_TRAINED = 10_000  # steps of a stage, below which a run says little about its method
+
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -178,7 +180,8 @@ class Experiments:
         """Methods by their text, and a line for each one that could not be loaded.
 
         A method given by its name alone gets the weights of its training run on these data; without
-        such a run, Deep-MDS gets the shipped ones.
+        such a run, Deep-MDS gets the shipped ones. One that was barely trained says so in its
+        title.
 
         Raises:
           ValueError: none could be loaded.
@@ -189,8 +192,16 @@ class Experiments:
                 reference = self.open(data.train, data.topology)
             except ValueError as error:
                 self.missing[data.train] = str(error)
-        return registry.load_each(
-            texts, lambda text: registry.load(self._with_run(text, data), dataset, reference))
+
+        def load(text: str) -> Method:
+            resolved = self._with_run(text, data)
+            method = registry.load(resolved, dataset, reference)
+            steps = _fewest_steps(pathlib.Path(resolved.partition("=")[2]))
+            if steps is None or steps >= _BARELY_TRAINED:
+                return method
+            return method._replace(title=f"{method.title}, barely trained: {steps:,} steps")
+
+        return registry.load_each(texts, load)
 
     def _with_run(self, text: str, data: Data) -> str:
         """The text of a method, with its training run where it is given by its name alone."""
@@ -206,6 +217,14 @@ class Experiments:
         if text in METHODS and text not in table.METHODS:
             raise ValueError("it runs elsewhere; add --methods=external=FILE of its predictions")
         return text
+
+
+def _fewest_steps(run: pathlib.Path) -> int | None:
+    """The steps of the stage of a training run that has had the fewest; None if it is no run."""
+    stages = run.glob("*/") if run.name and run.is_dir() else ()
+    steps = [[int(step.name) for step in stage.glob("*/") if step.name.isdigit()]
+             for stage in stages]
+    return min((max(found) for found in steps if found), default=None)
 
 
 def _shipped(data: Data) -> str | None:

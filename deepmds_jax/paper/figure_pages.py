@@ -1,6 +1,7 @@
 """Pages of figures 2 to 6."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,15 @@ from deepmds_jax.paper import paper_figures
 from deepmds_jax.paper.experiments import Experiments, Prepared
 from deepmds_jax.paper.page import Page
 from deepmds_jax.paper.paper_figures import Picture, Points, Shape
-from deepmds_jax.paper.photographs import NUM_PHOTOGRAPHS, as_faces, open_photographs, read_row
+from deepmds_jax.paper.photographs import (
+    CELEBA,
+    NUM_PHOTOGRAPHS,
+    as_faces,
+    open_photographs,
+    read_row,
+)
 from deepmds_jax.paper.published import METHODS, SCORES, Data
-from deepmds_jax.paper.score_pages import BASELINES
+from deepmds_jax.paper.score_pages import BASELINES, stands_in
 from deepmds_jax.topologies import Topology
 
 _NUM_ROWS = 6
@@ -56,7 +63,8 @@ def views_page(experiments: Experiments) -> Page:
     notes = [*prepared.notes, "Each shape is aligned to the true one by Procrustes (translation, "
              "rotation, scale) and turned by 55 degrees, the truth in grey behind it."]
     return Page("Figure 2: faces in several projections, and the shapes that each method finds",
-                notes, figure=drawn.draw(_describe(faces), topology), left_out=prepared.left_out)
+                notes, figure=drawn.draw(_describe(faces), topology), left_out=prepared.left_out,
+                **_whose(prepared))
 
 
 def portraits_page(experiments: Experiments) -> Page:
@@ -94,7 +102,7 @@ def scans_page(experiments: Experiments) -> Page:
     return Page("Figure 4: poses and expressions, and the shapes that each method finds", notes,
                 figure=drawn.draw(_describe(faces, prepared.dataset),
                                   topologies.get(prepared.data.topology)),
-                left_out=prepared.left_out)
+                left_out=prepared.left_out, **_whose(prepared))
 
 
 def expressions_page(experiments: Experiments) -> Page:
@@ -134,7 +142,8 @@ def minibatches_page(experiments: Experiments) -> Page:
              "that others used at the same time, without compilation. The paper finds that pairs "
              "of one face make better minibatches."]
     return Page("Figure 6: minibatches of the dissimilarity network", notes,
-                {"Training": rows}, paper_figures.draw_training(steps, epochs))
+                {"Training": rows}, paper_figures.draw_training(steps, epochs),
+                faces=dataset.spec.title, stands_in=stands_in(data))
 
 
 class _Columns:
@@ -185,7 +194,8 @@ class _Columns:
             target = self._upright if self._truth is None else jnp.asarray(self._truth)
             laid = np.asarray(_laid(shapes, target))
             truth = [None] * len(laid) if self._truth is None else self._truth
-            self.columns[(titles or {}).get(name, method.title)] = [
+            title = (titles or {}).get(name, method.title.replace(", barely ", ",\nbarely "))
+            self.columns[title] = [
                 Shape(shape, true) if np.isfinite(shape).all() else None
                 for shape, true in zip(laid, truth, strict=True)]
 
@@ -238,7 +248,7 @@ def _photographs_page(
     notes = [*prepared.notes, 'Shapes are turned by 55 degrees. "N/A": the method found no face '
              "there." if truth else "The true shapes are not known. All shapes are laid in one "
              'pose and turned by 55 degrees. "N/A": the method found no face there.']
-    return Page(title, notes, left_out=prepared.left_out,
+    return Page(title, notes, left_out=prepared.left_out, **_whose(prepared),
                 figure=drawn.draw(_describe(faces, prepared.dataset),
                                   topologies.get(prepared.data.topology)))
 
@@ -286,6 +296,12 @@ def _describe(faces: Faces, dataset: Dataset | None = None) -> list[str]:
              for angle in np.asarray(faces.view.field_of_view)]
     return [f"yaw {yaw:+z.0f}°, pitch {pitch:+z.0f}°\n{kind}" for yaw, pitch, kind in zip(
         np.asarray(faces.view.yaw), np.asarray(faces.view.pitch), kinds, strict=True)]
+
+
+def _whose(prepared: Prepared) -> dict[str, Any]:
+    """Whose faces a page shows."""
+    own = prepared.dataset.spec.title == CELEBA or not stands_in(prepared.data)
+    return {"faces": prepared.dataset.spec.title, "stands_in": not own}
 
 
 def spread(values: np.ndarray, num: int) -> np.ndarray:

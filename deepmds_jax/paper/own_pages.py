@@ -18,10 +18,10 @@ from deepmds_jax.paper import own_figures
 from deepmds_jax.paper.experiments import Experiments
 from deepmds_jax.paper.figure_pages import spread
 from deepmds_jax.paper.page import Page
-from deepmds_jax.paper.photographs import open_photographs, read_row
+from deepmds_jax.paper.photographs import CELEBA, open_photographs, read_row
 from deepmds_jax.paper.published import SCORES, Data
 from deepmds_jax.paper.replaced_parts import replaced_rows
-from deepmds_jax.paper.score_pages import describe, table_1
+from deepmds_jax.paper.score_pages import describe, stands_in, table_1
 from deepmds_jax.weights.locate import shipped_names
 
 _PARTS_DATA = (
@@ -48,7 +48,8 @@ def frontal_page(experiments: Experiments) -> Page:
             np.asarray(faces.x2d[row]), output, np.asarray(faces.points[row, :, :2]))
         for row, output in zip(rows, frontal, strict=True)]
     figure = own_figures.draw_frontal_views(seen, topologies.get(data.topology))
-    return Page("Frontal views: what the autoencoder makes of views", notes, figure=figure)
+    return Page("Frontal views: what the autoencoder makes of views", notes, figure=figure,
+                faces=dataset.spec.title, stands_in=stands_in(data))
 
 
 def shapes_page(experiments: Experiments) -> Page:
@@ -69,7 +70,8 @@ def shapes_page(experiments: Experiments) -> Page:
     figure = own_figures.draw_shapes(
         np.asarray(faces.points), aligned, topologies.get(scored.data.topology))
     return Page("Shapes: those of all methods beside the truth", describe(scored), figure=figure,
-                left_out=left_out)
+                left_out=left_out, faces=scored.dataset.spec.title,
+                stands_in=stands_in(scored.data))
 
 
 def samples_page(experiments: Experiments) -> Page:
@@ -83,7 +85,8 @@ def samples_page(experiments: Experiments) -> Page:
         "NME, per cent": {title: 100 * np.asarray(m.nme) for title, m in means.items()},
     }
     return Page("Samples: the criteria of table 1 over its samples", describe(scored),
-                figure=own_figures.draw_samples(criteria), left_out=scored.left_out)
+                figure=own_figures.draw_samples(criteria), left_out=scored.left_out,
+                faces=scored.dataset.spec.title, stands_in=stands_in(scored.data))
 
 
 def photographs_page(experiments: Experiments) -> Page:
@@ -103,7 +106,8 @@ def photographs_page(experiments: Experiments) -> Page:
         images[name] = read_row(source, row)
     figure = draw_reconstructions(faces, topologies.get(topology), images)
     return Page("Photographs: their frontal views and their shapes, by Deep-MDS",
-                [*notes, f"The weights are {topology}_published."], figure=figure)
+                [*notes, f"The weights are {topology}_published."], figure=figure,
+                faces=dataset.spec.title, stands_in=dataset.spec.title != CELEBA)
 
 
 def parts_page(experiments: Experiments) -> Page:
@@ -128,7 +132,9 @@ def parts_page(experiments: Experiments) -> Page:
                  'views, 5,000 steps. "True order": ordinal MDS of the true distances, of which it '
                  'keeps the order. "Metric": ratio MDS, which keeps the distances.')
     return Page("Parts: where Deep-MDS loses its accuracy", notes, {"Replaced parts": rows},
-                own_figures.draw_replaced(rows), left_out)
+                own_figures.draw_replaced(rows), left_out,
+                faces=", ".join(dict.fromkeys(row["faces"] for row in rows)),
+                stands_in=bool(left_out) and left_out[0].startswith(_PARTS_DATA[0].dataset))
 
 
 PAGES: dict[str, Callable[[Experiments], Page]] = {

@@ -26,6 +26,10 @@ class Page:
         and the first word of their heading.
       figure: the picture; None for a table.
       left_out: a line per method that has no result here.
+      faces: whose faces were looked at, in words; empty if none.
+      stands_in: whether they stand in for the paper's data.
+      unit: that MSEs are multiples of, in words; of a table of scores.
+      reasons: why the numbers differ from the paper's, sentences; of a table of scores.
     """
 
     title: str
@@ -33,6 +37,10 @@ class Page:
     tables: dict[str, Sequence[Row]] = dataclasses.field(default_factory=dict)
     figure: "Figure | None" = None
     left_out: Sequence[str] = ()
+    faces: str = ""
+    stands_in: bool = True
+    unit: str = ""
+    reasons: Sequence[str] = ()
 
 
 def write(out: pathlib.Path, item: str, page: Page) -> str:

@@ -21,6 +21,7 @@ from deepmds_jax.extras import require
 from deepmds_jax.methods.mobileface import IMAGE_SIZE
 
 NUM_PHOTOGRAPHS = 4
+CELEBA = "photographs of CelebA"
 _EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
 
@@ -38,7 +39,7 @@ def open_photographs(setting: Setting, topology: str | None) -> tuple[Dataset, l
     images = [path for path in sorted(folder.glob("images/*.jp*g"))
               if (folder / "landmarks" / f"{path.stem}.npy").exists()][:NUM_PHOTOGRAPHS]
     files = [folder / "landmarks" / f"{path.stem}.npy" for path in images]
-    title, notes = "photographs of CelebA", [f"Photographs of {folder}."]
+    title, notes = CELEBA, [f"Photographs of {folder}."]
     if not images:
         found = [(path, _landmark_file(path)) for path in sorted(_EXAMPLES.glob("*.jpg"))]
         images = [path for path, file in found if file is not None]

@@ -7,6 +7,7 @@ from deepmds_jax.evaluation import tables
 from deepmds_jax.evaluation.setting import Setting
 from deepmds_jax.paper import figure_pages, own_pages, score_pages
 from deepmds_jax.paper.experiments import Experiments
+from deepmds_jax.paper.glance import glance_page
 from deepmds_jax.paper.page import Page, write, write_text
 
 ITEMS: dict[str, Callable[[Experiments], Page]] = {
@@ -36,22 +37,29 @@ def reproduce(
       ValueError: none of the items could be made.
     """
     experiments = Experiments(setting)
-    pages, left_out = [], []
+    pages, texts, left_out = {}, [], []
     for item in items:
         try:
             page = ITEMS[item](experiments)
-            pages.append(write(out, item, page))
+            texts.append(write(out, item, page))
         except (ValueError, ImportError, OSError) as error:
             left_out.append(f"{item}: {error}")
             tell(f"{item} is left out: {error}\n")
             continue
+        pages[item] = page
         left_out += [f"{item}: {line}" for line in page.left_out]
-        tell("\n\n".join([page.title, *page.notes, *(
-            f"{heading}\n{tables.to_text(rows)}" for heading, rows in page.tables.items())]) + "\n")
+        tell(_as_text(page))
     if not pages:
         raise ValueError("; ".join(left_out))
     left_out += [f"data: {error}" for error in experiments.missing.values()]
     if len(items) > 1:
-        lines = "\n".join(f"- {line}" for line in left_out) or "Nothing."
-        write_text(out / "all.md", "\n".join([*pages, f"# Left out\n\n{lines}\n"]))
+        page = glance_page(pages, left_out)
+        texts.append(write(out, "glance", page))
+        write_text(out / "all.md", "\n".join(texts))
+        tell(_as_text(page))
     return left_out
+
+
+def _as_text(page: Page) -> str:
+    found = (f"{heading}\n{tables.to_text(rows)}" for heading, rows in page.tables.items())
+    return "\n\n".join([page.title, *page.notes, *found]) + "\n"

@@ -28,7 +28,8 @@ def test_a_row_for_each_face_and_a_column_for_each_thing_shown_of_it():
     image = np.zeros((30, 40, 3), np.uint8)
     x2d = np.random.default_rng(1).uniform(10, 20, (TOPOLOGY.num_landmarks, 2))
     cells = [
-        [Picture(image, x2d), Points(x2d), Shape(truth[0], is_truth=True), Shape(away[0], truth[0])],
+        [Picture(image, x2d), Points(x2d), Shape(truth[0], is_truth=True),
+         Shape(away[0], truth[0])],
         [Picture(image, None), Points(3 * x2d + 1, x2d), Shape(truth[1], is_truth=True), None],
     ]
     figure = paper_figures.draw_faces(["photo", "2D", "truth", "method"], ["a", "b"], cells,

@@ -9,6 +9,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
+import deepmds_jax as dm
 from deepmds_jax import save_params
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.recorded import Recordings
@@ -234,3 +235,36 @@ def test_predictions_called_like_a_network_need_no_pictures_and_none_replaces_an
     np.testing.assert_array_equal(
         [np.asarray(m.mse) < 1e-9 for m in scored.results.values()],
         [np.asarray(scored.faces.row) < 3] * 2)
+
+
+def test_all_pages_end_with_one_that_tells_the_order_of_the_methods(setting, tmp_path):
+    setting = dataclasses.replace(setting, methods=("deep_mds", *CHEAP, "zhao"))
+    reproduce(["table1", "samples"], setting, tmp_path, lambda page: None)
+    page = (tmp_path / "all.md").read_text().partition("# At a glance")[2]
+    assert "On the paper's data: nothing." in page
+    assert "table1: " in page
+    assert "Deep-MDS is behind what learns nothing: mean shape and posed mean." in page
+    assert "Not run: Zhao et al., Aldrian & Smith, MobileFace." in page
+    assert "- table1: zhao: no training run" in page
+    rows = read_csv(tmp_path / "glance.csv")
+    assert list(rows) == ["Deep-MDS", "Deep-MDS, one output for all faces"]
+    assert [row["rank, paper"] for row in rows.values()] == ["1", "2"]
+    order = json.loads((tmp_path / "glance_order.json").read_text())["rows"]
+    better = float(rows["Deep-MDS"]["MSE, ours"]) < float(list(rows.values())[1]["MSE, ours"])
+    assert order[0]["same order"] == better
+    faces = json.loads((tmp_path / "glance_whose.json").read_text())["rows"]
+    assert [row["the paper's data"] for row in faces] == [False, False]
+    assert page == "\n\n" + (tmp_path / "glance.md").read_text().partition("\n\n")[2]
+
+
+def test_a_barely_trained_run_says_so_wherever_it_is_named(setting, tmp_path):
+    run = setting.run("deep_mds", "synthetic", "ibug68")
+    save_params(run / "weights.safetensors", dm.load_pretrained("ibug68_published"), {})
+    for stage, steps in (("autoencoder", "20000"), ("dissimilarity", "400")):
+        (run / stage / steps).mkdir(parents=True)
+    (run / "dissimilarity" / "90").mkdir()
+    setting = dataclasses.replace(setting, methods=("deep_mds",))
+    scored = Experiments(setting).prepare(TABLE_1, ())
+    assert scored.methods["deep_mds"].title == "Deep-MDS, barely trained: 400 steps"
+    (run / "dissimilarity" / "80000").mkdir()
+    assert Experiments(setting).prepare(TABLE_1, ()).methods["deep_mds"].title == "Deep-MDS"
