@@ -1,4 +1,4 @@
-"""The closing page: the paper's numbers and ours, whether methods come in its order, and why not."""
+"""The closing page: the paper's numbers and ours, the order of the methods, and why it differs."""
 
 import itertools
 from collections.abc import Mapping, Sequence
