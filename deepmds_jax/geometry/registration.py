@@ -162,9 +162,9 @@ def icp_by_tree(
     target = (target - origin).astype(np.float32)
     source, normals = source.astype(np.float32), normals.astype(np.float32)
     tree = spatial.cKDTree(target)
-    similarity = jax.device_get(Similarity(
-        *(jnp.asarray(x, jnp.float32) for x in start[:2]),
-        jnp.asarray(np.asarray(start.translation) - origin, jnp.float32)))
+    rotation, size, translation = (np.asarray(x, np.float32) for x in start)
+    similarity = jax.device_get(Similarity(*map(jnp.asarray, (
+        rotation, size, (translation - origin).astype(np.float32)))))
 
     def closest_pairs():
         moved = similarity.scale * source @ similarity.rotation + similarity.translation

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def stamp_of(paths: Sequence[pathlib.Path]) -> tuple[int, ...]:
 
 
 def read_kept(
-    path: pathlib.Path, found_by: Mapping[str, np.ndarray | int], num_landmarks: int
+    path: pathlib.Path, found_by: Mapping[str, Any], num_landmarks: int
 ) -> dict[str, Kept]:
     """What `write_kept` wrote, by name.
 
@@ -63,7 +63,7 @@ def read_kept(
 
 
 def write_kept(
-    path: pathlib.Path, faces: Mapping[str, Kept], found_by: Mapping[str, np.ndarray | int]
+    path: pathlib.Path, faces: Mapping[str, Kept], found_by: Mapping[str, Any]
 ) -> None:
     """Keeps landmarks by name, if the folder can be written to; see `read_kept`."""
     with contextlib.suppress(OSError), files.replacing(path) as temporary:
