@@ -34,15 +34,15 @@ def glance_page(pages: Mapping[str, Page], left_out: Sequence[str]) -> Page:
         orders.append({
             "item": item, "methods with both numbers": len(rows),
             "pairs of methods": len(pairs), "pairs in the paper's order": same,
-            "same order": same == len(pairs),
+            "same order": "yes" if same == len(pairs) else "no",
         })
         if same < len(pairs) or page.stands_in:
             notes.append(f"{item}: {'in' if same == len(pairs) else 'not in'} the paper's order. "
                          + " ".join(_reasons(page)))
     faces = [{"item": item, "title": page.title, "faces": page.faces or "none",
-              "the paper's data": not page.stands_in if page.faces else None}
+              "the paper's data": ("no" if page.stands_in else "yes") if page.faces else "-"}
              for item, page in pages.items()]
-    own = [row["item"] for row in faces if row["the paper's data"]]
+    own = [row["item"] for row in faces if row["the paper's data"] == "yes"]
     notes.insert(0, f"On the paper's data: {', '.join(own) or 'nothing'}. Elsewhere other faces "
                  "stand in, and numbers can be compared for the order of the methods alone.")
     tables: dict[str, Sequence[Row]] = {"Whose faces": faces}

@@ -251,9 +251,9 @@ def test_all_pages_end_with_one_that_tells_the_order_of_the_methods(setting, tmp
     assert [row["rank, paper"] for row in rows.values()] == ["1", "2"]
     order = json.loads((tmp_path / "glance_order.json").read_text())["rows"]
     better = float(rows["Deep-MDS"]["MSE, ours"]) < float(list(rows.values())[1]["MSE, ours"])
-    assert order[0]["same order"] == better
+    assert order[0]["same order"] == ("yes" if better else "no")
     faces = json.loads((tmp_path / "glance_whose.json").read_text())["rows"]
-    assert [row["the paper's data"] for row in faces] == [False, False]
+    assert [row["the paper's data"] for row in faces] == ["no", "no"]
     assert page == "\n\n" + (tmp_path / "glance.md").read_text().partition("\n\n")[2]
 
 
