@@ -80,7 +80,7 @@ def times():
             "autoencoder": measure(autoencoder.apply, first, frontal),
             "dissimilarity network": measure(
                 lambda v, x, net=network: net.apply(v, pair_features(x)), second, frontal),
-            "classical scaling": measure(lambda d: mds.classical(d, num_dims=3).embedding, noisy),
+            "classical scaling": measure(lambda d: mds.classical(d, num_dims=3), noisy),
             "a SMACOF iteration, ordinal": measure(lambda d: embed(d).embedding, noisy)
             / ITERATIONS,
             "all eigenvectors (LAPACK)": measure_host(np.linalg.eigh, np.asarray(noisy, float)),
