@@ -46,7 +46,9 @@ ITERATIONS = 20  # of SMACOF, that the time of one is taken from
 NOISE = 0.05  # of the distances, about what the second network leaves
 TOPOLOGY = "flame51"
 NUM_TRAIN, NUM_TEST = 4000, 500  # shapes of each kind
-TRAINING = deep_mds.Training(autoencoder_epochs=40, dissimilarity_epochs=2)
+# Of a network that is trained on two kinds; one of a single kind has twice the passes, and so as
+# many steps.
+TRAINING = deep_mds.Training(autoencoder_epochs=40, dissimilarity_epochs=3)
 
 _DATA_ROOT = flags.DEFINE_string("data_root", "data", "Holds ict/ and makehuman/.")
 
@@ -134,7 +136,11 @@ def mixing():
     for trained in (["ICT faces"], ["MakeHuman faces"], ["vases"],
                     ["ICT faces", "MakeHuman faces"], ["ICT faces", "vases"]):
         dataset = as_dataset(spec, [kinds[kind] for kind in trained])
-        run = Run(deep_mds.Config(TOPOLOGY), TRAINING, 0, NUM_TRAIN * len(trained))
+        factor = 2 // len(trained)
+        training = dataclasses.replace(
+            TRAINING, autoencoder_epochs=factor * TRAINING.autoencoder_epochs,
+            dissimilarity_epochs=factor * TRAINING.dissimilarity_epochs)
+        run = Run(deep_mds.Config(TOPOLOGY), training, 0, NUM_TRAIN * len(trained))
         start = time.perf_counter()
         params = deep_mds.train(run, dataset, fit_stage)
         print(trained, f"{time.perf_counter() - start:.0f} s", flush=True)

@@ -264,7 +264,7 @@ def write_celeba(folder, ict, rng, num, bfm):
 
     `bfm/` is the model's folder, made before.
     """
-    vertices = bfm.nearest(bfm.bfm72())
+    vertices, inner_vertices = bfm.nearest(bfm.bfm72()), bfm.nearest(bfm.marks)[17:]
     names = topologies.get("bfm72").landmarks
     rows = []
     for i in range(1, num + 1):
@@ -275,6 +275,11 @@ def write_celeba(folder, ict, rng, num, bfm):
         x2d += rng.normal(scale=0.5, size=x2d.shape)
         picture(folder / "images" / f"{name}.jpg", (218, 178), rng)
         save(folder / "landmarks" / f"{name}.npy", x2d)
+        if i < 10:  # figure 5 asks for these
+            inner = bfm.mean[inner_vertices] + np.einsum("k,knd->nd", a,
+                                                         bfm.identity[:, inner_vertices])
+            save(folder / "landmarks_flame51" / f"{name}.npy",
+                 0.65 * inner[:, :2] * [1, -1] + [89, 110])
         scipy.io.savemat(make(folder / "coefficients" / f"{name}.mat"),
                          {"id": a[None, :80].astype(np.float32)})
         groups = [["exocanthion_right", "endocanthion_right"],

@@ -41,8 +41,8 @@ SLOW = (
     "notebook", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
     "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
     "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
-    "rendering", "replaced_parts", "report_page", "reproduction", "similarity", "solver_optima", "surface",
-    "torgerson", "trackers", "train", "video", "web", "zhao",
+    "rendering", "replaced_parts", "report_page", "reproduction", "similarity", "solver_optima",
+    "surface", "torgerson", "trackers", "train", "video", "web", "zhao",
 )
 
 

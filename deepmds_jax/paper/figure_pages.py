@@ -194,7 +194,8 @@ class _Columns:
             target = self._upright if self._truth is None else jnp.asarray(self._truth)
             laid = np.asarray(_laid(shapes, target))
             truth = [None] * len(laid) if self._truth is None else self._truth
-            title = (titles or {}).get(name, method.title.replace(", barely ", ",\nbarely "))
+            title = (titles or {}).get(name, method.title.replace(
+                ", barely trained: ", ",\nbarely trained:\n"))
             self.columns[title] = [
                 Shape(shape, true) if np.isfinite(shape).all() else None
                 for shape, true in zip(laid, truth, strict=True)]
@@ -227,9 +228,9 @@ def _prepare_photographs(
     data = Data("photographs", dataset.topology, train.train)
     texts = experiments.setting.methods or [name for name in METHODS if name in names]
     methods, left_out = experiments.load(data, dataset, texts)
-    needs_images = any(method.needs_images for method in methods.values())
+    pictures = any(method.needs_images for method in methods.values())
     assert isinstance(dataset.source, Recordings)
-    faces = as_faces(dataset, range(len(dataset.source.names)), needs_images)
+    faces = as_faces(dataset, range(len(dataset.source.names)), pictures)
     return Prepared(data, dataset, faces, methods, (*notes, *experiments.weights_note(data)),
                     left_out)
 

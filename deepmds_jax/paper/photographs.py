@@ -11,14 +11,12 @@ from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.data.photos.annotated import read_face
+from deepmds_jax.data.photos.cut_out import cut_out
 from deepmds_jax.data.photos.reading import read_photograph
 from deepmds_jax.data.recorded import Recordings
-from deepmds_jax.data.rendering import crop
 from deepmds_jax.data.specs import load_spec
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation.setting import Setting
-from deepmds_jax.extras import require
-from deepmds_jax.methods.mobileface import IMAGE_SIZE
 
 NUM_PHOTOGRAPHS = 4
 CELEBA = "photographs of CelebA"
@@ -29,23 +27,23 @@ def open_photographs(setting: Setting, topology: str | None) -> tuple[Dataset, l
     """The first photographs of CelebA that have landmarks, or those among the examples; and notes.
 
     Args:
-      setting: says where CelebA is: `images/NAME.jpg` and `landmarks/NAME.npy`.
+      setting: says where CelebA is: `images/NAME.jpg` and `landmarks/NAME.npy`, or
+        `landmarks_TOPOLOGY/NAME.npy` where there are several.
       topology: of the landmarks; None for the one that has as many as the files.
 
     Raises:
       ValueError: there are none, or with other landmarks.
     """
     folder = setting.folder("celeba")
-    images = [path for path in sorted(folder.glob("images/*.jp*g"))
-              if (folder / "landmarks" / f"{path.stem}.npy").exists()][:NUM_PHOTOGRAPHS]
-    files = [folder / "landmarks" / f"{path.stem}.npy" for path in images]
+    images, files = _with_landmarks(folder, topology)
     title, notes = CELEBA, [f"Photographs of {folder}."]
     if not images:
         found = [(path, _landmark_file(path)) for path in sorted(_EXAMPLES.glob("*.jpg"))]
         images = [path for path, file in found if file is not None]
         files = [file for _, file in found if file is not None]
         title = "the two photographs in examples/"
-        notes = [f"CelebA is not here: there is no images/NAME.jpg with landmarks/NAME.npy in "
+        of = f" of {topology}" if topology else ""
+        notes = [f"CelebA is not here: there is no images/NAME.jpg with landmarks/NAME.npy{of} in "
                  f"{folder}. The two example photographs, in the public domain, stand in."]
     if not images:
         raise ValueError(f"no photographs: expected images/NAME.jpg and landmarks/NAME.npy in "
@@ -59,10 +57,8 @@ def open_photographs(setting: Setting, topology: str | None) -> tuple[Dataset, l
     return Dataset(spec, source, folder), notes
 
 
-def as_faces(dataset: Dataset, rows: Sequence[int], cut_out: bool) -> Faces:
+def as_faces(dataset: Dataset, rows: Sequence[int], pictures: bool) -> Faces:
     """Recorded faces by their row, with the photographs (96, 96) cut out or without.
-
-    They are cut out as the pictures of faces drawn from models are, see `rendering.crop`.
 
     Raises:
       ValueError: a photograph is missing or damaged.
@@ -71,18 +67,10 @@ def as_faces(dataset: Dataset, rows: Sequence[int], cut_out: bool) -> Faces:
     assert isinstance(source, Recordings)
     chosen = np.asarray(rows, np.int32)
     faces = Faces(source.x2d[chosen], source.points[chosen], row=jnp.asarray(chosen))
-    if not cut_out:
+    if not pictures:
         return faces
-    image_module = require("PIL.Image", "pictures")
-    pictures = []
-    for row, corner, side in zip(rows, *map(np.asarray, crop(faces.x2d)), strict=True):
-        picture = image_module.fromarray(read_row(source, row))
-        # Pillow counts from the edges of pixels. Beyond the picture it is black.
-        x, y = corner + 0.5
-        box = picture.crop((round(x), round(y), round(x + side), round(y + side)))
-        size = (IMAGE_SIZE, IMAGE_SIZE)
-        pictures.append(np.asarray(box.resize(size), np.float32) / 255)
-    return faces._replace(images=jnp.asarray(np.stack(pictures)))
+    paths = [source.images[int(row)] for row in chosen]
+    return faces._replace(images=jnp.asarray(cut_out(paths, np.asarray(faces.x2d))))
 
 
 def read_row(source: Recordings, row: int) -> np.ndarray:
@@ -91,6 +79,27 @@ def read_row(source: Recordings, row: int) -> np.ndarray:
     if path is None:
         raise ValueError(f"no photograph of {source.names[row]}")
     return read_photograph(path)
+
+
+def _with_landmarks(
+    folder: pathlib.Path, topology: str | None
+) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """The first photographs of a folder with landmarks of that topology, and these; or none.
+
+    Raises:
+      ValueError: the first file with landmarks is damaged.
+    """
+    photographs = sorted(folder.glob("images/*.jp*g"))
+    for landmarks in (f"landmarks_{topology}", "landmarks"):
+        pairs = [(path, folder / landmarks / f"{path.stem}.npy") for path in photographs]
+        pairs = [pair for pair in pairs if pair[1].exists()][:NUM_PHOTOGRAPHS]
+        if not pairs:
+            continue
+        num = len(next(iter(read_landmarks(pairs[0][1]).values())).points)
+        wanted = num if topology is None else topologies.get(topology).num_landmarks
+        if num == wanted or (topology == "flame51" and num == topologies.IBUG68.num_landmarks):
+            return [image for image, _ in pairs], [file for _, file in pairs]
+    return [], []
 
 
 def _topology_of(files: Sequence[pathlib.Path]) -> str:

@@ -17,6 +17,7 @@ from deepmds_jax.data.specs import load_spec
 from deepmds_jax.evaluation.setting import Setting
 from deepmds_jax.methods import deep_mds
 from deepmds_jax.paper.experiments import Experiments
+from deepmds_jax.paper.photographs import as_faces, open_photographs
 from deepmds_jax.paper.published import SCORES, Data
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
@@ -268,3 +269,24 @@ def test_a_barely_trained_run_says_so_wherever_it_is_named(setting, tmp_path):
     assert scored.methods["deep_mds"].title == "Deep-MDS, barely trained: 400 steps"
     (run / "dissimilarity" / "80000").mkdir()
     assert Experiments(setting).prepare(TABLE_1, ()).methods["deep_mds"].title == "Deep-MDS"
+
+
+def test_figure_5_takes_photographs_that_have_its_landmarks_beside_others(tmp_path):
+    """Those of table 3 have 72 landmarks; the 51 of figure 5 lie in a folder of their own."""
+    folder = tmp_path / "celeba"
+    rng = np.random.default_rng(0)
+    for name in ("images", "landmarks"):
+        (folder / name).mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(folder / "images" / "a.jpg")
+    np.save(folder / "landmarks" / "a.npy", rng.uniform(10, 30, (72, 2)))
+    dataset, notes = open_photographs(Setting(tmp_path), "flame51")
+    assert dataset.source.names == ["collins", "hopper"]
+    assert "landmarks/NAME.npy of flame51" in notes[0]
+    assert open_photographs(Setting(tmp_path), None)[0].topology == "bfm72"
+    x2d = rng.uniform(10, 30, (51, 2))
+    (folder / "landmarks_flame51").mkdir()
+    np.save(folder / "landmarks_flame51" / "a.npy", x2d)
+    dataset, _ = open_photographs(Setting(tmp_path), "flame51")
+    assert dataset.source.names == ["a"]
+    np.testing.assert_allclose(dataset.source.x2d[0], x2d, rtol=1e-6)
+    assert as_faces(dataset, [0], pictures=True).images.shape == (1, 96, 96, 3)

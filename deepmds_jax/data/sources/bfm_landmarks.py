@@ -44,6 +44,7 @@ _INWARD = (
 # Of the distance of the outer eye corners. On the mean that the release's networks draw, the worst
 # partner is 0.04 from the mirror image, and the worst point of the midline 0.02 from it.
 _LARGEST = 0.08
+_PARTNERS = np.array(topologies.BFM72.mirror)
 
 
 class Evidence(NamedTuple):
@@ -69,7 +70,7 @@ def evidence(points: np.ndarray) -> list[Evidence]:
       points: (72, 3) of a mean face: x right, y down, z away from the viewer, any unit.
     """
     points, unit = _on_midline(points)
-    mirrored = points[list(topologies.BFM72.mirror)] * [-1, 1, 1]
+    mirrored = points[_PARTNERS] * [-1, 1, 1]
     off = np.linalg.norm(points - mirrored, axis=1) / unit
     others = np.linalg.norm(points[:, None] - points, axis=-1)
     np.fill_diagonal(others, np.inf)
@@ -113,5 +114,5 @@ def _on_midline(points: np.ndarray) -> tuple[np.ndarray, float]:
     points = np.asarray(points, np.float64)
     index = topologies.BFM72.landmarks.index
     unit = np.linalg.norm(points[index("exocanthion_left")] - points[index("exocanthion_right")])
-    middle = (points[:, 0] + points[list(topologies.BFM72.mirror), 0]).mean() / 2
+    middle = (points[:, 0] + points[_PARTNERS, 0]).mean() / 2
     return points - [middle, 0, 0], float(unit)
