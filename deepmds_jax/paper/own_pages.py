@@ -92,11 +92,10 @@ def samples_page(experiments: Experiments) -> Page:
 def photographs_page(experiments: Experiments) -> Page:
     """Photographs, their frontal views and their shapes from several sides, by Deep-MDS."""
     dataset, notes = open_photographs(experiments.setting, None)
+    if f"{dataset.topology}_published" not in shipped_names():
+        dataset, notes = open_photographs(experiments.setting, "flame51")
     topology, source = dataset.topology, dataset.source
     assert isinstance(source, Recordings)
-    if f"{topology}_published" not in shipped_names():
-        raise ValueError(f"photographs: expected landmarks that weights are shipped for, got those "
-                         f"of {topology}")
     params = load_pretrained(f"{topology}_published")
     faces, images = {}, {}
     for row, name in enumerate(source.names):

@@ -271,6 +271,17 @@ def test_a_barely_trained_run_says_so_wherever_it_is_named(setting, tmp_path):
     assert Experiments(setting).prepare(TABLE_1, ()).methods["deep_mds"].title == "Deep-MDS"
 
 
+def test_reasons_name_what_was_barely_trained_once(setting, tmp_path):
+    run = setting.run("deep_mds", "synthetic", "ibug68")
+    save_params(run / "weights.safetensors", dm.load_pretrained("ibug68_published"), {})
+    (run / "dissimilarity" / "90").mkdir(parents=True)
+    setting = dataclasses.replace(setting, methods=("deep_mds",))
+    reproduce(["table1", "table2"], setting, tmp_path / "out", lambda page: None)
+    page = (tmp_path / "out" / "glance.md").read_text()
+    assert page.count("Deep-MDS is barely trained: 90 steps.") == 1
+    assert "steps, one output" not in page.partition("## Numbers")[0]
+
+
 def test_figure_5_takes_photographs_that_have_its_landmarks_beside_others(tmp_path):
     """Those of table 3 have 72 landmarks; the 51 of figure 5 lie in a folder of their own."""
     folder = tmp_path / "celeba"
@@ -283,6 +294,8 @@ def test_figure_5_takes_photographs_that_have_its_landmarks_beside_others(tmp_pa
     assert dataset.source.names == ["collins", "hopper"]
     assert "landmarks/NAME.npy of flame51" in notes[0]
     assert open_photographs(Setting(tmp_path), None)[0].topology == "bfm72"
+    reproduce(["photographs"], Setting(tmp_path), tmp_path / "out", lambda page: None)
+    assert "The weights are flame51_published." in (tmp_path / "out/photographs.md").read_text()
     x2d = rng.uniform(10, 30, (51, 2))
     (folder / "landmarks_flame51").mkdir()
     np.save(folder / "landmarks_flame51" / "a.npy", x2d)
