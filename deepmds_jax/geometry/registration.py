@@ -146,8 +146,9 @@ def icp_by_tree(
 ) -> Registration:
     """As `icp`, with a k-d tree of the target, on the host: for whole scans, one by one.
 
-    The tree finds nearest points some hundred times as fast as `nearest_points` in a scan of tens
-    of thousands; in exchange this is neither jitted nor batched. The numbers are float32, too.
+    Looking up nearest points in a tree takes a small part of what `nearest_points` needs in a scan
+    of tens of thousands; in exchange this is neither jitted nor batched. The numbers are float32,
+    too.
 
     Raises:
       ValueError: wrong shapes, `keep` outside (0, 1], or a target that is not finite.

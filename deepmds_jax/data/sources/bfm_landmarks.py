@@ -44,6 +44,7 @@ _INWARD = (
 # Of the distance of the outer eye corners. On the mean that the release's networks draw, the worst
 # partner is 0.04 from the mirror image, and the worst point of the midline 0.02 from it.
 _LARGEST = 0.08
+_SLACK = 0.02  # likewise, by which neighbours on a contour may come in another order
 _PARTNERS = np.array(topologies.BFM72.mirror)
 
 
@@ -93,7 +94,7 @@ def doubts(points: np.ndarray) -> list[str]:
     found = [f"{e.name} and its partner are no mirror images of each other: {100 * e.off:.0f} % of "
              f"the distance of the outer eye corners off, expected {100 * _LARGEST:.0f} at most"
              for e in evidence(points) if not e.off <= _LARGEST]
-    centred, _ = _on_midline(points)
+    centred, unit = _on_midline(points)
     for name, (x, *_) in zip(topologies.BFM72.landmarks, centred, strict=True):
         if (name.endswith("_left") and not x > 0) or (name.endswith("_right") and not x < 0):
             found.append(f"{name} is on the other side of the face")
@@ -105,7 +106,7 @@ def doubts(points: np.ndarray) -> list[str]:
             names = contour.split()
             rows = [topologies.BFM72.landmarks.index(name) for name in names]
             found += [f"{names[i + 1]} is not {direction} than {names[i]}"
-                      for i in np.flatnonzero(~(np.diff(values[rows]) > 0))]
+                      for i in np.flatnonzero(~(np.diff(values[rows]) > -_SLACK * unit))]
     return found
 
 

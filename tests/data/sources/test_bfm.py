@@ -201,6 +201,10 @@ def test_doubts_are_of_partners_sides_and_orders():
     assert set(found) == {f"{name} is on the other side of the face"
                           for name in topologies.get("bfm72").landmarks
                           if name.endswith(("_left", "_right"))}
+    near = mean.copy()  # those are 3 % apart, and which of them is lower depends on the nose
+    rows = [topologies.get("bfm72").landmarks.index(name) for name in ("supratip", "pronasale")]
+    near[rows, 1] = near[rows, 1].mean() + np.ptp(mean[:, 0]) * np.array([0.005, -0.005])
+    assert bfm_landmarks.doubts(near) == []
     moved = mean.copy()
     moved[topologies.get("bfm72").landmarks.index("menton")] = mean.min(0)
     found = bfm_landmarks.doubts(moved)
