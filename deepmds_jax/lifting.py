@@ -1,8 +1,9 @@
 """From 2D landmarks to 3D: the pure functions that others embed."""
 
 import functools
+import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ _Arrays = TypeVar("_Arrays")
 
 # Faces lifted together: on a CPU as many as fit into the caches of a core, elsewhere as many as
 # keep a card busy and fit into the memory of a small one.
-_CPU_BLOCK, _BLOCK = 16, 4096
+_CPU_BLOCK, _BLOCK = 16, 8192
 # Rounding of more than this share of a face's extent leaves no shape to see.
 _MAX_ROUNDING = 0.01
 # Below this share of the largest coordinate, float32 rounds an extent to 0.01 % and worse.
@@ -150,6 +151,8 @@ def near_origin(
     for them: around the origin, of extent 1."""
     if isinstance(x2d, Tracer) or isinstance(visible, Tracer):
         return x2d
+    if isinstance(x2d, jax.Array) and x2d.dtype == np.float32:
+        return x2d  # left on its device
     points = np.asarray(x2d)
     if points.dtype.kind in "iu":
         points = points.astype(np.float64)
@@ -255,31 +258,56 @@ def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
                          f"{jnp.shape(visible)}")
     if isinstance(x2d, Tracer) or isinstance(visible, Tracer):
         return
-    points = np.asarray(x2d)  # by NumPy: constants inside jit are checked too
-    _check_values(points.astype(np.float64) if points.dtype.kind in "iu" else points, visible)
+    if isinstance(x2d, jax.Array) and jax.default_backend() != "cpu":
+        num_faults = _count_faults_on_device(x2d, visible)  # fetching them would take longer
+    else:
+        points = np.asarray(x2d)  # by NumPy: constants inside jit are checked too
+        points = points.astype(np.float64) if points.dtype.kind in "iu" else points
+        num_faults = _count_faults(points, visible, np)
+    _raise_for(num_faults, x2d, visible is not None)
 
 
-def _check_values(x2d: np.ndarray, given: jax.Array | None) -> None:
+class _NumFaults(NamedTuple):
+    """Faces with too few landmarks, not finite, all equal, and too far off for their dtype."""
+
+    few: int | jax.Array
+    bad: int | jax.Array
+    equal: int | jax.Array
+    lost: int | jax.Array
+
+
+def _count_faults(x2d, given, of):
+    """`_NumFaults`; `of` is the module that computes, `numpy` or `jax.numpy`."""
+    few = 0
     if given is not None:
-        visible = np.broadcast_to(np.asarray(given, bool), x2d.shape[:-1])
-        few = np.sum(visible, axis=-1) < MIN_LANDMARKS
-        if np.any(few):
-            raise ValueError(f"visible: {np.sum(few)} of {few.size} faces have fewer than "
-                             f"{MIN_LANDMARKS} landmarks that are")
-        first = np.argmax(visible, axis=-1)[..., None, None]
-        x2d = np.where(visible[..., None], x2d, np.take_along_axis(x2d, first, axis=-2))
-    bad = ~np.all(np.isfinite(x2d), axis=(-2, -1))
-    if np.any(bad):
-        hint = "; say by visible which landmarks were seen" if given is None else ""
-        raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} faces have landmarks that are not "
-                         f"finite numbers{hint}")
-    *_, extent, peak = _bounds(x2d, True, np)
-    if np.any(extent == 0):
-        raise ValueError(f"x2d: in {np.sum(extent == 0)} of {extent.size} faces all landmarks are "
-                         "equal")
-    exact = x2d.dtype == np.float64
-    lost = np.finfo(np.float64 if exact else np.float32).eps * peak > _MAX_ROUNDING * extent
-    if np.any(lost):
-        raise ValueError(f"x2d: {np.sum(lost)} of {lost.size} faces are so far from the origin "
-                         f"that {x2d.dtype} has no digits for them; give them nearer to it"
-                         f"{'' if exact else ', or in float64'}")
+        visible = of.broadcast_to(of.asarray(given, bool), x2d.shape[:-1])
+        few = of.sum(of.sum(visible, axis=-1) < MIN_LANDMARKS)
+        first = of.argmax(visible, axis=-1)[..., None, None]
+        x2d = of.where(visible[..., None], x2d, of.take_along_axis(x2d, first, axis=-2))
+    bad = ~of.all(of.isfinite(x2d), axis=(-2, -1))
+    *_, extent, peak = _bounds(x2d, of.array(True), of)
+    eps = np.finfo(np.float64 if x2d.dtype == np.float64 else np.float32).eps
+    lost = eps * peak > _MAX_ROUNDING * extent
+    return _NumFaults(few, of.sum(bad), of.sum(extent == 0), of.sum(lost))
+
+
+_count_faults_on_device = jax.jit(functools.partial(_count_faults, of=jnp))
+
+
+def _raise_for(num_faults, x2d, given):
+    few, bad, equal, lost = map(int, num_faults)
+    size = math.prod(jnp.shape(x2d)[:-2])
+    if few:
+        raise ValueError(f"visible: {few} of {size} faces have fewer than {MIN_LANDMARKS} "
+                         "landmarks that are")
+    if bad:
+        hint = "" if given else "; say by visible which landmarks were seen"
+        raise ValueError(f"x2d: {bad} of {size} faces have landmarks that are not finite "
+                         f"numbers{hint}")
+    if equal:
+        raise ValueError(f"x2d: in {equal} of {size} faces all landmarks are equal")
+    if lost:
+        dtype = jnp.asarray(x2d).dtype if isinstance(x2d, jax.Array) else np.asarray(x2d).dtype
+        raise ValueError(f"x2d: {lost} of {size} faces are so far from the origin that {dtype} has "
+                         "no digits for them; give them nearer to it"
+                         f"{'' if dtype == np.float64 else ', or in float64'}")

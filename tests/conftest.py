@@ -37,12 +37,13 @@ SLOW = (
     "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation", "benchmarks",
     "block_lift", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "devices",
     "dockerfile", "docs", "estimator", "eval", "exports", "faces_by_name", "figures", "gaussian",
-    "gradients", "jax_switches", "lifting", "lifting_anchored", "majorization", "mobileface",
+    "gradients", "jax_switches", "lifting", "lifting_anchored", "majorization", "mds", "mobileface",
     "notebook", "outline", "own_method", "own_run", "packaging", "photographs", "placement",
     "processes", "programs", "properties", "protocol", "ray_engine", "reconstruct_film",
     "reconstruct_many", "reconstruct_video", "reconstructed_meshes", "registration", "registry",
-    "rendering", "replaced_parts", "report_page", "reproduction", "similarity", "solver_optima",
-    "surface", "torgerson", "trackers", "train", "video", "web", "zhao",
+    "rendering", "replaced_parts", "report_page", "reproduction", "several", "similarities",
+    "similarity", "solver_optima", "surface", "torgerson", "trackers", "train", "video", "web",
+    "zhao",
 )
 
 

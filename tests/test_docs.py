@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import pathlib
 import re
 import shlex
@@ -14,6 +15,7 @@ from deepmds_jax.data import sources, specs
 from deepmds_jax.data.formats import landmark_files, schemes
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.many import lift
+from deepmds_jax.mds.similarities import SIMILARITIES
 from deepmds_jax.methods import table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -139,6 +141,34 @@ def test_mds_reaches_the_stress_that_the_page_names(run, tmp_path):
     gradient = np.asarray(names["gradient"])
     assert np.all(np.isfinite(gradient)) and np.any(gradient != 0)
     assert np.all(gradient[0, 1:9] == 0)
+
+
+def test_maps_of_tables(run, tmp_path):
+    names = run("docs/mds_maps.md")
+    table = (ROOT / "tests/mds/optima/usage/ekman.csv").read_text().splitlines()[1:]
+    lower = [[float(cell or 0) for cell in line.split(",")[1:]] for line in table]
+    np.testing.assert_array_equal(names["matrix"], np.tril(lower).T)
+    best, search = names["best"], names["search"]
+    assert abs(best.stress - 0.0231) < 5e-5
+    assert search.times_met == search.num_starts == 20
+    np.testing.assert_allclose(names["stress"][:3], [0.272, 0.023, 0.013], atol=6e-4)
+    for picture in ("colours.png", "scree.png"):
+        assert (tmp_path / picture).stat().st_size > 0
+    assert 0.7 < names["fitted"].r_squared[0] < 0.9
+    assert names["error"] < 1e-5 < 0.1 < names["error_from_the_middle"] < 0.14
+    assert np.abs(names["found"] - names["truth"]).max() < 1e-5
+    assert names["placed"].shape == (3, 2)
+    assert names["fitted_pairs"].stress_ < 0.2
+
+
+def test_what_bin_mds_prints_is_on_the_page():
+    section = PAGES["docs/mds_maps.md"].partition("## One table")[0]
+    assert "stress-1 0.05801, converged" in section  # as the oracle has it, for eurodist
+    optimum = json.loads((ROOT / "tests/mds/optima/eurodist.json").read_text())["runs"]["2"]
+    assert f"{optimum['optimum']['ordinal_primary']['stress1']:.4g}" == "0.05801"
+    ways = re.findall(r"^\| `(\w+)` \|", PAGES["docs/mds_maps.md"].partition("## Similarities")[2],
+                      re.MULTILINE)
+    assert tuple(ways[:len(SIMILARITIES)]) == SIMILARITIES
 
 
 def test_recipes(run, monkeypatch):

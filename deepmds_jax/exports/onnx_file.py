@@ -23,6 +23,7 @@ _PRODUCER = "deepmds_jax"
 
 # Primitives that call a function, and the parameter that has it.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+          "eval_jaxpr": "call_jaxpr",
           "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
           "custom_vmap_call": "call", "remat": "jaxpr", "checkpoint": "jaxpr"}
 
@@ -94,6 +95,8 @@ def _write_out(
     for eqn in jaxpr.jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
         called = eqn.params.get(_CALLS.get(eqn.primitive.name, ""))
+        if eqn.primitive.name == "call_hi_primitive":  # custom_root, since JAX 0.12
+            called = _expanded(eqn.params["_prim"], [atom.aval for atom in eqn.invars])
         name = _name(eqn)
         if called is not None and name == eqn.primitive.name:
             called = called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ())
@@ -106,6 +109,15 @@ def _write_out(
                 [x.aval for x in eqn.outvars], outputs, eqn.params))
         names.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.jaxpr.outvars], count
+
+
+def _expanded(primitive: Any, avals: Sequence[Any]) -> ClosedJaxpr:
+    """What a primitive that is written in terms of others does."""
+    def expand(*flat):
+        return primitive.expand(*jax.tree.unflatten(primitive.in_tree, flat))
+
+    specs = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+    return jax.make_jaxpr(expand)(*specs)
 
 
 def _name(eqn: Any) -> str:

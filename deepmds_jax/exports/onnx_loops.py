@@ -91,7 +91,11 @@ _FEW = 4  # rounds of a loop that are written out
 @rule("scan")
 def _scan(graph, inputs, eqn):
     params = eqn.params
-    num_consts, num_carry, length = params["num_consts"], params["num_carry"], params["length"]
+    length = params["length"]
+    if "ft_in" in params:  # since JAX 0.12
+        num_consts, num_carry, _ = map(len, params["ft_in"].unpack())
+    else:
+        num_consts, num_carry = params["num_consts"], params["num_carry"]
     consts, carry = inputs[:num_consts], list(inputs[num_consts:num_consts + num_carry])
     avals = eqn.outs[:num_carry]
     arrays = [graph.full(x, aval.shape) for x, aval in zip(

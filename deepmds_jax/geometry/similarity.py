@@ -112,7 +112,7 @@ def _complete(u, present):
     d = u.shape[-1]
     columns = []
     for j in range(d):
-        covered = sum((c * c for c in columns), jnp.zeros(d, u.dtype))
+        covered = sum((c * c for c in columns), jnp.zeros((*[1] * (u.ndim - 2), d), u.dtype))
         axis = jax.nn.one_hot(jnp.argmin(covered, axis=-1), d, dtype=u.dtype)
         other = axis - sum(jnp.sum(c * axis, axis=-1, keepdims=True) * c for c in columns)
         other = other / jnp.sqrt(jnp.sum(other * other, axis=-1, keepdims=True))

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 from deepmds_jax.extras import require
 from deepmds_jax.mds.additive import additive_constant
 from deepmds_jax.mds.anchors import smacof_anchored
+from deepmds_jax.mds.biplot import FittedVectors, fit_vectors
 from deepmds_jax.mds.comparison import Comparison, compare_configurations
-from deepmds_jax.mds.diagrams import ShepardDiagram, draw_shepard, shepard
+from deepmds_jax.mds.diagrams import (
+    ShepardDiagram,
+    draw_scree,
+    draw_shepard,
+    draw_stress_per_point,
+    shepard,
+)
 from deepmds_jax.mds.isotonic import isotonic_regression
 from deepmds_jax.mds.majorization import smacof
+from deepmds_jax.mds.maps import draw_configuration
 from deepmds_jax.mds.measures import (
     distances,
     normalized_stress,
@@ -21,33 +29,48 @@ from deepmds_jax.mds.measures import (
     stress_per_point,
 )
 from deepmds_jax.mds.placement import place
+from deepmds_jax.mds.principal import to_principal_axes
+from deepmds_jax.mds.several import RepeatedResult, smacof_dims, smacof_until_repeated
+from deepmds_jax.mds.similarities import similarity_to_dissimilarity
 from deepmds_jax.mds.solver import MDSResult, Status
-from deepmds_jax.mds.torgerson import classical
+from deepmds_jax.mds.torgerson import ClassicalResult, classical, classical_detailed
 
 if TYPE_CHECKING:
     from deepmds_jax.mds.estimator import MDS
 
 __all__ = [
     "MDS",
+    "ClassicalResult",
     "Comparison",
+    "FittedVectors",
     "MDSResult",
+    "RepeatedResult",
     "ShepardDiagram",
     "Status",
     "additive_constant",
     "classical",
+    "classical_detailed",
     "compare_configurations",
     "distances",
+    "draw_configuration",
+    "draw_scree",
     "draw_shepard",
+    "draw_stress_per_point",
+    "fit_vectors",
     "isotonic_regression",
     "normalized_stress",
     "place",
     "raw_stress",
     "shepard",
+    "similarity_to_dissimilarity",
     "smacof",
     "smacof_anchored",
+    "smacof_dims",
+    "smacof_until_repeated",
     "stress",
     "stress_2",
     "stress_per_point",
+    "to_principal_axes",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Batches of problems: on all cores of a CPU, in blocks for its caches, on several devices."""
+"""Batches of problems: on all cores of a CPU, in blocks that fit, on several devices."""
 
 import os
 from collections.abc import Callable
@@ -13,16 +13,19 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from deepmds_jax.mds.inputs import is_traced
 
-_CHUNK_SIZE = 2**21  # numbers per chunk: large batches share one compiled program
+# Numbers per chunk: large batches share one compiled program, and what its problems need besides
+# fits into the memory of a small card.
+_CHUNK_SIZE, _DEVICE_CHUNK_SIZE = 2**21, 2**27
 
 
 def map_on_cores(
     solve: Callable[..., Any], *batch: jax.Array | None, min_chunk: int = 1
 ) -> Any:
-    """`solve(*batch)`, outside jit in chunks of problems that run in parallel.
+    """`solve(*batch)`, outside jit in chunks of problems; those of a CPU run in parallel.
 
     XLA runs the loop of one problem on one core, but it runs programs that are called from several
-    threads in parallel, and releases Python's interpreter lock meanwhile.
+    threads in parallel, and releases Python's interpreter lock meanwhile. On other devices a chunk
+    steps together, and waits only for its own slowest problem.
 
     Args:
       solve: compiled function of arrays with a leading axis of problems, to a pytree of arrays with
@@ -40,17 +43,18 @@ def map_on_cores(
     if (spread := _spread(arrays)) is not None:
         mesh, spec = spread
         return jax.shard_map(solve, mesh=mesh, in_specs=spec, out_specs=spec)(*batch)
-    if jax.default_backend() != "cpu":
-        return solve(*batch)
-    size = arrays[0].shape[0]
-    max_chunk = max(1, _CHUNK_SIZE // max(x[0].size for x in arrays))
-    cores = num_cores()
-    chunk = min(max_chunk, max(min_chunk, -(-size // cores)))
+    size, on_cpu = arrays[0].shape[0], jax.default_backend() == "cpu"
+    cores = num_cores() if on_cpu else 1
+    chunk_size = _CHUNK_SIZE if on_cpu else _DEVICE_CHUNK_SIZE
+    max_chunk = max(1, chunk_size // max(x[0].size for x in arrays))
+    num_chunks = cores if on_cpu else -(-size // max_chunk)
+    chunk = min(max_chunk, max(min_chunk, -(-size // num_chunks)))
     if size <= chunk:
         return solve(*batch)
     # A setting of the calling thread. JAX defines it at run time.
     use_x64 = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
-    batch = jax.tree.map(np.asarray, batch)  # on CPU a view, and so are its slices
+    if on_cpu:
+        batch = jax.tree.map(np.asarray, batch)  # a view, and so are its slices
 
     def run(start):
         # The last chunk overlaps the one before it, so that all have one shape.

@@ -1,6 +1,7 @@
-"""The Shepard diagram: distances and disparities plotted against dissimilarities."""
+"""Diagrams of the fit: Shepard's, stress by dimensions, stress per point."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -10,7 +11,9 @@ from deepmds_jax.extras import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _MUTED, _CARD, _DOTS, _LINE = "#1f2933", "#6b7785", "#f5f6f8", "#4aa3b5", "#e4572e"
+INK, MUTED, CARD, DOTS, LINE = "#1f2933", "#6b7785", "#f5f6f8", "#4aa3b5", "#e4572e"
+TEXT = {"fontsize": 8.5, "color": INK}
+_MAX_BARS = 40
 
 
 class ShepardDiagram(NamedTuple):
@@ -97,26 +100,103 @@ def draw_shepard(diagram: ShepardDiagram, unit: str = "") -> "Figure":
     Raises:
       ImportError: matplotlib is not installed.
     """
-    figure_module = require("matplotlib.figure", "pictures")
-    figure = figure_module.Figure(figsize=(4.6, 3.9), facecolor="white", layout="constrained")
-    axes = figure.add_subplot(facecolor=_CARD)
+    figure, axes = plain_axes(4.6, 3.9)
     num_pairs = len(diagram.distances)
     dots = {"s": np.clip(9000 / num_pairs, 2, 16), "alpha": np.clip(1200 / num_pairs, 0.1, 0.8)}
-    axes.scatter(diagram.dissimilarities, diagram.distances, color=_DOTS, linewidths=0,
+    axes.scatter(diagram.dissimilarities, diagram.distances, color=DOTS, linewidths=0,
                  rasterized=num_pairs > 5000, label="distance", **dots)
-    axes.plot(diagram.dissimilarities, diagram.disparities, color=_LINE, linewidth=1.3,
+    axes.plot(diagram.dissimilarities, diagram.disparities, color=LINE, linewidth=1.3,
               label="disparity")
 
     root_mean_square = np.sqrt(np.mean(diagram.distances**2))
-    text = {"fontsize": 8.5, "color": _INK}
-    axes.set_xlabel(f"Dissimilarity ({unit})" if unit else "Dissimilarity", **text)
-    axes.set_ylabel(f"Distance (root mean square {root_mean_square:.3g})", **text)
-    axes.set_title(f"Stress-1: {diagram.stress:.4f}   ({num_pairs} pairs)", loc="left", **text)
+    axes.set_xlabel(f"Dissimilarity ({unit})" if unit else "Dissimilarity", **TEXT)
+    axes.set_ylabel(f"Distance (root mean square {root_mean_square:.3g})", **TEXT)
+    axes.set_title(f"Stress-1: {diagram.stress:.4f}   ({num_pairs} pairs)", loc="left", **TEXT)
     axes.set(xlim=(0, None), ylim=(min(0, diagram.disparities.min()), None))
-    axes.tick_params(length=0, labelsize=7.5, labelcolor=_MUTED)
+    legend = axes.legend(loc="upper left", frameon=False, fontsize=7.5, labelcolor=INK)
+    legend.legend_handles[0].set(alpha=1, sizes=[16])
+    return figure
+
+
+def draw_scree(dims: Sequence[int], stress: ArrayLike) -> "Figure":
+    """Draws stress against the number of dimensions: where the line bends, more add little.
+
+    Args:
+      dims: d numbers of dimensions, those given to `smacof_dims`.
+      stress: (d,) stress-1, of its result.
+
+    Returns:
+      A figure; save it with `figure.savefig`.
+
+    Raises:
+      ValueError: wrong shapes.
+      ImportError: matplotlib is not installed.
+
+    Source: Kruskal (1964), Psychometrika 29; Borg & Groenen (2005), section 3.5.
+    """
+    numbers, values = np.asarray(dims), np.asarray(stress)
+    if numbers.ndim != 1 or values.shape != numbers.shape:
+        raise ValueError(f"stress: expected shape {numbers.shape} like dims, got {values.shape}")
+    order = np.argsort(numbers)
+    figure, axes = plain_axes(4.6, 3.2)
+    axes.plot(numbers[order], values[order], color=DOTS, marker="o", markersize=5, linewidth=1.3)
+    for number, value in zip(numbers, values, strict=True):
+        axes.annotate(f"{value:.3f}", (number, value), xytext=(4, 5), textcoords="offset points",
+                      fontsize=7.5, color=MUTED)
+    axes.set_xticks(np.sort(numbers))
+    axes.set_xlim(numbers.min() - 0.3, numbers.max() + 0.6)
+    axes.set_ylim(0, 1.12 * max(values.max(), 0.01))
+    axes.set_xlabel("Dimensions", **TEXT)
+    axes.set_ylabel("Stress-1", **TEXT)
+    return figure
+
+
+def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None) -> "Figure":
+    """Draws each point's share of the squared residuals as a bar, the worst first.
+
+    Args:
+      shares: (n,) from `stress_per_point`. Only the 40 largest are drawn.
+      labels: n names; 1, 2, ... by default.
+
+    Returns:
+      A figure; save it with `figure.savefig`. The dashed line is the mean, 1 / n.
+
+    Raises:
+      ValueError: wrong shapes.
+      ImportError: matplotlib is not installed.
+    """
+    values = 100 * np.asarray(shares)
+    if values.ndim != 1:
+        raise ValueError(f"shares: expected shape (n,), got {values.shape}")
+    names = check_labels(labels, len(values))
+    shown = np.argsort(-values, kind="stable")[:_MAX_BARS][::-1]
+    figure, axes = plain_axes(4.6, 0.9 + 0.17 * len(shown))
+    axes.barh(np.arange(len(shown)), values[shown], color=DOTS, height=0.7)
+    axes.set_yticks(np.arange(len(shown)), [names[i] for i in shown])
+    axes.axvline(100 / len(values), color=LINE, linewidth=1, linestyle="--")
+    axes.set(ylim=(-0.7, len(shown) - 0.3))
+    left_out = f", the largest {len(shown)} of {len(values)}" * (len(shown) < len(values))
+    axes.set_xlabel(f"Share of the squared residuals (%){left_out}", **TEXT)
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def check_labels(labels: Sequence[str] | None, num_points: int) -> list[str]:
+    """The labels as text that matplotlib draws as it is; 1, 2, ... if there are none."""
+    if labels is None:
+        return [str(i + 1) for i in range(num_points)]
+    if len(labels) != num_points:
+        raise ValueError(f"labels: expected {num_points}, got {len(labels)}")
+    return [str(label).replace("$", r"\$") for label in labels]  # else mathematics
+
+
+def plain_axes(width: float, height: float) -> tuple["Figure", Any]:
+    """A figure of this size in inches, with axes in the style of all diagrams."""
+    figure_module = require("matplotlib.figure", "pictures")
+    figure = figure_module.Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    axes = figure.add_subplot(facecolor=CARD)
+    axes.tick_params(length=0, labelsize=7.5, labelcolor=MUTED)
     axes.grid(color="white", linewidth=1)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    legend = axes.legend(loc="upper left", frameon=False, fontsize=7.5, labelcolor=_INK)
-    legend.legend_handles[0].set(alpha=1, sizes=[16])
-    return figure
+    return figure, axes

@@ -6,46 +6,48 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.sparse import issparse
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deepmds_jax.mds.inputs import is_negative
+from deepmds_jax.mds.inputs import is_negative, pairs_advice
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.solver import Status
+from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
-_OPTIONS = {
-    "kind": ("ratio", "interval", "ordinal"),
-    "ties": ("primary", "secondary"),
-    "init": ("classical_mds", "random"),
-    "dissimilarity": ("euclidean", "precomputed"),
-}
+_OPTIONS = {"kind": TRANSFORMS, "ties": TIES, "init": ("classical_mds", "random")}
 
 
 class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """`smacof` and `place` with scikit-learn's interface.
 
     Unlike `sklearn.manifold.MDS`, it places new points (`transform`), offers interval scaling,
-    accepts NaN for missing dissimilarities, and always reports stress-1. Results have the dtype of
-    the input, but float64 input is computed in float32 unless `jax_enable_x64` is on.
+    accepts NaN for missing dissimilarities and weights, and always reports stress-1. Parameters of
+    the same name mean the same. Results have the dtype of the input, but float64 input is computed
+    in float32 unless `jax_enable_x64` is on.
 
     Args:
       n_components: dimensions of the embedding, from 1 to n_samples - 1.
-      kind: how distances follow the dissimilarities. "ratio": proportional; "interval": linear;
-        "ordinal": in the same order.
+      kind: how distances follow the dissimilarities, a `transform` of `smacof`. "ratio":
+        proportional; "interval": linear; "ordinal": in the same order.
       ties: how ordinal scaling treats equal dissimilarities. "primary": their disparities may
         differ; "secondary": their disparities are equal.
       n_init: number of random starts, of which the best is kept; ignored for "classical_mds".
-      init: start of the iteration, "classical_mds" or "random".
+      init: start of the iteration, "classical_mds" or "random"; give an array to `fit`.
       max_iter: maximum number of iterations per start.
       tol: tolerance of `smacof`.
       random_state: int, RandomState instance or None; for init="random".
-      dissimilarity: "euclidean": X is (n_samples, n_features), and its Euclidean distances are the
-        dissimilarities; "precomputed": X is (n_samples, n_samples) dissimilarities, symmetric, with
-        NaN for missing ones. Negative values up to 1e-4 of the largest are rounding, and zero.
+      metric: "precomputed": X is (n_samples, n_samples) dissimilarities, symmetric, with NaN for
+        missing ones; negative values up to 1e-4 of the largest are rounding, and zero. Else X is
+        (n_samples, n_features), and the dissimilarities are what scikit-learn's
+        `pairwise_distances` makes of it by this name or function of two samples. "seuclidean" and
+        "mahalanobis" take the variances of the fitted samples, for new points too.
+      metric_params: keyword arguments of the metric.
 
     Attributes:
       embedding_: (n_samples, n_components) centred points, in the unit of the dissimilarities for
@@ -69,7 +71,8 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         max_iter=3000,
         tol=2e-4,
         random_state=None,
-        dissimilarity="euclidean",
+        metric="euclidean",
+        metric_params=None,
     ):
         self.n_components = n_components
         self.kind = kind
@@ -79,30 +82,41 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
-        self.dissimilarity = dissimilarity
+        self.metric = metric
+        self.metric_params = metric_params
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self._is_precomputed
         tags.input_tags.positive_only = self._is_precomputed
-        tags.input_tags.allow_nan = self._is_precomputed
+        tags.input_tags.allow_nan = self._takes_nan
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     @property
     def _is_precomputed(self):
-        return self.dissimilarity == "precomputed"
+        return isinstance(self.metric, str) and self.metric == "precomputed"
+
+    @property
+    def _takes_nan(self):
+        return self._is_precomputed or self.metric == "nan_euclidean"
 
     @property
     def _n_features_out(self):
         return self.embedding_.shape[1]
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, init=None, weights=None):
         """Embeds the samples.
 
         Args:
-          X: (n_samples, n_features), or (n_samples, n_samples) if precomputed.
+          X: (n_samples, n_features), or (n_samples, n_samples) if precomputed. Masked entries are
+            missing.
           y: ignored.
+          init: (n_samples, n_components) configuration to start from, of any size, instead of the
+            parameter `init`.
+          weights: (n_samples, n_samples) weights of the pairs' squared errors, 0 for missing ones;
+            or (n_samples,) weights of the samples, of which a pair has the product: a sample of
+            weight 2 counts as two equal ones.
 
         Returns:
           The estimator.
@@ -111,6 +125,16 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
           ValueError: wrong options, or dissimilarities that are not square, asymmetric, negative,
             all zero, disconnected by missing ones, or too large for the dtype.
         """
+        return self._fit(X, init, weights, stacklevel=3)
+
+    def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride] (no parameters of fit)
+        self, X, y=None, init=None, weights=None
+    ):
+        """Embeds the samples, see `fit`, and returns `embedding_`."""
+        # scikit-learn wraps this method: one caller more.
+        return self._fit(X, init, weights, stacklevel=4).embedding_
+
+    def _fit(self, X, init, weights, stacklevel):
         X = self._validate(X, reset=True, ensure_min_samples=2)
         self._check_options(len(X))
         if self._is_precomputed:
@@ -119,16 +143,21 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.dissimilarity_matrix_ = X
         else:
             self._fit_X = X
+            self._metric_params = {**_derived_params(self.metric, X), **(self.metric_params or {})}
             self.dissimilarity_matrix_ = self._dissimilarities(X)
         start: dict[str, Any] = {}
-        if self.init == "random":
+        if init is not None:
+            start = {"init": np.asarray(init, X.dtype)}
+        elif self.init == "random":
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             start = {"key": jax.random.key(seed), "num_starts": self.n_init}
+        self._weights = None if weights is None else _pair_weights(weights, len(X)).astype(X.dtype)
         result = smacof(
             self.dissimilarity_matrix_,
             self.n_components,
             transform=self.kind,
             ties=self.ties,
+            weights=self._weights,
             max_iters=self.max_iter,
             tolerance=self.tol,
             **start,
@@ -143,17 +172,13 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             warnings.warn(
                 f"max_iter={self.max_iter} reached before the tolerance tol={self.tol:g}",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=stacklevel,
             )
         self.embedding_ = np.array(result.embedding, X.dtype)
         self.disparities_ = np.array(result.disparities, X.dtype)
         self.stress_ = float(result.stress)
         self.n_iter_ = int(result.num_iters)
         return self
-
-    def fit_transform(self, X, y=None):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Embeds the samples, see `fit`, and returns `embedding_`."""  # `fit` has no parameters
-        return self.fit(X).embedding_
 
     def transform(self, X):
         """Places new points among the fitted ones, which do not move, see `place`.
@@ -187,12 +212,20 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         disparities = np.where(dissimilarities == 0, 0, disparities)
         return np.array(place(embedding, disparities), X.dtype)
 
-    def _validate(self, X, **options) -> np.ndarray:
-        finite = "allow-nan" if self._is_precomputed else True
+    def _validate(self, X: Any, **options) -> np.ndarray:
+        finite = "allow-nan" if self._takes_nan else True
+        if np.ma.is_masked(X):
+            if not self._takes_nan:
+                raise ValueError(f"X: expected an array without a mask for metric={self.metric!r}, "
+                                 f"got a masked one")
+            X = np.ma.filled(np.ma.asarray(X, float), np.nan)
+        if self._is_precomputed:
+            _check_pairs(X, is_square=options["reset"])
         dtype = [np.float64, np.float32]
         # An array already; the declared result of `validate_data` includes cases with y.
+        given: Any = X
         X = np.asarray(
-            validate_data(self, X, dtype=dtype, ensure_all_finite=finite, **options)
+            validate_data(self, given, dtype=dtype, ensure_all_finite=finite, **options)
         )
         if not self._is_precomputed:
             return X
@@ -207,8 +240,11 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name, values in _OPTIONS.items():
             value = getattr(self, name)
             if not isinstance(value, str) or value not in values:
-                shown = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+                shown = (f"shape {value.shape}: give it to fit"
+                         if isinstance(value, np.ndarray) else repr(value))
                 raise ValueError(f"{name}: expected one of {list(values)}, got {shown}")
+        if not isinstance(self.metric, str) and not callable(self.metric):
+            raise ValueError(f"metric: expected a name or a function, got {self.metric!r}")
         for name, minimum in (("n_components", 1), ("n_init", 1), ("max_iter", 0)):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < minimum:
@@ -221,8 +257,15 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _dissimilarities(self, X):
         """(m, n_samples) between new samples and those of the fit."""
-        # Not scikit-learn's euclidean_distances, which loses close points by subtracting squares.
-        return X if self._is_precomputed else cdist(X, self._fit_X).astype(X.dtype)
+        if self._is_precomputed:
+            return X
+        if self.metric == "euclidean":
+            # Not scikit-learn's, which loses close points by subtracting squares.
+            return cdist(X, self._fit_X).astype(X.dtype)
+        # Samples of the fit among themselves: once each pair, and exactly 0 on the diagonal.
+        others = None if X is self._fit_X else self._fit_X
+        found = pairwise_distances(X, others, metric=self.metric, **self._metric_params)
+        return found.astype(X.dtype)
 
     def _disparities(self, dissimilarities):
         """(m, n_samples) fitted transform of other dissimilarities, in the unit of the embedding.
@@ -231,14 +274,51 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         1 - stress^2. Without that factor, each fitted point is where its disparities place it.
         """
         observed = np.triu(~np.isnan(self.dissimilarity_matrix_), 1)
-        knots, ties, counts = np.unique(
-            self.dissimilarity_matrix_[observed], return_inverse=True, return_counts=True
-        )
+        weights = np.ones(observed.shape) if self._weights is None else self._weights
+        observed &= weights > 0
+        weights = weights[observed]
+        knots, ties = np.unique(self.dissimilarity_matrix_[observed], return_inverse=True)
         disparities = self.disparities_[observed] / (1 - self.stress_**2)
-        disparities = np.bincount(ties, disparities) / counts
+        disparities = np.bincount(ties, weights * disparities) / np.bincount(ties, weights)
         if self.kind == "interval" and len(knots) > 1:
             slope = (disparities[-1] - disparities[0]) / (knots[-1] - knots[0])
             return disparities[0] + slope * (dissimilarities - knots[0])
         beyond = dissimilarities > knots[-1]
         inside = np.interp(dissimilarities, np.r_[0, knots], np.r_[0, disparities])
         return np.where(beyond, disparities[-1] * dissimilarities / knots[-1], inside)
+
+
+def _check_pairs(X, is_square):
+    """ValueError for precomputed dissimilarities that would be taken for something else."""
+    if issparse(X):
+        raise ValueError("X: expected a dense array if precomputed, got a sparse one: give "
+                         "X.toarray(), and NaN for pairs that are missing, for it has 0 there")
+    shape = np.asarray(X).shape
+    if advice := pairs_advice(shape):
+        raise ValueError(f"X: expected a square matrix if precomputed, got {shape}{advice}")
+    if is_square and hasattr(X, "index") and hasattr(X, "columns"):  # a data frame
+        rows, columns = list(map(str, X.index)), list(map(str, X.columns))
+        if rows != columns and sorted(rows) == sorted(columns):
+            first = next(pair for pair in zip(rows, columns, strict=True) if pair[0] != pair[1])
+            raise ValueError("X: expected rows and columns in the same order, got row {} where "
+                             "column {} is".format(*first))
+
+
+def _pair_weights(weights, num_samples):
+    """(n, n) weights of pairs, from these or from weights of samples."""
+    weights = np.asarray(weights, float)
+    if weights.shape == (num_samples,):
+        if not np.all(weights >= 0):
+            raise ValueError(f"weights: expected none < 0, got {np.min(weights):g}")
+        return np.outer(weights, weights)
+    if weights.shape != (num_samples, num_samples):
+        raise ValueError(f"weights: expected shape {(num_samples, num_samples)} or "
+                         f"{(num_samples,)}, got {weights.shape}")
+    return weights
+
+
+def _derived_params(metric, X):
+    """What scikit-learn's distances take from the samples unless it is given."""
+    if metric == "seuclidean":
+        return {"V": np.var(X, axis=0, ddof=1)}
+    return {"VI": np.linalg.inv(np.cov(X.T)).T} if metric == "mahalanobis" else {}

@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from deepmds_jax import loops
+from deepmds_jax.given_arrays import check_numbers
 
 _ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
 
@@ -39,10 +40,12 @@ def check_shapes(
     Raises:
       ValueError: wrong shapes. `is_valid` and `check_values` look at the values.
     """
+    _check_kind("dissimilarities", dissimilarities)
     dissimilarities = as_computed(dissimilarities)
     shape = dissimilarities.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise ValueError(f"dissimilarities: expected shape (..., n, n), got {shape}")
+        advice = pairs_advice(shape)
+        raise ValueError(f"dissimilarities: expected shape (..., n, n), got {shape}{advice}")
     if shape[-1] < 2:
         raise ValueError(f"dissimilarities: expected at least 2 points, got shape {shape}")
     if num_dims != int(num_dims):
@@ -52,12 +55,31 @@ def check_shapes(
             f"num_dims: expected 1 to {shape[-1] - 1} for {shape[-1]} points, got {num_dims}"
         )
     if weights is not None:
+        _check_kind("weights", weights)
         weights = as_computed(weights).astype(dissimilarities.dtype)
         if weights.shape not in (shape, shape[-2:]):
             raise ValueError(f"weights: expected shape {shape} or {shape[-2:]}, "
                              f"got {weights.shape}")
         weights = jnp.broadcast_to(weights, shape)
     return dissimilarities, weights
+
+
+def _check_kind(name: str, given: Any) -> None:
+    """ValueError for what would become an array of something else."""
+    if hasattr(given, "toarray"):
+        raise ValueError(f"{name}: expected an array, got a sparse one: give {name}.toarray(), and "
+                         f"NaN for pairs that are missing, for it has 0 there")
+    if not np.issubdtype(getattr(given, "dtype", float), np.bool_):  # these are weights too
+        check_numbers(name, given, "give NaN where a pair is missing")
+
+
+def pairs_advice(shape: tuple[int, ...]) -> str:
+    """What to do with an array of this shape if it can be the list of all pairs i < j."""
+    if len(shape) != 1:
+        return ""
+    n = (1 + np.sqrt(1 + 8 * shape[0])) / 2
+    return (f": these can be the pairs of {n:.0f} points, as pdist gives them; make them a matrix "
+            f"by scipy.spatial.distance.squareform") if n % 1 == 0 and n >= 2 else ""
 
 
 def is_valid(matrix: jax.Array) -> jax.Array:

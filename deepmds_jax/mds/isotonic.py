@@ -19,7 +19,8 @@ from deepmds_jax import loops
 from deepmds_jax.mds.inputs import as_computed, as_float, is_traced
 from deepmds_jax.mds.ordering import take
 
-_GROUP_SIZE = 4  # values pooled by formula
+_GROUP_SIZE, _LARGE_GROUP_SIZE = 4, 8  # values pooled by formula, on CPU and elsewhere
+_MAX_BLOCKS = 0.5  # that such groups usually leave, of the number of values
 _CHUNK_SIZE = 16  # values of the fit written at a time
 
 
@@ -74,7 +75,7 @@ def pool_adjacent_violators(y: jax.Array, weights: jax.Array | None = None) -> j
     """`isotonic_regression` of one (m,) sequence, which may end in infinities: (m,)."""
     return lax.platform_dependent(
         y, weights, cpu=jax.custom_batching.sequential_vmap(_pool_with_stack),
-        default=_pool_in_rounds,
+        default=_pool_together,
     )
 
 
@@ -108,7 +109,7 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     it copy the stack in every step.
     """
     num_values = y.shape[0]
-    rows = _pool_groups(y, weights)
+    rows, _ = _pool_groups(y, weights, _GROUP_SIZE)
     below_all = jnp.where(jnp.arange(rows.shape[1]) == 0, -jnp.inf, 1).astype(y.dtype)
 
     def step(state):
@@ -146,30 +147,37 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     return fit[:num_values]
 
 
-def _pool_groups(y: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Pools within each group of four neighbours: rows of blocks, at the starts of the blocks.
+def _pool_groups(
+    y: jax.Array, weights: jax.Array | None, group_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Pools within each group of a few neighbours: rows of blocks, at the starts of the blocks.
 
-    This does half of all merges, for many groups at once, by the min-max formula: value i is the
-    maximum over a <= i of the minimum over b >= i of the mean of a..b. At least one row of
+    This does half of all merges and more, for many groups at once, by the min-max formula: value i
+    is the maximum over a <= i of the minimum over b >= i of the mean of a..b. At least one row of
     infinity, which nothing merges with, follows the last value.
+
+    Returns:
+      The rows, and whether each is at the start of a block.
     """
-    num_groups = y.shape[0] // _GROUP_SIZE + 1
-    padding = (0, num_groups * _GROUP_SIZE - y.shape[0])
+    num_groups = y.shape[0] // group_size + 1
+    padding = (0, num_groups * group_size - y.shape[0])
 
     def grouped(x, rest):
         x = jnp.pad(x, padding, constant_values=rest)
-        return list(jnp.unstack(x.reshape(-1, _GROUP_SIZE), axis=1))
+        return list(jnp.unstack(x.reshape(-1, group_size), axis=1))
 
-    ones = [jnp.ones(num_groups, y.dtype)] * _GROUP_SIZE
+    ones = [jnp.ones(num_groups, y.dtype)] * group_size
     weight = ones if weights is None else grouped(weights, 1)
     value = grouped(y if weights is None else y * weights, jnp.inf)
-    fit = jnp.zeros((num_groups, _GROUP_SIZE), y.dtype)
+    fit = jnp.zeros((num_groups, group_size), y.dtype)
     # Not stacked: XLA would compute all columns for each.
     for i, column in enumerate(_min_max(value, weight)):
         fit = lax.dynamic_update_slice(fit, column[:, None], (0, i))
     pooled = fit[:, :-1] == fit[:, 1:]
     columns = [_sums_ahead(pooled, x) for x in ([ones] if weights is None else [weight, ones])]
-    return jnp.stack([fit * columns[0], *columns], axis=2).reshape(-1, 1 + len(columns))
+    starts = jnp.pad(~pooled, [(0, 0), (1, 0)], constant_values=True)
+    rows = jnp.stack([fit * columns[0], *columns], axis=2).reshape(-1, 1 + len(columns))
+    return rows, starts.ravel()
 
 
 def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]:
@@ -199,13 +207,12 @@ def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Pools all runs of neighbouring blocks with decreasing means at once, until none is left."""
     num_values = y.shape[0]
     weights = jnp.ones_like(y) if weights is None else weights
-    rows = jnp.stack([y * weights, weights], axis=1)
+    weighted = y * weights
 
     def means_of(starts):
-        sums, _ = lax.associative_scan(_segmented_add, (rows, starts))
+        sums, totals, _ = lax.associative_scan(_segmented_add, (weighted, weights, starts))
         ends = jnp.where(jnp.append(starts[1:], True), jnp.arange(num_values), num_values)
-        totals = take(sums, lax.cummin(ends, reverse=True))
-        return totals[:, 0] / totals[:, 1]
+        return take(sums / totals, lax.cummin(ends, reverse=True))
 
     def violations(means):
         return jnp.append(False, means[:-1] > means[1:])
@@ -220,9 +227,47 @@ def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 
 def _segmented_add(left, right):
-    (left_sum, left_starts), (right_sum, right_starts) = left, right
-    total = jnp.where(right_starts[:, None], right_sum, left_sum + right_sum)
-    return total, left_starts | right_starts
+    (left_sum, left_total, left_starts), (right_sum, right_total, right_starts) = left, right
+    return (jnp.where(right_starts, right_sum, left_sum + right_sum),
+            jnp.where(right_starts, right_total, left_total + right_total),
+            left_starts | right_starts)
+
+
+@jax.custom_batching.custom_vmap
+def _pool_together(y: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Of a batch, sequences shrink to the blocks of groups first: each round costs less by half.
+
+    If in one of them too many blocks are left, all are pooled from single values.
+    """
+    return _pool_in_rounds(y, weights)
+
+
+@_pool_together.def_vmap
+def _pool_batch(size, is_batched, y, weights):
+    if not is_batched[0]:
+        y = jnp.broadcast_to(y, (size, *y.shape))
+    if weights is not None and not is_batched[1]:
+        weights = jnp.broadcast_to(weights, y.shape)
+    num_values = y.shape[1]
+    max_blocks = int(_MAX_BLOCKS * num_values) + 1
+
+    def pool_blocks(y, weights, rows, starts, block):
+        place = jnp.where(starts, block, max_blocks)
+        sums, totals = (
+            jnp.full(max_blocks, rest, y.dtype).at[place].set(x, mode="drop", unique_indices=True)
+            for rest, x in ((jnp.inf, rows[:, 0]), (1, rows[:, 1]))
+        )
+        return take(_pool_in_rounds(sums / totals, totals), block[:num_values])
+
+    def pool_values(y, weights, *_):
+        return _pool_in_rounds(y, weights)
+
+    rows, starts = jax.vmap(partial(_pool_groups, group_size=_LARGE_GROUP_SIZE))(y, weights)
+    block = jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1
+    fits = jnp.max(block) < max_blocks
+    fit = lax.cond(fits, jax.vmap(pool_blocks), jax.vmap(pool_values),
+                   y, weights, rows, starts, block)
+    return fit, True
 
 
 _read = partial(lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)

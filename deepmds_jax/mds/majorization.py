@@ -95,9 +95,9 @@ def smacof(
     J. Statistical Software 31(3); Borg & Groenen (2005), Modern Multidimensional Scaling,
     chapters 8 and 9; Kruskal (1964), Psychometrika 29. docs/mds.md explains every part.
     """
-    dtype = as_float(dissimilarities).dtype
-    common_weights = None if weights is None else as_computed(weights)
-    dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
+    given, given_weights = dissimilarities, weights
+    dissimilarities, weights = check_shapes(given, given_weights, num_dims)
+    dtype = as_float(given).dtype
     *batch, n, _ = dissimilarities.shape
     for name, value, known in (("transform", transform, TRANSFORMS), ("ties", ties, TIES),
                                ("acceleration", acceleration, ACCELERATIONS)):
@@ -110,8 +110,7 @@ def smacof(
     if key is not None:
         if init is not None:
             raise ValueError("key: expected none with init, got both")
-        if not _is_key(key):
-            raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
+        check_key(key)
         shape = (num_starts, n, num_dims)
         init = jax.random.normal(key, shape, dissimilarities.dtype)
         init = jnp.broadcast_to(init, (*batch, *shape))
@@ -145,16 +144,20 @@ def smacof(
     if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
         if not batch:
             check_values(dissimilarities, weights)
-        elif common_weights is not None and common_weights.ndim == 2:
-            check_weights(common_weights)
+        elif given_weights is not None and np.ndim(given_weights) == 2:
+            check_weights(as_computed(given_weights))
     return result if dtype == dissimilarities.dtype else narrow(result, dtype)
 
 
-def _is_key(key):
-    dtype = getattr(key, "dtype", None)
+def check_key(key: object) -> None:
+    """ValueError for what is no single PRNG key."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        return key.shape == ()
-    return dtype == np.uint32 and key.ndim == 1  # of the old style
+        is_key = shape == ()
+    else:
+        is_key = dtype == np.uint32 and len(shape or ()) == 1  # of the old style
+    if not is_key:
+        raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
 
 
 def _check_integer(name, value, minimum):

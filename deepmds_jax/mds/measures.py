@@ -60,9 +60,12 @@ def safe_scale(size: jax.Array) -> jax.Array:
 
 
 def total(matrix: jax.Array) -> jax.Array:
-    """() sum over (n, n), as a matrix product: four times as fast on CPU."""
-    ones = jnp.ones((matrix.shape[1], 1), matrix.dtype)
-    return jnp.sum(jnp.matmul(matrix, ones, precision=lax.Precision.HIGHEST))
+    """() sum over (n, n); on CPU as a matrix product, which is four times as fast."""
+    def by_product(matrix):
+        ones = jnp.ones((matrix.shape[1], 1), matrix.dtype)
+        return jnp.sum(jnp.matmul(matrix, ones, precision=lax.Precision.HIGHEST))
+
+    return lax.platform_dependent(matrix, cpu=by_product, default=jnp.sum)
 
 
 def raw_stress(

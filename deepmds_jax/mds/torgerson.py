@@ -1,6 +1,7 @@
 """Classical scaling: eigenvectors of the doubly centred squared dissimilarities."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.inputs import (
+    as_computed,
     as_float,
     check_if_single,
     check_shapes,
@@ -45,6 +47,66 @@ def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
     return points.astype(as_float(dissimilarities).dtype)
 
 
+class ClassicalResult(NamedTuple):
+    """The result of `classical_detailed`; (...) are the leading axes of the dissimilarities.
+
+    Negative eigenvalues mean that the dissimilarities are no Euclidean distances: no number of
+    dimensions reproduces them. The two shares differ in how these count. 0 is the share of an axis
+    whose own eigenvalue is not positive.
+
+    Attributes:
+      embedding: (..., n, k) as from `classical`.
+      eigenvalues: (..., n) all, descending, in the squared unit of the dissimilarities; the first k
+        are the sums of squares along the axes. One is always zero, up to rounding.
+      share: (..., k) each axis' eigenvalue, divided by the sum of the absolute values of all: what
+        is not Euclidean counts as not explained. Adds up to less than 1 where there is any.
+      share_of_positive: (..., k) each axis' eigenvalue, divided by the sum of the positive ones:
+        what is not Euclidean does not count. The n - 1 largest add up to 1.
+    """
+
+    embedding: jax.Array
+    eigenvalues: jax.Array
+    share: jax.Array
+    share_of_positive: jax.Array
+
+
+def classical_detailed(dissimilarities: ArrayLike, num_dims: int = 3) -> ClassicalResult:
+    """`classical`, with all eigenvalues and the share that each axis explains.
+
+    Args:
+      dissimilarities: (..., n, n) float, as for `classical`.
+      num_dims: k, from 1 to n - 1.
+
+    Returns:
+      A `ClassicalResult` in the dtype of the dissimilarities; NaN for a problem for which
+      `classical` gives NaN.
+
+    Raises:
+      ValueError: as `classical` does.
+
+    Source: Mardia, Kent & Bibby (1979), Multivariate Analysis, section 14.4; the sums of the two
+    shares are the two numbers of `GOF` that R's `cmdscale` returns.
+    """
+    embedding = classical(dissimilarities, num_dims)
+    found = _spectrum(as_computed(dissimilarities), num_dims)
+    return ClassicalResult(embedding, *(x.astype(embedding.dtype) for x in found))
+
+
+@partial(jax.jit, static_argnames="num_dims")
+def _spectrum(dissimilarities, num_dims):
+    @partial(jnp.vectorize, signature="(n,n)->(n),(k),(k)")
+    def solve(dissimilarities):
+        scalar_products, scale = _scalar_products(symmetrize(dissimilarities))
+        values = jnp.linalg.eigvalsh(scalar_products)[::-1]
+        leading = jnp.maximum(values[:num_dims], 0)
+        found = (values * scale * scale, leading / jnp.sum(jnp.abs(values)),
+                 leading / jnp.sum(jnp.maximum(values, 0)))
+        valid = is_valid(dissimilarities)
+        return tuple(jnp.where(valid, x, jnp.nan) for x in found)
+
+    return solve(dissimilarities)
+
+
 @partial(jax.jit, static_argnames="num_dims")
 def _classical(dissimilarities, num_dims):
     @partial(jnp.vectorize, signature="(n,n)->(n,k),()")
@@ -67,11 +129,16 @@ def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0)
     Returns:
       (n, k).
     """
-    largest = jnp.max(dissimilarities)
-    scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
-    scalar_products = double_centre((dissimilarities / scale) ** 2) / -2
+    scalar_products, scale = _scalar_products(dissimilarities)
     values, vectors = leading_eigenpairs(scalar_products, num_dims, tolerance)
     return vectors * (scale * jnp.sqrt(jnp.maximum(values, 0)))[None, :]
+
+
+def _scalar_products(dissimilarities):
+    """(n, n) of the centred points in units of a scale, and the () scale."""
+    largest = jnp.max(dissimilarities)
+    scale = jnp.where(largest == 0, 1, largest)  # keeps the fourth powers in range
+    return double_centre((dissimilarities / scale) ** 2) / -2, scale
 
 
 def double_centre(matrix: jax.Array) -> jax.Array:

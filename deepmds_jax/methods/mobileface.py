@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tqdm
 
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.dense import DenseModel
@@ -48,6 +49,7 @@ _BLOCKS = (
     (512, 1), (512, 1), (1024, 2), (1024, 1),
 )
 _WIDTH = 0.3125
+_PICTURES_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +80,11 @@ class Training:
 
     Attributes:
       epochs: passes over the faces.
-      learning_rate: Adam's.
+      learning_rate: Adam's, which falls to 0.
     """
 
     epochs: int = option(100, "passes over the faces, 16 a step", lower_bound=1)
-    learning_rate: float = option(1e-3, "Adam's", lower_bound=0)
+    learning_rate: float = option(1e-3, "Adam's, which falls to 0", lower_bound=0)
 
 
 @jax.tree_util.register_dataclass
@@ -188,9 +190,12 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     config = dataclasses.replace(run.config, num_coefficients=dense.shape.identity.shape[0])
     faces = dataset.draw(faces_key, run.num_train)
     appearance = sample_appearance(look_key, dense, run.num_train)
+    training = run.training
+    assert faces.identity is not None  # of a model
     variables = fit_stage(
-        stage(dense, faces, appearance, run.training.learning_rate),
-        init(config, init_key).network, key=order_key, num_epochs=run.training.epochs)
+        stage(dense, draw_pictures(dense, faces, appearance), faces.identity,
+              training.learning_rate, training.epochs),
+        init(config, init_key).network, key=order_key, num_epochs=training.epochs)
     return assemble(config, {"mobileface": variables}, {})
 
 
@@ -204,14 +209,34 @@ def assemble(
     return Params(trained["mobileface"], config)
 
 
+def draw_pictures(dense: DenseModel, faces: Faces, appearance: Appearance) -> jax.Array:
+    """Pictures (F, 96, 96, 3) uint8 of all faces, drawn once, with a progress bar.
+
+    Args:
+      dense: the model that the faces are of.
+      faces: with identity, expression and view.
+      appearance: of each face.
+    """
+    pictured = (faces.identity, faces.expression, appearance, faces.view)
+    draw = jax.jit(lambda *part: jnp.rint(255 * render(dense, *part)).astype(jnp.uint8))
+    num_faces, pictures = len(faces.x2d), []
+    for start in tqdm.trange(0, num_faces, _PICTURES_AT_ONCE, desc="pictures", mininterval=0.5):
+        # The last ones overlap those before them, so that all are one program.
+        at = max(0, min(start, num_faces - _PICTURES_AT_ONCE))
+        rows = jnp.arange(at, min(at + _PICTURES_AT_ONCE, num_faces))
+        pictures.append(np.asarray(draw(*take_rows(pictured, rows)))[start - at:])
+    return jnp.asarray(np.concatenate(pictures))
+
+
 def stage(
     dense: DenseModel,
-    faces: Faces,
-    appearance: Appearance,
+    pictures: jax.Array,
+    identity: jax.Array,
     learning_rate: float,
+    num_epochs: int,
     faces_per_step: int = 16,
 ) -> Stage:
-    """Photographs, drawn in the step that needs them -> coefficients of the dense model.
+    """Photographs -> coefficients of the dense model.
 
     The loss is the mean squared difference of the coordinates of all vertices, in units of the
     model's own variation (1 for the mean face, on average), so that a coefficient counts as much
@@ -222,28 +247,29 @@ def stage(
 
     Args:
       dense: the model that the faces are of.
-      faces: with identity, expression and view.
-      appearance: of each face.
-      learning_rate: Adam's.
+      pictures: (F, 96, 96, 3) uint8.
+      identity: (F, K) coefficients of the faces.
+      learning_rate: Adam's at the start, which falls to 0.
+      num_epochs: passes over the faces.
       faces_per_step: pictures in a minibatch.
     """
-    assert faces.identity is not None
-    num_faces, num_coefficients = faces.identity.shape
-    pictured = (faces.identity, faces.expression, appearance, faces.view)
+    num_faces, num_coefficients = identity.shape
     gram = _gram(dense.shape.identity)
 
     def minibatch(data, rows, key):
-        dense, pictured = data
-        identity, *others = take_rows(pictured, rows, key)
-        return render(dense, identity, *others), identity
+        pictures, identity = take_rows(data, rows, key)
+        return pictures.astype(jnp.float32) / 255, identity
 
     def loss(outputs, targets):
         errors = outputs - targets
         return jnp.mean(jnp.sum(errors @ gram * errors, axis=-1))
 
+    steps = max(1, num_epochs * (num_faces // faces_per_step))
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     # On CPU, XLA's convolutions take four times as long within a loop: a step at a time.
-    return Stage("mobileface", MobileFace(num_coefficients).apply, optax.adam(learning_rate),
-                 (dense, pictured), num_faces, faces_per_step, minibatch, loss, max_chunk=1)
+    max_chunk = 1 if jax.default_backend() == "cpu" else 100
+    return Stage("mobileface", MobileFace(num_coefficients).apply, optimizer,
+                 (pictures, identity), num_faces, faces_per_step, minibatch, loss, max_chunk)
 
 
 @jax.jit

@@ -87,7 +87,7 @@ class FitStage(Protocol):
         ...
 
 
-def take_rows(data: Any, rows: jax.Array, key: jax.Array) -> Any:
+def take_rows(data: Any, rows: jax.Array, key: jax.Array | None = None) -> Any:
     """The minibatch of data that are inputs and targets, with one row per face."""
     del key
     return jax.tree.map(lambda x: x[rows], data)

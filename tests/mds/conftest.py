@@ -42,6 +42,31 @@ def load_oracle():
     return Oracle
 
 
+@pytest.fixture(scope="session")
+def usage():
+    """What R says of the same data: a file of optima/usage, by its name."""
+    return lambda name: json.loads((OPTIMA / "usage" / f"{name}.json").read_text())
+
+
+def published(name):
+    """The lower triangle of a published table, as (n, n); see optima/README.md."""
+    rows = (OPTIMA / "usage" / f"{name}.csv").read_text().splitlines()[1:]
+    lower = np.array([[float(cell or 0) for cell in row.split(",")[1:]] for row in rows])
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
+@pytest.fixture(scope="session")
+def gruijter():
+    """(9, 9) dissimilarities of Dutch parties."""
+    return published("gruijter")
+
+
+@pytest.fixture(scope="session")
+def ekman():
+    """(14, 14) similarities of colours."""
+    return published("ekman")
+
+
 @pytest.fixture(params=["eurodist", "stackloss", "USArrests", "iris", "face_n00", "face_n03"])
 def oracle(request, load_oracle):
     """The files without missing dissimilarities, unless a test names others."""

@@ -7,6 +7,7 @@ import pytest
 from problems import assert_same, noisy_distances
 
 from deepmds_jax import mds
+from deepmds_jax.mds import cores
 from deepmds_jax.mds.cores import map_in_blocks, map_on_cores
 
 
@@ -29,6 +30,21 @@ def test_equals_the_direct_call(size, use_jit, dtype):
         for name in expected:
             assert found[name].dtype == dtype
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_large_batches_of_an_accelerator_are_solved_in_equal_parts(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(cores, "_DEVICE_CHUNK_SIZE", 50)
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((23, 5)), jnp.float32)
+    sizes = []
+
+    def counted(x, y):
+        sizes.append(len(x))
+        return solve(x, y)
+
+    found = map_on_cores(counted, x, None)
+    assert sizes == [8, 8, 8]  # the last of them overlap
+    np.testing.assert_allclose(found["sum"], np.sum(x, axis=1), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [3, 4, 12, 14])

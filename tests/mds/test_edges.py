@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from problems import euclidean, noisy_distances
 
 from deepmds_jax import mds
@@ -168,3 +169,23 @@ def test_distances_of_usual_numbers_are_those_of_the_formula():
 def test_messages(options, message):
     with pytest.raises(ValueError, match=message):
         mds.smacof(**({"dissimilarities": D, "num_dims": 2} | options))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    (D[np.triu_indices(12, 1)], r"got \(66,\): these can be the pairs of 12 points, as pdist gives "
+                                "them; make them a matrix by scipy.spatial.distance.squareform"),
+    (np.ones(65), r"expected shape \(..., n, n\), got \(65,\)$"),
+    (scipy.sparse.csr_array(D), "got a sparse one: give dissimilarities.toarray.., and NaN for"),
+    (np.ma.masked_greater(D, 3), "got a masked one; give NaN where a pair is missing"),
+    (D + 0j, "expected real numbers, got complex"),
+])
+def test_what_is_no_matrix_is_told_how_to_become_one(given, message):
+    for function in (solve, mds.classical, mds.smacof_dims):
+        with pytest.raises(ValueError, match=f"dissimilarities: .*{message}"):
+            function(given)
+
+
+def test_weights_that_are_truth_values():
+    seen = D < 3
+    np.testing.assert_array_equal(
+        solve(D, weights=seen).embedding, solve(D, weights=1.0 * seen).embedding)

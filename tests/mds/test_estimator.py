@@ -3,25 +3,26 @@ import pickle
 import jax
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 
 from deepmds_jax import mds
 
 pytest.importorskip("sklearn")
 
+from sklearn import manifold
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import pairwise_distances
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from deepmds_jax.mds.estimator import MDS
 
+PRECOMPUTED = {"metric": "precomputed"}
+
 KINDS = pytest.mark.parametrize("kind", ["ratio", "interval", "ordinal"])
 
 
-class PrecomputedMDS(MDS):
-    metric = "precomputed"  # tells scikit-learn's checks that X is distances
-
-
-@parametrize_with_checks([MDS(), PrecomputedMDS(dissimilarity="precomputed")])
+@parametrize_with_checks([MDS(), MDS(metric="precomputed"), MDS(metric="cityblock")])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -42,7 +43,7 @@ def euclidean(a, b):
 )
 def test_fit_is_smacof(kind, ties):
     dissimilarities = np.ceil(4 * euclidean(samples(0), samples(0)))  # has ties
-    fitted = MDS(kind=kind, ties=ties, tol=1e-3, dissimilarity="precomputed")
+    fitted = MDS(kind=kind, ties=ties, tol=1e-3, metric="precomputed")
     fitted.fit(dissimilarities)
     expected = mds.smacof(dissimilarities, 2, transform=kind, ties=ties, tolerance=1e-3)
     np.testing.assert_array_equal(fitted.embedding_, expected.embedding)
@@ -81,14 +82,14 @@ def to_fitted_frame(fitted, points):
 
 
 @pytest.mark.parametrize("num_dims", [1, 2, 3])
-@pytest.mark.parametrize("dissimilarity", ["euclidean", "precomputed"])
-def test_new_points_land_where_they_are(num_dims, dissimilarity):
+@pytest.mark.parametrize("metric", ["euclidean", "precomputed"])
+def test_new_points_land_where_they_are(num_dims, metric):
     points, new = samples(2, 12, num_dims), 2 * samples(3, 6, num_dims)
-    if dissimilarity == "euclidean":
+    if metric == "euclidean":
         fitted = MDS(num_dims).fit(points)
         placed = fitted.transform(new)
     else:
-        fitted = MDS(num_dims, dissimilarity="precomputed").fit(euclidean(points, points))
+        fitted = MDS(num_dims, metric="precomputed").fit(euclidean(points, points))
         distances = euclidean(new, points)
         distances[:, ::4] = np.nan
         placed = fitted.transform(distances)
@@ -100,7 +101,7 @@ def test_every_fitted_point_is_where_its_disparities_want_it(kind):
     # SMACOF minimises over all points together, `place` over one: the transform is right if a point
     # returns to its place without its zero dissimilarity to itself.
     distances = euclidean(samples(4), samples(4))
-    fitted = MDS(kind=kind, dissimilarity="precomputed", tol=1e-6).fit(distances)
+    fitted = MDS(kind=kind, metric="precomputed", tol=1e-6).fit(distances)
     assert fitted.stress_ > 0.04
     others = np.where(np.eye(12, dtype=bool), np.nan, distances)
     size = np.abs(fitted.embedding_).max()
@@ -114,7 +115,7 @@ def test_every_fitted_point_is_where_its_disparities_want_it(kind):
 def test_new_points_of_warped_distances(kind, warp):
     points, new = samples(5, 40, 2), samples(6, 6, 2)
     dissimilarities = np.where(np.eye(40), 0, warp(euclidean(points, points)))
-    fitted = MDS(kind=kind, dissimilarity="precomputed").fit(dissimilarities)
+    fitted = MDS(kind=kind, metric="precomputed").fit(dissimilarities)
     placed = fitted.transform(warp(euclidean(new, points)))
     scale = np.sqrt(np.mean(euclidean(points, points)[np.triu_indices(40, 1)] ** 2))
     expected = to_fitted_frame(fitted, points)(new) / scale
@@ -135,7 +136,7 @@ def test_missing_dissimilarities():
     points = samples(8, 12, 2)
     distances = euclidean(points, points)
     distances[[0, 3, 5], [7, 1, 11]] = distances[[7, 1, 11], [0, 3, 5]] = np.nan
-    fitted = MDS(dissimilarity="precomputed", tol=1e-6).fit(distances)
+    fitted = MDS(metric="precomputed", tol=1e-6).fit(distances)
     expected = to_fitted_frame(fitted, points)(points)
     np.testing.assert_allclose(fitted.embedding_, expected, atol=1e-3)
     np.testing.assert_allclose(fitted.transform(distances), fitted.embedding_, atol=1e-6)
@@ -154,10 +155,126 @@ def test_dtype_and_precision(dtype, x64):
     assert error < (1e-12 if double else 1e-5)
 
 
-def test_warns_at_the_step_limit():
-    with pytest.warns(ConvergenceWarning, match="max_iter=2 reached"):
-        fitted = MDS(max_iter=2, tol=1e-6).fit(samples(10))
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_warns_at_the_step_limit_where_it_is_called(method):
+    fitted = MDS(max_iter=2, tol=1e-6)
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 reached") as warned:
+        getattr(fitted, method)(samples(10))
+    assert warned[0].filename == __file__
     assert fitted.n_iter_ == 2
+
+
+def test_given_start():
+    start = samples(13, num_features=2)
+    fitted = MDS(init="random").fit_transform(samples(1), init=start)
+    expected = mds.smacof(euclidean(samples(1), samples(1)), 2, transform="ratio", init=start)
+    np.testing.assert_array_equal(fitted, expected.embedding)
+    with pytest.raises(ValueError, match=r"init: expected shape \(12, 2\), got \(12, 3\)"):
+        MDS().fit(samples(1), init=samples(1)[:, :3])
+
+
+def test_weights_of_pairs_and_of_samples():
+    distances, counts = euclidean(samples(1), samples(1)), np.repeat([2.0, 1], 6)
+    weights = np.outer(counts, counts)
+    fitted = MDS(**PRECOMPUTED).fit(distances, weights=weights)
+    expected = mds.smacof(distances, 2, transform="ratio", weights=weights)
+    np.testing.assert_array_equal(fitted.embedding_, expected.embedding)
+    again = MDS(**PRECOMPUTED).fit_transform(distances, weights=counts)
+    np.testing.assert_array_equal(again, fitted.embedding_)
+    # A sample of weight 2 is two equal ones, whose distance 0 is fitted.
+    twice = np.repeat(np.arange(12), counts.astype(int))
+    double = MDS(tol=1e-6).fit(samples(1)[twice])
+    single = MDS(tol=1e-6).fit(samples(1), weights=counts)
+    np.testing.assert_allclose(double.stress_, single.stress_, rtol=1e-4)
+    for wrong, message in (
+        (np.ones(11), r"weights: expected shape \(12, 12\) or \(12,\), got \(11,\)"),
+        (-np.ones(12), "weights: expected none < 0, got -1"),
+        (np.triu(weights), "weights: expected symmetric"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MDS(**PRECOMPUTED).fit(distances, weights=wrong)
+
+
+def test_new_points_of_a_weighted_fit():
+    # Pairs of weight 0 say nothing of the transform: here they lie far off its line.
+    points, new = samples(2, 12, 2), samples(3, 6, 2)
+    distances, weights = euclidean(points, points), np.ones((12, 12))
+    for i, j in ((0, 7), (3, 1)):
+        distances[i, j] = distances[j, i] = 50
+        weights[i, j] = weights[j, i] = 0
+    fitted = MDS(kind="interval", tol=1e-6, **PRECOMPUTED).fit(distances, weights=weights)
+    placed = fitted.transform(euclidean(new, points))
+    size = np.linalg.norm(fitted.embedding_) / np.linalg.norm(points - points.mean(0))
+    expected = size * to_fitted_frame(fitted, points)(new)
+    np.testing.assert_allclose(placed, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("metric", "params"), [
+    ("cosine", None), ("minkowski", {"p": 3}), ("mahalanobis", None), ("seuclidean", None),
+    (lambda a, b, power: np.sum(np.abs(a - b) ** power) ** (1 / power), {"power": 3}),
+])
+def test_any_metric_of_scikit_learn(metric, params):
+    points = samples(4)
+    fitted = MDS(metric=metric, metric_params=params).fit(points)
+    expected = pairwise_distances(points, metric=metric, **(params or {}))
+    np.testing.assert_allclose(fitted.dissimilarity_matrix_, expected, atol=1e-12)
+    by_matrix = MDS(**PRECOMPUTED).fit(expected)
+    np.testing.assert_allclose(fitted.embedding_, by_matrix.embedding_, atol=1e-6)
+    # Alone, a new point has the distances that it has among all.
+    np.testing.assert_allclose(fitted.transform(points[:1]), fitted.embedding_[:1], atol=1e-4)
+
+
+def test_features_that_lack_numbers():
+    points = np.ma.masked_greater(samples(4), 1.5)
+    assert 0 < points.mask.sum() < 6
+    fitted = MDS(metric="nan_euclidean").fit(points)
+    expected = pairwise_distances(points.filled(np.nan), metric="nan_euclidean")
+    np.testing.assert_allclose(fitted.dissimilarity_matrix_, expected)
+
+
+def test_masked_dissimilarities_are_missing():
+    distances = euclidean(samples(8), samples(8))
+    masked = np.ma.masked_greater(distances, 4)
+    assert masked.mask.any()
+    fitted = MDS(**PRECOMPUTED).fit(masked)
+    expected = MDS(**PRECOMPUTED).fit(np.where(masked.mask, np.nan, distances))
+    np.testing.assert_array_equal(fitted.embedding_, expected.embedding_)
+    unmasked = MDS(**PRECOMPUTED).fit(np.ma.masked_array(distances))
+    np.testing.assert_array_equal(
+        unmasked.embedding_, MDS(**PRECOMPUTED).fit(distances).embedding_)
+
+
+class Frame:
+    """As much of a pandas DataFrame as is looked at."""
+
+    def __init__(self, values, index, columns):
+        self.values, self.index, self.columns = values, index, columns
+        self.shape = values.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+def test_rows_of_a_frame_in_another_order_are_refused():
+    distances, names = euclidean(samples(8), samples(8)), list("abcdefghijkl")
+    fitted = MDS(**PRECOMPUTED).fit_transform(Frame(distances, names, names))
+    np.testing.assert_array_equal(fitted, MDS(**PRECOMPUTED).fit_transform(distances))
+    MDS(**PRECOMPUTED).fit(Frame(distances, range(12), names))
+    with pytest.raises(ValueError, match="same order, got row c where column b is"):
+        MDS(**PRECOMPUTED).fit(Frame(distances, list("acbdefghijkl"), names))
+
+
+def test_ratio_stress_is_scikit_learns_normalized_stress(x64):
+    # Theirs compares distances with the dissimilarities themselves, ours with the disparities:
+    # s = sigma / sqrt(1 - sigma^2), and both are least for the same shape.
+    points = samples(4)
+    ours = MDS(tol=1e-8).fit(points)
+    theirs = manifold.MDS(init="classical_mds", n_init=1, max_iter=5000, eps=1e-12,
+                          normalized_stress=True).fit(points)
+    np.testing.assert_allclose(
+        ours.stress_ / np.sqrt(1 - ours.stress_**2), theirs.stress_, rtol=1e-6)
+    shape = mds.compare_configurations(ours.embedding_, theirs.embedding_)
+    assert shape.disparity < 1e-6
 
 
 def test_names_and_pickle():
@@ -168,17 +285,20 @@ def test_names_and_pickle():
     np.testing.assert_array_equal(again.transform(new), fitted.transform(new))
 
 
-PRECOMPUTED = {"dissimilarity": "precomputed"}
-
-
 @pytest.mark.parametrize(
     ("options", "x", "message"),
     [
-        ({"kind": "metric"}, samples(0), r"kind: expected one of \['ratio', 'interval', 'ordinal"),
+        ({"kind": "metric"}, samples(0), r"kind: expected one of \['ratio', 'interval', "),
         ({"ties": "none"}, samples(0), "ties: expected one of"),
         ({"init": "pca"}, samples(0), "init: expected one of"),
-        ({"init": np.zeros((12, 2))}, samples(0), r"init: expected one of .*, got shape \(12, 2\)"),
-        ({"dissimilarity": "cosine"}, samples(0), "dissimilarity: expected one of"),
+        ({"init": np.zeros((12, 2))}, samples(0),
+         r"init: expected one of .*, got shape \(12, 2\): give it to fit"),
+        ({"metric": 2}, samples(0), "metric: expected a name or a function, got 2"),
+        ({"metric": "angle"}, samples(0), "(?i)metric.*angle"),
+        ({}, np.ma.masked_less(samples(0), 0), "without a mask for metric='euclidean'"),
+        (PRECOMPUTED, np.ones(66), r"X: expected a square .* got \(66,\): these can be the pairs "
+                                   "of 12 points, .* scipy.spatial.distance.squareform"),
+        (PRECOMPUTED, csr_array(np.eye(12)), "got a sparse one: give X.toarray.., and NaN for"),
         ({"n_components": 2.5}, samples(0), "n_components: expected an integer >= 1"),
         ({"n_components": 12}, samples(0), "n_components: expected less than n_samples = 12, got"),
         ({"n_init": 0}, samples(0), "n_init: expected an integer >= 1, got 0"),

@@ -8,7 +8,8 @@ import textwrap
 PROGRAM = """
     import importlib, importlib.abc, pkgutil, sys
 
-    BLOCKED = {"flax", "optax", "orbax", "safetensors", "rich", "sklearn", "tensorboardX"}
+    BLOCKED = {"flax", "optax", "orbax", "safetensors", "rich", "matplotlib", "sklearn",
+               "tensorboardX"}
 
     class Blocker(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path=None, target=None):

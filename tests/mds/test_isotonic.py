@@ -7,7 +7,7 @@ import sklearn.isotonic
 from scipy.optimize import isotonic_regression as scipy_isotonic
 
 from deepmds_jax.mds import isotonic_regression
-from deepmds_jax.mds.isotonic import _pool_in_rounds, _pool_with_stack
+from deepmds_jax.mds.isotonic import _pool_in_rounds, _pool_together, _pool_with_stack
 
 RNG = np.random.default_rng(0)
 SEQUENCES = {
@@ -75,6 +75,22 @@ def test_batch_equals_one_by_one():
             assert np.isnan(alone).all()
         else:
             np.testing.assert_allclose(in_rounds[i, j], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("has_sorted", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_as_accelerators_pool_a_batch(weighted, has_sorted):
+    """By blocks of groups, unless a sequence, such as one in order, leaves too many of them."""
+    y = np.stack([SEQUENCES["noisy"], SEQUENCES["random"], SEQUENCES["tied"]]).astype(np.float32)
+    if has_sorted:
+        y[1] = np.sort(y[1])
+    y[2, -3:] = np.inf  # missing pairs
+    weights = RNG.uniform(0.1, 3, y.shape).astype(np.float32) if weighted else None
+    fits = jax.jit(jax.vmap(_pool_together))(y, weights)
+    for i, end in enumerate((500, 500, 497)):
+        expected = scipy_isotonic(y[i, :end], weights=weights[i, :end] if weighted else None).x
+        np.testing.assert_allclose(fits[i, :end], expected, atol=1e-5)
+        assert np.isposinf(fits[i, end:]).all()
 
 
 def test_integers_become_floats():

@@ -56,3 +56,12 @@ def test_the_rest():
     assert np.isfinite(mds.place(points[0], D[0])).all()
     assert (np.diff(mds.isotonic_regression(D[0], weights[0])) >= 0).all()
     assert np.isfinite(mds.compare_configurations(points[0], points[1]).correlation)
+    assert np.isfinite(mds.classical_detailed(D, 2).share).all()
+    assert np.isfinite(mds.to_principal_axes(points)).all()
+    assert np.isfinite(mds.fit_vectors(points, D).r_squared).all()
+    for way in ("reverse", "gower", "gravity"):
+        assert np.isfinite(mds.similarity_to_dissimilarity(9 - D + 99 * np.eye(12, dtype="f"), way)
+                           ).all()
+    assert np.isfinite(mds.smacof_dims(D, (1, 2), max_iters=9).stress).all()
+    options = {"key": jax.random.key(0), "starts_per_round": 2, "max_rounds": 2, "max_iters": 9}
+    assert np.isfinite(mds.smacof_until_repeated(D, 2, **options).best.stress).all()

@@ -270,7 +270,8 @@ def test_leading_axes():
 def test_as_accelerators_run_it(transform, x64):
     """There the batch is one vmap: problems that have stopped wait unchanged for the others."""
     problems = np.stack([noisy_distances(0), np.full((12, 12), np.inf), tied_distances(1)])
-    solve = partial(solver._minimize, solver.Options(2, transform, "primary", "anderson"))
+    options = solver.Options(2, transform, "primary", "anderson")
+    solve = partial(solver._minimize, options, True)
     waiting = jax.jit(jax.vmap(solve, in_axes=(0, None, None, None, None)))(
         problems, None, None, 3000, 1e-4)
     expected = mds.smacof(problems, 2, transform=transform, tolerance=1e-4)

@@ -150,7 +150,8 @@ def test_neighbours_change_nothing():
     folded = np.asarray(place(points, disparities.reshape(3, 100, 20)))
     np.testing.assert_array_equal(folded.reshape(300, 3), expected)
     mapped = jax.jit(jax.vmap(place, in_axes=(None, 0)))(points, disparities)
-    np.testing.assert_allclose(mapped, expected, atol=1e-4)
+    # A loss that is flat about its minimum lets the rounding of another program show.
+    np.testing.assert_allclose(mapped, expected, atol=3e-4)
 
 
 @pytest.mark.parametrize("unit", [1e-15, 1e15])

@@ -15,7 +15,7 @@ from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.rendering import Appearance
+from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import Faces
 from deepmds_jax.methods import mobileface
@@ -168,10 +168,21 @@ def test_learns_from_pictures_it_draws(tiny, tmp_path, monkeypatch):
     assert metadata["learning_rate"] == "0.001"
 
 
+def test_draws_each_face_once_whatever_fits_into_a_block(tiny, monkeypatch):
+    keys = jax.random.split(jax.random.key(0))
+    faces = tiny.draw(keys[0], 5)
+    look = sample_appearance(keys[1], tiny.dense, 5)
+    monkeypatch.setattr(mobileface, "_PICTURES_AT_ONCE", 2)
+    pictures = mobileface.draw_pictures(tiny.dense, faces, look)
+    expected = render(tiny.dense, faces.identity, faces.expression, look, faces.view)
+    assert pictures.dtype == np.uint8
+    np.testing.assert_allclose(np.asarray(pictures) / 255, expected, atol=0.51 / 255)
+    assert all(np.ptp(pictures, axis=0).max(axis=(1, 2)).ravel() > 0)  # no two are alike
+
+
 def test_weighs_coefficients_by_how_far_they_move_the_surface(tiny):
-    faces = Faces(np.zeros((16, 68, 2)), None, identity=np.zeros((16, 2), np.float32))
-    nothing = Appearance(*[None] * len(Appearance._fields))  # of no account to the loss
-    stage = mobileface.stage(tiny.dense, faces, nothing, 1e-3)
+    pictures = np.zeros((16, 96, 96, 3), np.uint8)  # of no account to the loss
+    stage = mobileface.stage(tiny.dense, pictures, np.zeros((16, 2), np.float32), 1e-3, 1)
     modes = np.asarray(tiny.dense.shape.identity, np.float64)
     errors = np.array([[1.0, -2], [0.5, 0.25]])
     surfaces = np.einsum("fk,kvd->fvd", errors, modes)

@@ -96,7 +96,7 @@ def lift(
     config = params.config
     seen = jnp.ones(x2d.shape[:-1], bool) if visible is None else jnp.asarray(visible, bool)
     seen = jnp.broadcast_to(seen, x2d.shape[:-1])
-    num_visible = jnp.sum(seen, axis=-1)
+    num_visible = jnp.sum(seen, axis=-1, dtype=x2d.dtype)
     # Far from the origin float32 has no digits for a face; what is missing may be anything.
     known = jnp.where(seen[..., None], x2d, 0)
     middle = jnp.sum(known, axis=-2, keepdims=True) / num_visible[..., None, None]

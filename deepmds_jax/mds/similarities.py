@@ -1,0 +1,122 @@
+"""Similarities turned into dissimilarities, in the usual ways."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from deepmds_jax.mds.inputs import as_computed, as_float, is_traced
+
+_ROUNDING = 1e-6
+
+
+def _to_one(s, least=-jnp.inf):
+    """1 - s; NaN outside of the range, but for rounding."""
+    inside = (s <= 1 + _ROUNDING) & (s >= least - _ROUNDING)
+    return jnp.where(inside, jnp.maximum(1 - s, 0), jnp.nan)
+
+
+def _log(s):
+    return jnp.log(_positive(s))
+
+
+def _positive(s):
+    return jnp.where(s > 0, s, jnp.nan)
+
+
+def _confusion(s):
+    lost = jnp.diag(_log(s))[:, None] - _log(s)
+    return (lost + lost.T) / 2
+
+
+def _gower(s):
+    square = jnp.diag(s)
+    between = square[:, None] + square[None] - (s + s.T)
+    # Of two equal points, rounding can leave less than nothing.
+    limit = 8 * jnp.finfo(s.dtype).eps * jnp.max(jnp.abs(square))
+    return jnp.sqrt(jnp.where(jnp.abs(between) < limit, 0, between))
+
+
+def _gravity(s):
+    mass = jnp.nansum(s, axis=1)
+    return jnp.sqrt(mass[:, None] * mass[None] / jnp.sum(mass) / _positive(s))
+
+
+# Of (n, n) similarities s, their largest and their smallest; and which s there may be.
+_WAYS = {
+    "correlation": (lambda s, high, low: jnp.sqrt(_to_one(s, -1)), "from -1 to 1"),
+    "one_minus": (lambda s, high, low: _to_one(s), "up to 1"),
+    "reverse": (lambda s, high, low: high + low - s, "any"),
+    "reciprocal": (lambda s, high, low: 1 / _positive(s), "> 0"),
+    "exponential": (lambda s, high, low: _log(high) - _log(s), "> 0"),
+    "gaussian": (lambda s, high, low: jnp.sqrt(_log(high) - _log(s)), "> 0"),
+    "gower": (lambda s, high, low: _gower(s), "scalar products, with the diagonal"),
+    "gravity": (lambda s, high, low: _gravity(s), "counts >= 0"),
+    "confusion": (lambda s, high, low: _confusion(s), "counts > 0, with the diagonal"),
+}
+SIMILARITIES = tuple(_WAYS)
+
+
+def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
+    """Dissimilarities that are the larger, the smaller the similarities s are.
+
+    * "correlation": sqrt(1 - s). Of Pearson correlations this is the distance of the standardised
+      variables, up to a factor.
+    * "one_minus": 1 - s, for cosines, shares and other s up to 1.
+    * "reverse": max + min - s, for ratings.
+    * "reciprocal": 1 / s.
+    * "exponential": -log(s / max), if similarity falls exponentially with distance (Shepard).
+    * "gaussian": sqrt(-log(s / max)), if it falls as a normal density.
+    * "gower": sqrt(s_ii + s_jj - 2 s_ij), the distances of points with these scalar products; for
+      kernels, and for covariances.
+    * "gravity": sqrt(m_i m_j / (M s_ij)) of counts of events in common, with m the sums of the
+      rows and M their sum; counts of 0 are missing.
+    * "confusion": -log sqrt(s_ij s_ji / (s_ii s_jj)) of counts of i taken for j, which need not
+      be symmetric.
+
+    The order of the pairs is that of all but "gower", "gravity" and "confusion", so that ordinal
+    scaling of a symmetric matrix gives the same after any of them.
+
+    Args:
+      similarities: (..., n, n) float; NaN stays NaN. The diagonal counts for "gower" and
+        "confusion", and for max and min unless it is NaN.
+      way: one of the names above.
+
+    Returns:
+      (..., n, n) in the dtype of the similarities, with a zero diagonal; for `smacof`. Inside jit
+      NaN for similarities that there may not be.
+
+    Raises:
+      ValueError: wrong shapes or another way; outside jit also similarities out of its range.
+
+    Source: Mair, Groenen & de Leeuw (2022), "More on multidimensional scaling and unfolding in R:
+    smacof version 2", J. Statistical Software 102(10), table 1 (`sim2diss` of R's smacof); Gower
+    (1966), Biometrika 53; Shepard (1957), "Stimulus and response generalization", Psychometrika 22
+    ("exponential", "confusion").
+    """
+    if way not in _WAYS:
+        raise ValueError(f"way: expected one of {list(_WAYS)}, got {way!r}")
+    computed = as_computed(similarities)
+    if computed.ndim < 2 or computed.shape[-1] != computed.shape[-2]:
+        raise ValueError(f"similarities: expected shape (..., n, n), got {computed.shape}")
+    found = _convert(computed, way)
+    if not is_traced(found):
+        wrong = ~np.isfinite(found) & np.isfinite(computed)
+        if way == "gravity":
+            wrong &= np.asarray(computed) != 0
+        if np.any(wrong):
+            value = np.asarray(computed)[wrong].flat[0]
+            raise ValueError(f"similarities: expected {_WAYS[way][1]} for {way!r}, got {value:g}")
+    return found.astype(as_float(similarities).dtype)
+
+
+@partial(jax.jit, static_argnames="way")
+def _convert(similarities, way):
+    @partial(jnp.vectorize, signature="(n,n)->(n,n)")
+    def convert(s):
+        found = _WAYS[way][0](s, jnp.nanmax(s), jnp.nanmin(s))
+        return jnp.where(jnp.eye(*s.shape, dtype=bool), 0, found)
+
+    return convert(similarities)

@@ -1,0 +1,140 @@
+"""Matrices in texts of every layout, and texts that are none."""
+
+import numpy as np
+import pytest
+
+from deepmds_jax.data.formats.square_tables import parse_square
+
+FULL = np.array([[0, 1, 2, 4], [1, 0, 3, 5], [2, 3, 0, 6], [4, 5, 6, 0.5]])
+FULL[3, 3] = 0
+NAMES, YEARS = list("abcd"), ["1990", "1991", "1992", "1993"]
+
+
+def text(rows, mark=","):
+    return "\n".join(mark.join(row) for row in rows) + "\n"
+
+
+def cells(values):
+    return [f"{value:g}" for value in values]
+
+
+def whole(names=None, corner=None, header=True):
+    rows = [([] if names is None else [name]) + cells(row)
+            for name, row in zip(names or NAMES, FULL, strict=True)]
+    return rows if not header else [([] if corner is None else [corner]) + (names or NAMES), *rows]
+
+
+def lower(names=None, diagonal=True, padded=False):
+    rows = []
+    for i, row in enumerate(FULL):
+        length = i + diagonal
+        rows.append(([] if names is None else [names[i]]) + cells(row[:length])
+                    + [""] * padded * (4 - length))
+    return rows
+
+
+def upper(names=None, diagonal=True, padded=False):
+    return [([] if names is None else [names[i]]) + [""] * padded * (i + 1 - diagonal)
+            + cells(row[i + 1 - diagonal:]) for i, row in enumerate(FULL)]
+
+
+NAMED = {
+    "header": text(whole()),
+    "header of a column of names": text(whole(NAMES, "")),
+    "corner": text(whole(NAMES, "city")),
+    "no corner": text(whole(NAMES)),
+    "column of names": text(whole(NAMES, header=False)),
+    "tabs": text(whole(NAMES, ""), "\t"),
+    "semicolons": text(whole(NAMES, ""), ";"),
+    "spaces and quotes": text([[f'"{cell}"' if cell in NAMES else cell for cell in row]
+                               for row in whole(NAMES)], "   "),
+    "marks at the ends, empty rows": text([[*row, ""] for row in whole()]) + ",,,,\n\n",
+    "rows in another order": text([whole(NAMES, "")[i] for i in (0, 3, 1, 4, 2)]),
+    "lower": text([["", *NAMES], *lower(NAMES)]),
+    "lower, padded": text([["", *NAMES], *lower(NAMES, padded=True)]),
+    "lower, no diagonal": text([["", *NAMES], *lower(NAMES, False)]),
+    "lower, no diagonal, no header": text(lower(NAMES, False)),
+    "lower, no first row": text([["", *NAMES], *lower(NAMES, False)[1:]]),
+    "lower under a header": text([NAMES, *lower()]),
+    "as R prints it": "  a b c\nb 1    \nc 2 3  \nd 4 5 6\n",
+    "upper": text([["", *NAMES], *upper(NAMES, padded=True)]),
+    "upper, no diagonal": text([["", *NAMES[1:]], *upper([*NAMES[:3], ""], False)[:3]]),
+    "pairs": "a,b,1\na,c,2\nb,c,3\na,d,4\nb,d,5\nd,c,6\n",
+    "pairs under a header": "from,to,how far\na,b,1\na,c,2\nb,c,3\na,d,4\nb,d,5\nd,c,6\na,a,0\n",
+}
+UNNAMED = {
+    "plain": text(whole(header=False)),
+    "lower": text(lower()),
+    "lower, no diagonal": text(lower(diagonal=False)[1:]),
+    "lower, padded": text(lower(padded=True)),
+    "lower, no diagonal, padded": text(lower(diagonal=False, padded=True)),
+    "upper": text(upper()),
+    "upper, no diagonal": text(upper(diagonal=False)[:3]),
+    "upper, padded": text(upper(padded=True)),
+    "upper, no diagonal, padded": text(upper(diagonal=False, padded=True)),
+    "pairs": "1,2,1\n1,3,2\n2,3,3\n1,4,4\n2,4,5\n3,4,6\n",
+    "pairs under a header": "i,j,distance\n1,2,1\n1,3,2\n2,3,3\n1,4,4\n2,4,5\n3,4,6\n",
+}
+NUMBERED = {
+    "corner": text(whole(YEARS, "year")),
+    "empty corner": text(whole(YEARS, "")),
+    "no corner": text(whole(YEARS)),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [pytest.param(content, labels, id=f"{labels[0]}: {name}")
+     for layouts, labels in ((NAMED, NAMES), (UNNAMED, list("1234")), (NUMBERED, YEARS))
+     for name, content in layouts.items() if (name, labels) != ("no corner", YEARS)])
+def test_layouts(content, labels):
+    found = parse_square(content)
+    assert sorted(found.labels) == labels
+    order = np.argsort(found.labels)
+    values = found.values[np.ix_(order, order)]
+    away = ~np.eye(4, dtype=bool)
+    np.testing.assert_array_equal(values[away], FULL[away])
+    assert np.all(np.isnan(np.diag(values)) | (np.diag(values) == 0))
+
+
+def test_numbers_over_a_column_of_numbers_are_no_header():
+    with pytest.raises(ValueError, match="line 1: 4 numbers, expected 5 as in other lines"):
+        parse_square(NUMBERED["no corner"])
+
+
+def test_missing_values_and_decimal_commas():
+    found = parse_square("\tß\t'=b\t c \nß\t0\t1,5\tNA\n'=b\t1,5\t\t-\nc\t\t2,25\t0\n")
+    assert found.labels == ["ß", "=b", "c"]
+    np.testing.assert_array_equal(
+        found.values, [[0, 1.5, np.nan], [1.5, np.nan, np.nan], [np.nan, 2.25, 0]])
+    found = parse_square("a,b,1\nb,c,2\n")
+    np.testing.assert_array_equal(found.values, [[0, 1, np.nan], [1, 0, 2], [np.nan, 2, 0]])
+    # One pair in one line is no header.
+    assert parse_square("a,b,5").values[0, 1] == 5
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "no rows"),
+    ("a,b,c", "no rows under the header"),
+    (",,\n,\n", "no rows"),
+    ("a,b\n,\n,NA\n", "no numbers"),
+    (",a,b\na,0,x\nb,1,0\n", r"line 2 \(a\), column 3 \(b\): 'x', expected a number"),
+    ("0,1\n1,inf\n", "line 2, column 2: 'inf', expected a finite number"),
+    ("0\t1,000\n1,000\t0\n", "line 1, column 2: '1,000' may be 1000 or 1.000: write it without"),
+    ("0;1,5\n1.5;0\n", "line 1, column 2: '1,5' may be 15 or 1.5"),
+    (",a,a\na,0,1\na,1,0\n", "2 points have the name 'a'"),
+    (",a,b,c\na,0,1,2\nb,1,0,3\nx,2,3,0\n", "the row 'x' has no column of that name"),
+    (",a,b\na,0,1,2\nb,1,0,3\n", "line 2: 3 numbers under 2 names of columns"),
+    ("0,1,2\n1,0\n2,3,0\n", "line 2: 2 numbers, expected 3 as in other lines"),
+    ("0,1,2\n1,0,3\n", "2 rows of up to 3 numbers, expected a square, a triangle, or rows of two"),
+    ("x,y,z\n.1,.2,.4\n.3,.5,.1\n1,2,3\n4,5,6\n", "4 rows of up to 3 numbers, expected a square"),
+    ("  a b c d\na   1 2 4\nb 1   3 5\nc 2 3   6\nd 4 5 6  \n", "4 rows of 3 numbers for 4 points"),
+    ("1\n.5,1\n.2,.3,1\n", "a triangle that ends in 1 in each row: cannot tell whether these are"),
+    ("a,b,1\nb,a,2\n", "line 2: b and a have 2, but 1 in line 1"),
+    ('"a,b', "line 1: unexpected end of data"),
+    ("a,\x1b[31m\na,0,x\nb,0,1\n", r"line 2 \(a\), column 3 \(\\x1b\[31m\): 'x', expected"),
+])
+def test_what_is_no_matrix_is_refused_with_the_place(content, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        parse_square(content)
+    assert "\x1b" not in str(caught.value)

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from deepmds_jax import mds
+
+
+def test_vectors_are_those_of_vegans_envfit(usage, x64):
+    expected = usage("vectors")
+    found = mds.fit_vectors(np.array(expected["points"]), np.array(expected["variables"]))
+    np.testing.assert_allclose(found.directions, expected["arrows"], atol=1e-8)
+    np.testing.assert_allclose(found.r_squared, expected["r"], rtol=1e-8)
+
+
+def test_by_hand_and_in_a_batch():
+    points = np.float32([[0, 0], [2, 0], [0, 2], [2, 2]])
+    variables = np.float32([[1, 5, 1], [7, 5, np.nan], [9, 5, 1], [15, 5, 1]])
+    found = mds.fit_vectors(np.stack([points, points[:, ::-1]]), np.stack([variables] * 2))
+    # The first is 1 + 3 x + 4 y.
+    np.testing.assert_allclose(found.directions[0, 0], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(found.directions[1, 0], [0.8, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(found.r_squared[:, 0], 1, rtol=1e-6)
+    assert np.isnan(found.r_squared[:, 1:]).all()
+    with pytest.raises(ValueError, match=r"variables: expected shape \(..., n, m\) and points"):
+        mds.fit_vectors(points, variables[:3])
+
+
+def test_axes_that_are_zero_have_no_part():
+    points = np.float32([[-1, 0], [0, 0], [1, 0]])
+    found = mds.fit_vectors(points, points[:, :1] ** 2 + 2 * points[:, :1])
+    np.testing.assert_array_equal(found.directions, [[1, 0]])
+    # Of 2 x + x^2 = -1, 0, 3: the line explains 8 of 26 / 3.
+    np.testing.assert_allclose(found.r_squared, [8 / (26 / 3)], rtol=1e-6)

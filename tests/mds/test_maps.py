@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from deepmds_jax import mds
+
+pytest.importorskip("matplotlib")
+
+POINTS = np.array([[0.0, 0, 1], [4, 0, 2], [4, 3, 3], [0, 3, 4], [0.1, 3, 5]])
+NAMES = ["south west", "east", "north $east$", "corner", "neighbour"]
+
+
+def boxes(figure):
+    """(n, 2, 2) of the labels in pixels: low and high corners."""
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    return np.array([text.get_window_extent().get_points() for text in axes.texts
+                     if text.get_text()])
+
+
+def test_labels_stand_beside_their_points_and_cover_neither_each_other_nor_points():
+    figure = mds.draw_configuration(POINTS, NAMES)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == [name.replace("$", r"\$") for name in NAMES]
+    assert axes.get_aspect() == 1
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Dimension 1", "Dimension 2")
+    np.testing.assert_array_equal(axes.collections[0].get_offsets(), POINTS[:, :2])
+    low, high = boxes(figure).transpose(1, 0, 2)
+    overlap = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    assert not (np.all(overlap > 0, axis=-1) & ~np.eye(5, dtype=bool)).any()
+    dots = axes.transData.transform(POINTS[:, :2])
+    assert not np.all((dots > low[:, None]) & (dots < high[:, None]), axis=-1).any()
+    gaps = np.maximum(np.maximum(low - dots, dots - high), 0)
+    assert np.all(np.linalg.norm(gaps, axis=-1) < 12)  # pixels
+    frame = axes.get_window_extent().get_points()
+    assert np.all(low > frame[0]) and np.all(high < frame[1])
+
+
+def test_other_axes_and_points_on_a_line():
+    (axes,) = mds.draw_configuration(POINTS, dims=(2, 0)).axes
+    np.testing.assert_array_equal(axes.collections[0].get_offsets(), POINTS[:, [2, 0]])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Dimension 3", "Dimension 1")
+    (axes,) = mds.draw_configuration(POINTS[:, :1], NAMES).axes
+    np.testing.assert_array_equal(axes.collections[0].get_offsets()[:, 1], 0)
+    assert {text.get_rotation() for text in axes.texts} == {90}
+
+
+def test_ellipses_hold_the_share_that_they_say():
+    covariance = np.array([[5.0, 4], [4, 5]])  # variances 9 and 1 along the diagonals
+    figure = mds.draw_configuration(POINTS, covariances=[covariance] * 5, confidence=0.5)
+    ellipse = figure.axes[0].patches[0]
+    assert tuple(ellipse.center) == (0, 0)
+    np.testing.assert_allclose(ellipse.angle % 180, 45)
+    draws = np.random.default_rng(0).multivariate_normal([0, 0], covariance, 10000)
+    u = draws @ [[1, -1], [1, 1]] / 2**0.5
+    inside = np.sum((u / [ellipse.width / 2, ellipse.height / 2]) ** 2, axis=1) < 1
+    assert abs(inside.mean() - 0.5) < 0.02
+
+
+def test_vectors_point_from_the_centre_and_are_as_long_as_their_correlation():
+    variables = np.stack([POINTS[:, 1], [1, -1, 1, -1, 0.0], np.ones(5)], axis=1)
+    fitted = mds.fit_vectors(POINTS[:, :2], variables)
+    figure = mds.draw_configuration(
+        POINTS[:, :2], vectors=fitted, vector_labels=["north", "odd", "constant"])
+    arrows = [text for text in figure.axes[0].texts if not text.get_text()]
+    names = [text for text in figure.axes[0].texts if text.get_text()]
+    assert [text.get_text() for text in names] == ["north", "odd"]  # a constant has no direction
+    centre = POINTS[:, :2].mean(axis=0)
+    np.testing.assert_allclose([arrow.xyann for arrow in arrows], [centre, centre])
+    tips = np.array([arrow.xy for arrow in arrows]) - centre
+    lengths = np.linalg.norm(tips, axis=1)
+    np.testing.assert_allclose(tips / lengths[:, None], fitted.directions[:2], atol=1e-6)
+    np.testing.assert_allclose(
+        lengths[1] / lengths[0], np.sqrt(fitted.r_squared[1] / fitted.r_squared[0]), rtol=1e-5)
+    assert lengths[0] == pytest.approx(np.linalg.norm(POINTS[:, :2] - centre, axis=1).max())
+
+
+@pytest.mark.parametrize(("points", "options", "message"), [
+    (POINTS[0], {}, r"points: expected shape \(n, k\), got \(3,\)"),
+    (POINTS, {"labels": ["a"]}, "labels: expected 5, got 1"),
+    (POINTS, {"dims": (0, 3)}, r"dims: expected two of 0 to 2, got \(0, 3\)"),
+    (POINTS, {"covariances": np.ones((5, 3, 3))}, r"covariances: expected shape \(5, 2, 2\)"),
+    (POINTS, {"covariances": np.ones((5, 2, 2)), "confidence": 95},
+     "confidence: expected a number"),
+    (POINTS, {"vectors": mds.FittedVectors(np.ones((1, 2)), np.ones(1)), "dims": (0, 2)},
+     "vectors: expected directions"),
+])
+def test_wrong_arguments_raise(points, options, message):
+    with pytest.raises(ValueError, match=message):
+        mds.draw_configuration(points, **options)

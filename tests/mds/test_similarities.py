@@ -1,0 +1,92 @@
+import jax
+import numpy as np
+import pytest
+
+from deepmds_jax import mds
+from deepmds_jax.mds.similarities import SIMILARITIES
+
+# By hand; the diagonal is 1, the largest.
+S = np.array([[1, 0.5, 0.25], [0.5, 1, 0.1], [0.25, 0.1, 1]])
+PAIRS = {
+    "correlation": [0.5**0.5, 0.75**0.5, 0.9**0.5],
+    "one_minus": [0.5, 0.75, 0.9],
+    "reverse": [0.6, 0.85, 1.0],
+    "reciprocal": [2, 4, 10],
+    "exponential": np.log([2, 4, 10]),
+    "gaussian": np.log([2, 4, 10]) ** 0.5,
+    "gower": [1, 1.5**0.5, 1.8**0.5],
+    # Sums of rows 1.75, 1.6, 1.35, in all 4.7.
+    "gravity": np.sqrt([1.75 * 1.6 / 4.7 / 0.5, 1.75 * 1.35 / 4.7 / 0.25, 1.6 * 1.35 / 4.7 / 0.1]),
+    "confusion": np.log([2, 4, 10]),
+}
+
+
+@pytest.mark.parametrize("way", SIMILARITIES)
+def test_by_hand(way, x64):
+    found = mds.similarity_to_dissimilarity(np.stack([S, S]), way)
+    np.testing.assert_allclose(found[0][np.triu_indices(3, 1)], PAIRS[way], rtol=1e-12)
+    np.testing.assert_array_equal(found[0], found[0].T)
+    np.testing.assert_array_equal(np.diag(found[0]), 0)
+    np.testing.assert_array_equal(found[1], found[0])
+
+
+def test_published_stress_of_ekmans_colours(ekman, x64):
+    """De Leeuw (2025), "Yet another smacof": stress-1 squared of R's smacof, seven digits."""
+    published = {"ratio": 0.0172132, "primary": 0.0005337, "secondary": 0.0009977}
+    weighted = {"ratio": 0.0105187, "primary": 0.0003205, "secondary": 0.0007063}
+    d = np.asarray(mds.similarity_to_dissimilarity(ekman, "one_minus"))
+    for expected, weights in ((published, np.ones_like(d)), (weighted, d**2)):
+        for name, value in expected.items():
+            options = {"transform": "ratio"} if name == "ratio" else {"ties": name}
+            result = mds.smacof(d, 2, weights=weights, **options)
+            np.testing.assert_allclose(result.stress**2, value, atol=5e-8)
+    # Only the order counts.
+    again = mds.similarity_to_dissimilarity(ekman, "correlation")
+    same = mds.smacof(again, 2, weights=d**2, ties="secondary")
+    np.testing.assert_allclose(same.stress, result.stress, rtol=1e-6)
+
+
+def test_scalar_products_give_the_distances_of_their_points(x64):
+    points = np.random.default_rng(0).standard_normal((6, 3))
+    points[5] = points[4]
+    found = mds.similarity_to_dissimilarity(points @ points.T, "gower")
+    expected = np.linalg.norm(points[:, None] - points, axis=-1)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_confusions_need_not_be_symmetric(x64):
+    counts = np.array([[80, 8, 1], [2, 40, 5], [4, 20, 10]])
+    found = mds.similarity_to_dissimilarity(counts, "confusion")
+    np.testing.assert_allclose(found[0, 1], -np.log(4 / (80 * 40) ** 0.5))
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_missing_stay_missing_and_what_may_not_be_is_told():
+    gaps = np.where(S == 0.1, np.nan, S)
+    found = np.asarray(mds.similarity_to_dissimilarity(gaps, "exponential"))
+    assert np.isnan(found[1, 2]) and np.isfinite(found[0]).all()
+    zeros = np.where(S == 0.1, 0, S)
+    assert np.isnan(mds.similarity_to_dissimilarity(zeros, "gravity")[1, 2])
+    for similarities, way, message in (
+        (zeros, "reciprocal", "similarities: expected > 0 for 'reciprocal', got 0"),
+        (3 * S, "correlation", "similarities: expected from -1 to 1 for 'correlation', got 1.5"),
+        (S[:2], "reverse", r"similarities: expected shape \(..., n, n\), got \(2, 3\)"),
+        (S, "inverse", "way: expected one of .*'confusion'.*, got 'inverse'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mds.similarity_to_dissimilarity(similarities, way)
+    for way in ("exponential", "gaussian", "reciprocal", "confusion"):
+        with pytest.raises(ValueError, match=f"for '{way}', got -0.5"):
+            mds.similarity_to_dissimilarity(-S, way)
+    with pytest.raises(ValueError, match=r"up to 1 for 'one_minus', got 1\.5"):
+        mds.similarity_to_dissimilarity(3 * S, "one_minus")
+    with pytest.raises(ValueError, match=r"from -1 to 1 for 'correlation', got -1\.5"):
+        mds.similarity_to_dissimilarity(-3 * S, "correlation")
+    inside = jax.jit(lambda s: mds.similarity_to_dissimilarity(s, "exponential"))(-S)
+    assert np.isnan(inside[0, 1])
+
+
+def test_rounding_is_no_error(x64):
+    s = np.where(S == 0.5, 1 + 2e-16, S)
+    assert mds.similarity_to_dissimilarity(s, "correlation")[0, 1] == 0
+    assert mds.similarity_to_dissimilarity(s, "one_minus")[0, 1] == 0
