@@ -264,7 +264,8 @@ FLAME51 = Topology(
 # The 72 points of the DeepMDS release: vertices of the Basel Face Model 2009 in increasing order of
 # index. They are feature points of MPEG-4 and of Farkas that the Basel model marks. Their names are
 # inferred from the MPEG-4 (ISO/IEC 14496-2) numbers published for some of them and from the mean
-# frontal face; of the midline points above the nose (64, 23, 24, 25) only the order is certain.
+# frontal face; of the midline points above the nose (64, 23, 24, 25) only the order is certain. How
+# sure each is: `data.sources.bfm_landmarks`, docs/bfm72.md.
 BFM72 = _build(
     "bfm72",
     " ".join([

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data import sources
@@ -16,6 +17,7 @@ from deepmds_jax.data.mixture import Mixture, mix
 from deepmds_jax.data.morphable_model import MorphableModel, sample_points
 from deepmds_jax.data.occlusion import visible_landmarks
 from deepmds_jax.data.outline import jaw_landmarks, slide
+from deepmds_jax.data.photos.cut_out import cut_out
 from deepmds_jax.data.recorded import Recordings, ShapeSet
 from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.specs import DatasetSpec, find_folder
@@ -115,20 +117,22 @@ class Dataset:
           key: PRNG key.
           num_faces: how many.
           test: whether scans are of the test subjects.
-          images: whether to render pictures (96, 96) of a model's faces, 110 kB each.
+          images: whether to render pictures (96, 96) of a model's faces, or to cut them out of
+            photographs, 110 kB each.
 
         Raises:
-          ValueError: `images`, or occlusion in the spec, where there is no dense model.
+          ValueError: `images`, or occlusion in the spec, where there is no dense model; a
+            photograph is missing or damaged.
         """
         source = self.source
+        if isinstance(source, Recordings) and not self.spec.occlusion:
+            return self._recorded(jax.random.split(key, 4)[0], num_faces, images)
         if not isinstance(source, MorphableModel) and (images or self.spec.occlusion):
             raise ValueError(f"dataset {self.spec.name}: pictures and occlusion are of faces of a "
                              "dense model, and these are recorded, or of several sources")
         dense = self.dense if images or self.spec.occlusion else None
         row_key, view_key, noise_key, look_key = jax.random.split(key, 4)
-        if isinstance(source, Recordings):
-            rows = jax.random.permutation(row_key, len(source.names))[:num_faces]
-            return Faces(source.x2d[rows], source.points[rows], row=rows.astype(jnp.int32))
+        assert not isinstance(source, Recordings)
         if isinstance(source, MorphableModel):
             faces = sample_faces(key, source, self.spec.views, num_faces, self.spec.expression)
         elif isinstance(source, Mixture):
@@ -156,6 +160,21 @@ class Dataset:
             pictures = render(dense, faces.identity, faces.expression, look, faces.view)
             faces = faces._replace(images=pictures)
         return faces
+
+    def _recorded(self, key: jax.Array, num_faces: int, images: bool) -> Faces:
+        """Photographs, each at most once."""
+        source = self.source
+        assert isinstance(source, Recordings)
+        rows = jax.random.permutation(key, len(source.names))[:num_faces]
+        faces = Faces(source.x2d[rows], source.points[rows], row=rows.astype(jnp.int32))
+        if not images:
+            return faces
+        paths = [source.images[int(row)] for row in rows]
+        try:
+            pictures = cut_out(paths, np.asarray(faces.x2d))
+        except ValueError as error:
+            raise ValueError(f"dataset {self.spec.name}: {error}") from error
+        return faces._replace(images=jnp.asarray(pictures))
 
 
 def open_dataset(spec: DatasetSpec, topology: str, folder: pathlib.Path) -> Dataset:

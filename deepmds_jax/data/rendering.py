@@ -10,6 +10,7 @@ from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.views import View, seen_with_depth
 from deepmds_jax.geometry import rotation_from_angles
 
+SIZE = 96  # pixels of a picture's side
 _BLOCK = 8192  # pixels tested together; a picture of a face needs some 25,000
 
 
@@ -49,7 +50,7 @@ def render(
     expression: jax.Array,
     appearance: Appearance,
     view: View,
-    size: int = 96,
+    size: int = SIZE,
 ) -> jax.Array:
     """Renders faces, cut out like the boxes of a face detector: by `crop` of their landmarks.
 

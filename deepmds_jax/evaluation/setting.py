@@ -17,6 +17,7 @@ from deepmds_jax.methods import Method, table
 
 # Test faces are drawn from a key that no training seed leads to.
 _TEST_STREAM = 2**31 - 1
+_MAX_PICTURES = 5000  # of test faces, where no number is asked for: they are in memory together
 
 
 def test_key(seed: int) -> jax.Array:
@@ -68,7 +69,8 @@ def draw_test_faces(
 
     Args:
       dataset: where the faces come from.
-      setting: their number and seed.
+      setting: their number and seed. Where a method needs images, and no number is asked for, there
+        are 5,000 at most.
       methods: text that `methods.registry.load` reads -> method. If no images can be drawn, the
         methods that need them are removed from it.
       left_out: a line for each removed method is added to it.
@@ -79,6 +81,7 @@ def draw_test_faces(
     key, num_faces = test_key(setting.seed), setting.num_faces or dataset.spec.num_test
     looking = [text for text, method in methods.items() if method.needs_images]
     if looking:
+        num_faces = setting.num_faces or min(num_faces, _MAX_PICTURES)
         try:
             return dataset.draw(key, num_faces, test=True, images=True)
         except ValueError as error:
@@ -87,6 +90,7 @@ def draw_test_faces(
                 left_out.append(f"{text.partition('=')[0]}: {error}")
             if not methods:
                 raise
+            num_faces = setting.num_faces or dataset.spec.num_test
     return dataset.draw(key, num_faces, test=True)
 
 

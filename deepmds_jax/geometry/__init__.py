@@ -14,7 +14,7 @@ from deepmds_jax.geometry.pose import (
     likely_rotations,
     place_in_image,
 )
-from deepmds_jax.geometry.registration import Registration, icp, nearest_points
+from deepmds_jax.geometry.registration import Registration, icp, icp_by_tree, nearest_points
 from deepmds_jax.geometry.similarity import Similarity, nearest_orthogonal, procrustes
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "angles_from_rotation",
     "centre",
     "icp",
+    "icp_by_tree",
     "likely_rotations",
     "min_max",
     "nearest_orthogonal",

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from deepmds_jax import loops
+from deepmds_jax.extras import require
 from deepmds_jax.geometry.similarity import Similarity, nearest_orthogonal
 
 _BATCH_SIZE = 256  # points whose distances to the whole cloud are in memory at a time
@@ -15,7 +17,7 @@ _TANGENTIAL_WEIGHT = 1e-3  # of the squared distance along the surface
 
 
 class Registration(NamedTuple):
-    """The alignment of one point set to another.
+    """The alignment of one point set to another; in NumPy where a tree found it.
 
     Attributes:
       similarity: maps the source into the frame of the target.
@@ -25,9 +27,9 @@ class Registration(NamedTuple):
     """
 
     similarity: Similarity
-    error: jax.Array
-    num_iters: jax.Array
-    converged: jax.Array
+    error: jax.Array | np.floating
+    num_iters: jax.Array | np.integer
+    converged: jax.Array | np.bool_
 
 
 @jax.jit
@@ -100,14 +102,7 @@ def icp(
     Stepanov & Krsek (2005), "Robust Euclidean alignment of 3D point sets: the trimmed iterative
     closest point algorithm", Image and Vision Computing 23:299.
     """
-    for name, points in (("source", source), ("target", target)):
-        if points.ndim != 2 or points.shape[1] != 3:
-            raise ValueError(f"{name}: expected (N, 3), got {points.shape}")
-    if normals.shape != source.shape:
-        raise ValueError(f"normals: expected {source.shape} like source, got {normals.shape}")
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep: expected a fraction in (0, 1], got {keep}")
-    num_kept = max(3, round(keep * source.shape[0]))
+    num_kept = _check(source, normals, target, keep)
     # Near the origin float32 is precise enough, wherever the scanner's origin is.
     origin = jnp.mean(target, axis=0)
     target = target - origin
@@ -138,6 +133,70 @@ def icp(
     return Registration(placed, error, num_iters, converged)
 
 
+def icp_by_tree(
+    source: np.ndarray,
+    normals: np.ndarray,
+    target: np.ndarray,
+    start: Similarity,
+    *,
+    scale: bool = False,
+    keep: float = 0.8,
+    max_iters: int = 50,
+    tolerance: float = 1e-3,
+) -> Registration:
+    """As `icp`, with a k-d tree of the target, on the host: for whole scans, one by one.
+
+    Looking up nearest points in a tree takes a small part of what `nearest_points` needs in a scan
+    of tens of thousands; in exchange this is neither jitted nor batched. The numbers are float32,
+    too.
+
+    Raises:
+      ValueError: wrong shapes, `keep` outside (0, 1], or a target that is not finite.
+      ImportError: scipy is not installed.
+    """
+    spatial = require("scipy.spatial", extra="files")
+    num_kept = _check(source, normals, target, keep)
+    if not np.isfinite(target).all():
+        raise ValueError(f"target: expected finite points, got "
+                         f"{np.sum(~np.isfinite(target).all(axis=1))} that are not")
+    origin = target.mean(axis=0)  # near it float32 is precise enough
+    target = (target - origin).astype(np.float32)
+    source, normals = source.astype(np.float32), normals.astype(np.float32)
+    tree = spatial.cKDTree(target)
+    rotation, size, translation = (np.asarray(x, np.float32) for x in start)
+    similarity = jax.device_get(Similarity(*map(jnp.asarray, (
+        rotation, size, (translation - origin).astype(np.float32)))))
+
+    def closest_pairs():
+        moved = similarity.scale * source @ similarity.rotation + similarity.translation
+        if not np.isfinite(moved).all():
+            return None
+        distance, nearest = tree.query(moved)
+        kept = np.argpartition(distance, num_kept - 1)[:num_kept]
+        error = np.sqrt(np.mean(distance[kept] ** 2))
+        return moved[kept], normals[kept] @ similarity.rotation, target[nearest[kept]], error
+
+    num_iters, converged = 0, False
+    while (pairs := closest_pairs()) is not None and num_iters < max_iters and not converged:
+        similarity, change = jax.device_get(_jitted_step(similarity, *pairs[:3], scale=scale))
+        num_iters, converged = num_iters + 1, bool(change <= tolerance)
+    error = np.float32(np.nan if pairs is None else pairs[3])
+    placed = similarity._replace(translation=(similarity.translation + origin).astype(np.float32))
+    return Registration(placed, error, np.int32(num_iters), np.bool_(converged))
+
+
+def _check(source, normals, target, keep) -> int:
+    """The number of pairs to keep; see `icp` for the arguments and what is raised."""
+    for name, points in (("source", source), ("target", target)):
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ValueError(f"{name}: expected (N, 3), got {points.shape}")
+    if normals.shape != source.shape:
+        raise ValueError(f"normals: expected {source.shape} like source, got {normals.shape}")
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep: expected a fraction in (0, 1], got {keep}")
+    return max(3, round(keep * source.shape[0]))
+
+
 def _step(similarity, points, normals, target, scale):
     """The similarity after a Gauss-Newton step, and the largest parameter of that step."""
     centre = jnp.mean(points, axis=0)
@@ -161,3 +220,9 @@ def _step(similarity, points, normals, target, scale):
         growth * (similarity.translation - centre) @ rotation + centre + radius * shift,
     )
     return moved, jnp.max(jnp.abs(change))
+
+
+@partial(jax.jit, static_argnames="scale")
+@jax.default_matmul_precision("highest")
+def _jitted_step(similarity, points, normals, target, scale):
+    return _step(similarity, points, normals, target, scale)

@@ -11,7 +11,7 @@ from deepmds_jax.methods.observed import observed
 
 
 def mean_shape(mean: jax.Array) -> Method:
-    """The mean face (N, 3) whatever the landmarks: the paper's "constant output"."""
+    """The mean face (N, 3), or another shape, whatever the landmarks."""
 
     def predict(faces: Faces) -> jax.Array:
         return jnp.broadcast_to(mean, (*faces.x2d.shape[:-1], 3))

@@ -16,20 +16,21 @@ from deepmds_jax.evaluation.setting import Setting, draw_test_faces, test_key
 from deepmds_jax.methods import Method, deep_mds, registry, table
 from deepmds_jax.methods.saved import load_weights, read_metadata
 from deepmds_jax.paper.published import METHODS, Data
+from deepmds_jax.paper.trivial_case import TrivialCase, trivial_case
 from deepmds_jax.weights.locate import locate, shipped_names
 
+_BARELY_TRAINED = 10_000  # steps of a stage, below which a run says little about its method
 
-@dataclasses.dataclass
-class Scored:
-    """Scores of methods on test faces.
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Methods and the test faces to run them on.
 
     Attributes:
       data: the data that were chosen.
       dataset: dataset of the test faces.
       faces: F test faces.
       methods: name in the registry -> method, for those that could be loaded.
-      results: method title -> `Metrics` of the F faces.
-      samples: (S, size) indices of the protocol's samples.
       notes: what the reader must know: which data were substituted, and why.
       left_out: a line per method that could not be loaded.
     """
@@ -38,10 +39,21 @@ class Scored:
     dataset: Dataset
     faces: Faces
     methods: Mapping[str, Method]
-    results: Mapping[str, Metrics]
-    samples: np.ndarray
     notes: Sequence[str]
     left_out: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored(Prepared):
+    """Scores of methods on test faces.
+
+    Attributes:
+      results: method title -> `Metrics` of the F faces.
+      samples: (S, size) indices of the protocol's samples.
+    """
+
+    results: Mapping[str, Metrics]
+    samples: np.ndarray
 
 
 class Experiments:
@@ -55,8 +67,11 @@ class Experiments:
     def __init__(self, setting: Setting):
         self.setting = setting
         self.missing: dict[str, str] = {}
+        self.open = functools.cache(setting.open)
         self.choose = functools.cache(self._choose)
-        self._scored: dict[tuple, Scored] = {}
+        self.trivial = functools.cache(self._trivial)
+        self._prepare = functools.cache(self._prepare_anew)
+        self._score = functools.cache(self._score_anew)
 
     def _choose(self, candidates: tuple[Data, ...]) -> tuple[Data, Dataset, tuple[str, ...]]:
         """The first data that are available, and notes on why earlier candidates are not.
@@ -70,7 +85,7 @@ class Experiments:
         notes = []
         for data in candidates:
             try:
-                dataset = self.setting.open(data.dataset, data.topology)
+                dataset = self.open(data.dataset, data.topology)
             except ValueError as error:
                 self.missing[data.dataset] = str(error)
                 notes.append(f"Not here: {str(error).partition('. ')[0]}.")
@@ -86,21 +101,37 @@ class Experiments:
                          f"bin/train --dataset={data.train} --topology={data.topology}")
         raise ValueError(" ".join(notes))
 
-    def score(self, candidates: tuple[Data, ...], names: Sequence[str]) -> Scored:
-        """Scores methods, given by name, on the test faces of the first available data.
+    def prepare(self, candidates: tuple[Data, ...], names: Sequence[str]) -> Prepared:
+        """Loads methods, given by name, and draws the test faces of the first available data.
 
         Raises:
           ValueError: no data are available, or no method could be loaded.
         """
-        data, dataset, notes = self.choose(candidates)
-        texts = tuple(self.setting.methods or (name for name in METHODS if name in names))
-        if (data, texts) not in self._scored:
-            self._scored[data, texts] = self._score(data, dataset, texts)
+        data, _, notes = self.choose(candidates)
+        texts = self._texts(names)
         if "deep_mds" in texts:
-            notes = (*notes, *self._weights_note(data))
-        return dataclasses.replace(self._scored[data, texts], notes=notes)
+            notes = (*notes, *self.weights_note(data))
+        return dataclasses.replace(self._prepare(data, texts), notes=notes)
 
-    def _weights_note(self, data: Data) -> list[str]:
+    def score(self, candidates: tuple[Data, ...], names: Sequence[str]) -> Scored:
+        """Scores methods on test faces; see `prepare`."""
+        prepared = self.prepare(candidates, names)
+        results, samples = self._score(prepared.data, self._texts(names))
+        fields = {f.name: getattr(prepared, f.name) for f in dataclasses.fields(prepared)}
+        return Scored(**fields, results=results, samples=samples)
+
+    def _trivial(self, candidates: tuple[Data, ...], names: tuple[str, ...]) -> TrivialCase | None:
+        """The trivial case of Deep-MDS on the faces of `prepare`; None where it is not run."""
+        prepared = self.prepare(candidates, names)
+        if "deep_mds" not in prepared.methods:
+            return None
+        return trivial_case(prepared.methods["deep_mds"], prepared.faces, prepared.data.topology)
+
+    def _texts(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.setting.methods or (name for name in METHODS if name in names))
+
+    def weights_note(self, data: Data) -> list[str]:
+        """Which weights Deep-MDS has for some data, in words."""
         if self._run("deep_mds", data).is_dir():
             return [f"Deep-MDS has the weights of {self._run('deep_mds', data)}."]
         shipped = _shipped(data)
@@ -110,13 +141,18 @@ class Experiments:
         return [f"Deep-MDS has the shipped weights, trained on {trained}; for others: bin/train "
                 f"--dataset={data.train} --topology={data.topology}."]
 
-    def _score(self, data: Data, dataset: Dataset, texts: tuple[str, ...]) -> Scored:
+    def _prepare_anew(self, data: Data, texts: tuple[str, ...]) -> Prepared:
+        dataset = self.open(data.dataset, data.topology)
         methods, left_out = self.load(data, dataset, texts)
         faces = draw_test_faces(dataset, self.setting, methods, left_out)
-        methods = _by_name(methods)
-        results = evaluate(list(methods.values()), faces, data.topology)
-        samples = draw_samples(self.key(), len(faces.x2d))
-        return Scored(data, dataset, faces, methods, results, samples, (), left_out)
+        return Prepared(data, dataset, faces, _by_name(methods), (), left_out)
+
+    def _score_anew(
+        self, data: Data, texts: tuple[str, ...]
+    ) -> tuple[dict[str, Metrics], np.ndarray]:
+        prepared = self._prepare(data, texts)
+        results = evaluate(list(prepared.methods.values()), prepared.faces, data.topology)
+        return results, draw_samples(self.key(), len(prepared.faces.x2d))
 
     def key(self) -> jax.Array:
         """PRNG key of the test faces."""
@@ -144,7 +180,8 @@ class Experiments:
         """Methods by their text, and a line for each one that could not be loaded.
 
         A method given by its name alone gets the weights of its training run on these data; without
-        such a run, Deep-MDS gets the shipped ones.
+        such a run, Deep-MDS gets the shipped ones. One that was barely trained says so in its
+        title.
 
         Raises:
           ValueError: none could be loaded.
@@ -152,11 +189,19 @@ class Experiments:
         reference = None
         if data.train != data.dataset:
             try:
-                reference = self.setting.open(data.train, data.topology)
+                reference = self.open(data.train, data.topology)
             except ValueError as error:
                 self.missing[data.train] = str(error)
-        return registry.load_each(
-            texts, lambda text: registry.load(self._with_run(text, data), dataset, reference))
+
+        def load(text: str) -> Method:
+            resolved = self._with_run(text, data)
+            method = registry.load(resolved, dataset, reference)
+            steps = _fewest_steps(pathlib.Path(resolved.partition("=")[2]))
+            if steps is None or steps >= _BARELY_TRAINED:
+                return method
+            return method._replace(title=f"{method.title}, barely trained: {steps:,} steps")
+
+        return registry.load_each(texts, load)
 
     def _with_run(self, text: str, data: Data) -> str:
         """The text of a method, with its training run where it is given by its name alone."""
@@ -172,6 +217,14 @@ class Experiments:
         if text in METHODS and text not in table.METHODS:
             raise ValueError("it runs elsewhere; add --methods=external=FILE of its predictions")
         return text
+
+
+def _fewest_steps(run: pathlib.Path) -> int | None:
+    """The steps of the stage of a training run that has had the fewest; None if it is no run."""
+    stages = run.glob("*/") if run.name and run.is_dir() else ()
+    steps = [[int(step.name) for step in stage.glob("*/") if step.name.isdigit()]
+             for stage in stages]
+    return min((max(found) for found in steps if found), default=None)
 
 
 def _shipped(data: Data) -> str | None:

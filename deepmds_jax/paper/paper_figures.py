@@ -1,10 +1,4 @@
-"""Draws figures 2, 3, 4 and 6 of the paper from our results; `evaluation.figures` draws figure 5.
-
-We do not have the paper's captions. Known are the contents of figure 5 (four CelebA-HQ photographs)
-and figure 6 (pairs of one face against pairs shuffled over faces). What figures 2 to 4 show is our
-choice: views and their frontal output, the truth beside every method (as the release's
-`evaluate_occ.m` draws it), and the criteria over the ten samples.
-"""
+"""Draws figures 2 to 6 of the paper, as it has them, from our results."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,204 +6,162 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deepmds_jax.extras import require
+from deepmds_jax.paper.drawing import (
+    CARD,
+    COLOURS,
+    INK,
+    MUTED,
+    TRUTH,
+    cycle,
+    frame,
+    plain,
+    skeleton,
+    standardized,
+    turned,
+)
 from deepmds_jax.topologies import Topology
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _MUTED, _TRUTH, _CARD = "#1f2933", "#6b7785", "#aeb6bf", "#f5f6f8"
-_COLOURS = (
-    "#e4572e", "#2f5d9b", "#3a9d74", "#8a4fa3", "#c98a1b", "#4aa3b5", "#a13a5b", "#5b6b2f",
-)
-_PANEL = 1.75  # inches
-_TURN = 55  # degrees by which the 3D panels turn the head, its left side to the front
+_PANEL = 1.45  # inches
+_AROUND = 1.5  # side of the part of a photograph that is shown, in longer sides of the face's box
 
 
-class SeenFace(NamedTuple):
-    """A face of figure 2. All points have x right and y down, each in a unit of its own.
+class Picture(NamedTuple):
+    """A cell with a photograph.
 
     Attributes:
-      title: the view in words.
-      x2d: (N, 2) input of the autoencoder.
-      frontal: (N, 2) its output.
-      truth: (N, 2) frontal view of the true face.
+      image: (height, width, 3) uint8 in 0..255 or float in 0..1.
+      x2d: (N, 2) landmarks in its pixels, x right and y down; None to draw none, and show all.
     """
 
-    title: str
+    image: np.ndarray
+    x2d: np.ndarray | None
+
+
+class Points(NamedTuple):
+    """A cell with landmarks in 2D: (N, 2), x right and y down, any unit; behind them the truth."""
+
     x2d: np.ndarray
-    frontal: np.ndarray
-    truth: np.ndarray
+    truth: np.ndarray | None = None
 
 
-def draw_frontal_views(faces: Sequence[SeenFace], topology: Topology) -> "Figure":
-    """Figure 2: a column per face, with the input above, and the output on the truth below.
+class Shape(NamedTuple):
+    """A cell with a shape, turned.
 
-    Each panel is scaled to its points.
+    Attributes:
+      points: (N, 3), head frame, any unit.
+      truth: likewise, to draw behind it; None where it is not known, or is the shape itself.
+      is_truth: whether it is the truth.
     """
-    figure, axes = _panels(2, len(faces), "Input", "Autoencoder's\noutput")
-    for column, face in zip(axes.T, faces, strict=True):
-        column[0].set_title(face.title, fontsize=8, color=_INK)
-        for axis, points in zip(column, (face.x2d, face.truth), strict=True):
-            _frame(axis, _standardized(points))
-        _skeleton(column[0], _standardized(face.x2d), topology, _INK)
-        # The output has a scale and an origin of its own: both are taken from the truth.
-        _skeleton(column[1], _standardized(face.truth), topology, _TRUTH)
-        _skeleton(column[1], _standardized(face.frontal), topology, _COLOURS[0])
-    _legend(figure, {"output": _COLOURS[0], "frontal view of the true face": _TRUTH})
-    return figure
+
+    points: np.ndarray
+    truth: np.ndarray | None = None
+    is_truth: bool = False
 
 
-def draw_shapes(
-    truth: np.ndarray, aligned: Mapping[str, np.ndarray], topology: Topology
+def draw_faces(
+    columns: Sequence[str],
+    rows: Sequence[str],
+    cells: Sequence[Sequence[Picture | Points | Shape | None]],
+    topology: Topology,
 ) -> "Figure":
-    """Figure 3: a row per face, a column per method, with the truth behind each shape in grey.
+    """Figures 2 to 5: a row for each face, a column for each thing shown of it.
 
-    The heads are turned by 55 degrees, with their left side to the front. The number in a panel is
-    the root-mean-square distance to the truth over the size of the face, which is the root-mean-
-    square distance of its landmarks to their centroid.
-
-    Args:
-      truth: (F, N, 3) head frame, any unit.
-      aligned: method title -> (F, N, 3), aligned to the truth.
-      topology: the topology of the landmarks; its edges are drawn.
-    """
-    figure, axes = _panels(len(truth), 1 + len(aligned), *(
-        f"Face {i + 1}" for i in range(len(truth))))
-    colours = dict(zip(aligned, _cycle(len(aligned)), strict=True))
-    for row, points in zip(range(len(truth)), truth, strict=True):
-        middle, size = points.mean(0), np.sqrt(((points - points.mean(0)) ** 2).sum(-1).mean())
-        shown = _turned((points - middle) / size)
-        for axis in axes[row]:
-            _frame(axis, shown)
-        _skeleton(axes[row, 0], shown, topology, _INK)
-        for axis, (title, shapes) in zip(axes[row, 1:], aligned.items(), strict=True):
-            _skeleton(axis, shown, topology, _TRUTH)
-            _skeleton(axis, _turned((shapes[row] - middle) / size), topology, colours[title])
-            error = np.sqrt(((shapes[row] - points) ** 2).sum(-1).mean()) / size
-            axis.text(0.97, 0.03, f"{100 * error:.1f} %", transform=axis.transAxes, ha="right",
-                      va="bottom", fontsize=7.5, color=_MUTED)
-    for axis, title in zip(axes[0], ("Truth", *aligned), strict=True):
-        axis.set_title(title, fontsize=8.5, color=_INK)
-    figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it, relative to the "
-                     "size of the face", fontsize=7.5, color=_MUTED)
-    return figure
-
-
-def draw_samples(criteria: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
-    """Figure 4: box plots over the samples, a panel per criterion, a box per method.
-
-    Boxes show the quartiles, whiskers reach to the extremes, dots are the samples.
+    Shapes are turned by 55 degrees, their left side to the front. Where a cell has a truth it is
+    grey, behind; for a shape the panel tells the root-mean-square distance to it, relative to the
+    size of the face. Landmarks in 2D are centred and scaled to their panel, and laid on their truth
+    so.
 
     Args:
-      criteria: name of the criterion -> method title -> (S,) means of the samples. Means that are
-        not finite are not drawn.
+      columns: headings.
+      rows: names of the faces.
+      cells: of each row, as many as there are columns; None where a method found no face, "N/A".
+      topology: of the landmarks; its edges are drawn.
     """
     figure_module = require("matplotlib.figure", "pictures")
-    ticker = require("matplotlib.ticker", "pictures")
-    finite = {name: {title: means[np.isfinite(means)] for title, means in methods.items()}
-              for name, methods in criteria.items()}
-    titles = list(next(iter(finite.values())))
-    height = 1.3 + 0.42 * len(titles)
-    figure = figure_module.Figure(figsize=(4.2 * len(finite), height), layout="constrained")
-    panels = figure.subplots(1, len(finite), sharey=True, squeeze=False)[0]
-    for axis, (name, methods) in zip(panels, finite.items(), strict=True):
-        places = np.arange(len(titles))
-        for place, title, colour in zip(places, titles, _cycle(len(titles)), strict=True):
-            line = {"color": colour, "linewidth": 1.2}
-            axis.boxplot([methods[title]], positions=[place], widths=0.55, orientation="horizontal",
-                         whis=(0, 100), boxprops=line, medianprops=line | {"linewidth": 2},
-                         whiskerprops=line, capprops=line)
-            axis.scatter(methods[title], np.full(len(methods[title]), place), s=7, zorder=3,
-                         color=colour, alpha=0.5, linewidths=0)
-        values = np.concatenate([methods[title] for title in titles])
-        if values.min() > 0 and values.max() > 8 * values.min():
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-            axis.xaxis.set_minor_locator(ticker.NullLocator())
-        else:
-            axis.xaxis.set_major_locator(ticker.MaxNLocator(4))
-        axis.xaxis.set_major_formatter("{x:.7g}")
-        axis.set_yticks(places, titles, fontsize=8.5, color=_INK)
-        axis.set_ylim(len(titles) - 0.4, -0.6)
-        axis.set_xlabel(name, fontsize=8.5, color=_INK)
-        _plain(axis)
-    return figure
-
-
-def draw_training(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
-    """Figure 6: a loss curve per kind of minibatch.
-
-    Args:
-      curves: title -> the (P,) numbers of steps done and the (P,) mean losses since the point
-        before.
-    """
-    figure_module = require("matplotlib.figure", "pictures")
-    figure = figure_module.Figure(figsize=(5.6, 3.6), layout="constrained")
-    axis = figure.subplots()
-    for (title, (steps, losses)), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
-        axis.plot(steps, losses, color=colour, linewidth=1.4, label=title)
-    axis.set_yscale("log")
-    axis.set_xlabel("minibatches", fontsize=8.5, color=_INK)
-    axis.set_ylabel("mean squared error of the estimated distances", fontsize=8.5, color=_INK)
-    axis.legend(frameon=False, fontsize=8.5, labelcolor=_INK)
-    _plain(axis)
-    return figure
-
-
-def _panels(num_rows: int, num_columns: int, *names: str) -> tuple["Figure", np.ndarray]:
-    """A figure and its (num_rows, num_columns) square axes, with row names on the left."""
-    figure_module = require("matplotlib.figure", "pictures")
-    size = (_PANEL * num_columns + 0.4, _PANEL * num_rows + 0.6)
+    shown = [cell for row in cells for cell in row if cell is not None]
+    with_truth = any(getattr(cell, "truth", None) is not None for cell in shown)
+    lines = 1 + max(column.count("\n") for column in columns)
+    below = 0.25 if with_truth else 0
+    size = (_PANEL * len(columns) + 0.4, _PANEL * len(rows) + 0.2 * lines + below)
     figure = figure_module.Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(num_rows, num_columns, squeeze=False)
-    for row, name in zip(axes, names, strict=True):
-        row[0].set_ylabel(name, fontsize=8.5, color=_INK)
-        for axis in row:
-            axis.set(xticks=[], yticks=[], facecolor=_CARD, aspect="equal")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    colours = dict(zip(columns, cycle(len(columns)), strict=True))
+    for row, name, found in zip(axes, rows, cells, strict=True):
+        row[0].set_ylabel(name, fontsize=7.5, color=INK)
+        for axis, column, cell in zip(row, columns, found, strict=True):
+            axis.set(xticks=[], yticks=[], facecolor=CARD, aspect="equal")
             axis.spines[:].set_visible(False)
-    return figure, axes
+            if isinstance(cell, Picture):
+                _photograph(axis, cell, topology)
+            elif isinstance(cell, Points):
+                frame(axis, standardized(cell.x2d if cell.truth is None else cell.truth))
+                if cell.truth is not None:
+                    skeleton(axis, standardized(cell.truth), topology, TRUTH)
+                colour = INK if cell.truth is None else COLOURS[0]
+                skeleton(axis, standardized(cell.x2d), topology, colour)
+            elif isinstance(cell, Shape):
+                _shape(axis, cell, topology, colours[column])
+            else:
+                axis.text(0.5, 0.5, "N/A", transform=axis.transAxes, ha="center", va="center",
+                          fontsize=11, color=MUTED)
+    for axis, column in zip(axes[0], columns, strict=True):
+        axis.set_title(column, fontsize=8.5, color=INK)
+    if with_truth:
+        figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it, relative to "
+                         "the size of the face", fontsize=7.5, color=MUTED)
+    return figure
 
 
-def _frame(axis: "Axes", points: np.ndarray) -> None:
-    """Sets the window of the axes to a square around (N, 2) points of size 1, y down."""
-    x, y = (points.min(0) + points.max(0)) / 2
-    axis.set(xlim=(x - 1.8, x + 1.8), ylim=(y + 1.8, y - 1.8))
+def draw_training(
+    steps: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    epochs: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> "Figure":
+    """Figure 6: a loss curve per kind of minibatch, and the error on other faces against time.
+
+    Args:
+      steps: title -> the (P,) numbers of steps done and the (P,) mean losses since the point
+        before.
+      epochs: title -> (E,) seconds of training up to the end of each epoch, and (E,) errors then.
+    """
+    figure_module = require("matplotlib.figure", "pictures")
+    figure = figure_module.Figure(figsize=(9.2, 3.6), layout="constrained")
+    first, second = figure.subplots(1, 2)
+    for axis, curves, mark in ((first, steps, None), (second, epochs, "o")):
+        for (title, (x, y)), colour in zip(curves.items(), cycle(len(curves)), strict=True):
+            axis.plot(x, y, color=colour, linewidth=1.4, label=title, marker=mark, markersize=3.5)
+        axis.set_yscale("log")
+        plain(axis)
+    first.set_xlabel("minibatches", fontsize=8.5, color=INK)
+    first.set_ylabel("training loss: squared error of distances", fontsize=8.5, color=INK)
+    first.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    second.set_xlabel("seconds of training, a point per epoch", fontsize=8.5, color=INK)
+    second.set_ylabel("squared error of distances, other faces", fontsize=8.5, color=INK)
+    second.set_xlim(left=0)
+    return figure
 
 
-def _standardized(points: np.ndarray) -> np.ndarray:
-    """Centres (N, 2) points and scales them to root-mean-square distance 1 from the centre."""
-    points = points - points.mean(0)
-    return points / np.sqrt((points**2).sum(-1).mean())
+def _photograph(axis, cell: Picture, topology: Topology) -> None:
+    height, width = cell.image.shape[:2]
+    axis.imshow(cell.image, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    if cell.x2d is None:
+        return
+    low, high = cell.x2d.min(0), cell.x2d.max(0)
+    (x, y), half = (low + high) / 2, _AROUND * (high - low).max() / 2
+    axis.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+    skeleton(axis, cell.x2d, topology, COLOURS[0])
 
 
-def _turned(points: np.ndarray) -> np.ndarray:
-    """Turns the head: (N, 3) points in the head frame -> (N, 2) in the picture."""
-    cos, sin = np.cos(np.deg2rad(_TURN)), np.sin(np.deg2rad(_TURN))
-    return np.stack([points[:, 0] * cos + points[:, 2] * sin, points[:, 1]], axis=-1)
-
-
-def _skeleton(axis: "Axes", points: np.ndarray, topology: Topology, colour: str) -> None:
-    collections = require("matplotlib.collections", "pictures")
-    edges = np.asarray(topology.edges, int).reshape(-1, 2)
-    lines = collections.LineCollection(points[edges], colors=colour, linewidths=0.9)
-    axis.add_collection(lines, autolim=False)
-    axis.scatter(*points.T, s=4, color=colour, linewidths=0, zorder=3)
-
-
-def _legend(figure: "Figure", colours: Mapping[str, str]) -> None:
-    lines = require("matplotlib.lines", "pictures")
-    handles = [lines.Line2D([], [], color=c, label=name) for name, c in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False,
-                  fontsize=8, labelcolor=_INK)
-
-
-def _plain(axis: "Axes") -> None:
-    axis.tick_params(which="both", labelsize=8, color="#e3e6ea", labelcolor=_INK)
-    axis.grid(True, color="#e3e6ea", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.spines[:].set_visible(False)
-
-
-def _cycle(num: int) -> list[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(num)]
+def _shape(axis, cell: Shape, topology: Topology, colour: str) -> None:
+    behind = cell.points if cell.truth is None else cell.truth
+    middle, size = behind.mean(0), np.sqrt(((behind - behind.mean(0)) ** 2).sum(-1).mean())
+    frame(axis, turned((behind - middle) / size))
+    if cell.truth is not None:
+        skeleton(axis, turned((cell.truth - middle) / size), topology, TRUTH)
+        error = np.sqrt(((cell.points - cell.truth) ** 2).sum(-1).mean()) / size
+        axis.text(0.97, 0.03, f"{100 * error:.1f} %", transform=axis.transAxes, ha="right",
+                  va="bottom", fontsize=7.5, color=MUTED)
+    colour = INK if cell.is_truth else colour
+    skeleton(axis, turned((cell.points - middle) / size), topology, colour)

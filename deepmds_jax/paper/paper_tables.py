@@ -14,7 +14,7 @@ from deepmds_jax.evaluation.tables import Row
 from deepmds_jax.methods import Method
 from deepmds_jax.paper.experiments import Scored
 from deepmds_jax.paper.parameter_counts import parameter_rows
-from deepmds_jax.paper.published import METHODS, PARAMETERS, ScoreTable
+from deepmds_jax.paper.published import METHODS, PARAMETERS, TITLES, ScoreTable
 
 _BATCH = 256
 _REPEATS = 5
@@ -28,7 +28,7 @@ def score_rows(table: ScoreTable, scored: Scored) -> list[Row]:
     """
     measured = {row["method"]: row for row in summarize(scored.results, scored.samples)}
     ours = {name: measured[method.title] for name, method in scored.methods.items()}
-    titles = METHODS | {name: method.title for name, method in scored.methods.items()}
+    titles = TITLES | {name: method.title for name, method in scored.methods.items()}
     rows = []
     for name in dict.fromkeys([*table.scores, *ours]):
         paper, row = table.scores.get(name), ours.get(name, {})

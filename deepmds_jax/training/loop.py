@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -118,8 +118,25 @@ def fit(
     return jax.device_get(state.variables)
 
 
-def loss_curve(stage: Stage, variables: Any, *, key: jax.Array, num_epochs: int) -> np.ndarray:
-    """The losses of all steps of `fit`, without files and progress bar, on one device.
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """A pass over the faces.
+
+    Attributes:
+      losses: (steps of an epoch,) float32, of each minibatch before its step.
+      variables: after it.
+      seconds: that training has taken up to its end, without compilation.
+    """
+
+    losses: np.ndarray
+    variables: Any
+    seconds: float
+
+
+def fit_by_epochs(
+    stage: Stage, variables: Any, *, key: jax.Array, num_epochs: int
+) -> Iterator[Epoch]:
+    """The steps of `fit` on one device, without files and progress bar, epoch by epoch.
 
     Args:
       stage: what to train.
@@ -127,20 +144,22 @@ def loss_curve(stage: Stage, variables: Any, *, key: jax.Array, num_epochs: int)
       key: as `fit`'s: the same key gives the same steps.
       num_epochs: passes over the faces.
 
-    Returns:
-      (num_epochs * steps of an epoch,) float32.
-
     Raises:
       FloatingPointError: a loss is not finite; names the step.
     """
     mesh = Mesh(np.array(jax.local_devices()[:1]), ("batch",))
-    run_chunk = jax.jit(_chunk_of_steps(stage, mesh))
-    state, curve = _start(stage, variables), []
-    for start in range(0, num_epochs * stage.steps_per_epoch, stage.chunk_size):
-        state, losses = run_chunk(state, stage.data, key)
-        _check_finite(stage.name, start, losses, "try a lower learning rate")
-        curve.append(np.asarray(losses))
-    return np.concatenate(curve)
+    state, seconds = _start(stage, variables), 0.0
+    run_chunk = jax.jit(_chunk_of_steps(stage, mesh)).lower(state, stage.data, key).compile()
+    for epoch in range(num_epochs):
+        curve = []
+        for chunk in range(stage.steps_per_epoch // stage.chunk_size):
+            start = time.perf_counter()
+            state, losses = jax.block_until_ready(run_chunk(state, stage.data, key))
+            seconds += time.perf_counter() - start
+            first = epoch * stage.steps_per_epoch + chunk * stage.chunk_size
+            _check_finite(stage.name, first, losses, "try a lower learning rate")
+            curve.append(np.asarray(losses))
+        yield Epoch(np.concatenate(curve), state.variables, seconds)
 
 
 def _start(stage: Stage, variables: Any) -> TrainState:

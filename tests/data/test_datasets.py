@@ -162,6 +162,8 @@ def test_photographs_are_drawn_once_each_and_left_as_they_are(scans):
     assert faces.view is None
     with pytest.raises(ValueError, match="no mean face"):
         _ = dataset.mean
+    with pytest.raises(ValueError, match="dataset synthetic: face 0: no photograph"):
+        dataset.draw(jax.random.key(1), 50, images=True)
 
 
 def test_shapes_without_views_are_refused():

@@ -4,7 +4,7 @@ import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from deepmds_jax.geometry.registration import icp, nearest_points
+from deepmds_jax.geometry.registration import icp, icp_by_tree, nearest_points
 from deepmds_jax.geometry.similarity import Similarity
 
 BUMPS = [(0, 5, -25, 11), (3, 60, -12, 15), (-30, -25, 8, 10), (32, -22, 8, 10)]
@@ -143,6 +143,39 @@ def test_batches_and_what_is_not_finite(motion):
     assert fits.converged.tolist() == [True, False]
     np.testing.assert_allclose(apply(fits.similarity, np.stack([source] * 2))[0],
                                apply(alone.similarity, source), atol=1e-2)
+
+
+def test_a_tree_finds_the_same_alignment(motion):
+    rng = np.random.default_rng(0)
+    source, normals = face(rng, 500)
+    scan = scan_of(rng, motion)
+    start = start_of(motion, rng, scale=1.03)
+    expected = icp(source, normals, scan, start, keep=0.7)
+    found = icp_by_tree(source, normals, scan, start, keep=0.7)
+    np.testing.assert_allclose(apply(found.similarity, source),
+                               apply(expected.similarity, source), atol=0.05)
+    np.testing.assert_allclose(found.error, expected.error, rtol=1e-2)
+    assert found.converged
+    assert abs(int(found.num_iters) - int(expected.num_iters)) <= 1
+    np.testing.assert_allclose(found.similarity.scale, 1.03, rtol=1e-6)
+    freed = icp_by_tree(source, normals, scan, start, scale=True, keep=0.7)
+    np.testing.assert_allclose(freed.similarity.scale, 1, atol=5e-3)
+
+
+def test_a_tree_gives_up_where_numbers_are_not_finite(motion):
+    rng = np.random.default_rng(8)
+    source, normals = face(rng, 500)
+    scan = scan_of(rng, motion)
+    start = start_of(motion, rng)._replace(scale=np.float32(np.nan))
+    found = icp_by_tree(source, normals, scan, start)
+    assert not found.converged
+    assert found.num_iters == 0
+    assert np.isnan(found.error)
+    scan[3] = np.inf
+    with pytest.raises(ValueError, match="target: expected finite points, got 1 that are not"):
+        icp_by_tree(source, normals, scan, start)
+    with pytest.raises(ValueError, match=r"keep: expected a fraction in \(0, 1\], got 2"):
+        icp_by_tree(source, normals, scan, start, keep=2)
 
 
 def test_wrong_shapes_and_fractions_are_named(motion):

@@ -5,6 +5,7 @@ import pytest
 
 from deepmds_jax import topologies
 from deepmds_jax.paper import paper_figures
+from deepmds_jax.paper.paper_figures import Picture, Points, Shape
 
 TOPOLOGY = topologies.get("flame51")
 
@@ -14,78 +15,74 @@ def faces(num, seed=0):
 
 
 def skeletons(axis):
-    """The (E, 2, 2) segments of each skeleton of a panel."""
-    return [np.array(c.get_segments()) for c in axis.collections
-            if isinstance(c, matplotlib.collections.LineCollection)]
+    """The (E, 2, 2) segments of each skeleton of a panel, and their colours."""
+    found = [c for c in axis.collections if isinstance(c, matplotlib.collections.LineCollection)]
+    return ([np.array(c.get_segments()) for c in found],
+            [matplotlib.colors.to_hex(c.get_color()[0]) for c in found])
 
 
-def test_figure_2_lays_the_output_on_the_truth_whatever_its_scale_and_origin():
-    truth = faces(2)[..., :2]
-    seen = [paper_figures.SeenFace(f"yaw {i}", 3 * xy, 0.2 * xy + 7, xy)
-            for i, xy in enumerate(truth)]
-    figure = paper_figures.draw_frontal_views(seen, TOPOLOGY)
-    assert [axis.get_title() for axis in figure.axes] == ["yaw 0", "yaw 1", "", ""]
-    for axis in figure.axes:
-        bottom, top = axis.get_ylim()
-        assert bottom > top  # y down
-    for axis in figure.axes[2:]:
-        shown, output = skeletons(axis)
-        np.testing.assert_allclose(output, shown, atol=1e-12)
-
-
-def test_figure_3_tells_the_distance_to_the_truth_in_sizes_of_the_face():
-    truth = faces(2) * 40 + 100
+def test_a_row_for_each_face_and_a_column_for_each_thing_shown_of_it():
+    truth = 40 * faces(2) + 100
     size = np.sqrt(((truth - truth.mean(1, keepdims=True)) ** 2).sum(-1).mean(-1))
     away = truth + 0.1 * size[:, None, None] * np.array([0.6, 0, 0.8])
-    figure = paper_figures.draw_shapes(truth, {"same": truth, "away": away}, TOPOLOGY)
-    texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
-    assert texts == 2 * [[], ["0.0 %"], ["10.0 %"]]
-    assert [axis.get_title() for axis in figure.axes[:3]] == ["Truth", "same", "away"]
-    behind, shown = skeletons(figure.axes[1])
-    np.testing.assert_allclose(shown, behind)
-    behind, shown = skeletons(figure.axes[2])
+    image = np.zeros((30, 40, 3), np.uint8)
+    x2d = np.random.default_rng(1).uniform(10, 20, (TOPOLOGY.num_landmarks, 2))
+    cells = [
+        [Picture(image, x2d), Points(x2d), Shape(truth[0], is_truth=True),
+         Shape(away[0], truth[0])],
+        [Picture(image, None), Points(3 * x2d + 1, x2d), Shape(truth[1], is_truth=True), None],
+    ]
+    figure = paper_figures.draw_faces(["photo", "2D", "truth", "method"], ["a", "b"], cells,
+                                      TOPOLOGY)
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [axis.get_title() for axis in axes[0]] == ["photo", "2D", "truth", "method"]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["a", "b"]
+    texts = [[text.get_text() for text in axis.texts] for axis in axes[:, 3]]
+    assert texts == [["10.0 %"], ["N/A"]]
+    assert not axes[1, 3].collections
+    assert [len(skeletons(axis)[0]) for axis in axes.ravel()] == [1, 1, 1, 2, 0, 2, 1, 0]
+    bottom, top = axes[0, 0].get_ylim()
+    assert bottom > top  # y down
+    left, right = axes[0, 0].get_xlim()
+    assert left < x2d[:, 0].min() < x2d[:, 0].max() < right
+    # Whatever its scale and origin, a frontal view lies on the true one.
+    (behind, shown), _ = skeletons(axes[1, 1])
+    np.testing.assert_allclose(shown, behind, atol=1e-12)
+    (behind, shown), (grey, colour) = skeletons(axes[0, 3])
     assert np.abs(shown - behind).max() > 0.05
+    assert grey == "#aeb6bf" != colour
+    assert "grey: the truth" in figure.get_supxlabel()
 
 
-def test_the_heads_of_figure_3_turn_their_left_side_to_the_front():
-    points = np.zeros((1, TOPOLOGY.num_landmarks, 3))
+def test_without_a_truth_nothing_is_said_of_it():
+    figure = paper_figures.draw_faces(["method"], ["a"], [[Shape(faces(1)[0])]], TOPOLOGY)
+    assert figure.get_supxlabel() == ""
+    assert not list(figure.axes[0].texts)
+
+
+@pytest.mark.parametrize("scale", [1, 7])
+def test_heads_turn_their_left_side_to_the_front(scale):
+    points = np.random.default_rng(0).normal(size=(TOPOLOGY.num_landmarks, 3)) * 0.01
     nose, left_brow = map(TOPOLOGY.landmarks.index, ("pronasale", "brow_outer_left"))
-    points[0, nose] = [0, 0, -1]  # towards the viewer
-    points[0, left_brow] = [1, 0, 1]
-    figure = paper_figures.draw_shapes(points, {}, TOPOLOGY)
+    points[nose] = [0, 0, -1]  # towards the viewer
+    points[left_brow] = [1, 0, 1]
+    figure = paper_figures.draw_faces(["m"], ["a"], [[Shape(scale * points)]], TOPOLOGY)
     dots = figure.axes[0].collections[-1].get_offsets()
     assert dots[nose, 0] < 0 < dots[left_brow, 0]
 
 
-@pytest.mark.parametrize(("factor", "scale"), [(2, "linear"), (20, "log")])
-def test_figure_4_whiskers_reach_the_extremes_of_the_samples(factor, scale):
-    values = {"a": np.arange(1.0, 1.1, 0.01), "b": factor * np.arange(1.0, 1.1, 0.01)}
-    figure = paper_figures.draw_samples({"MSE": values, "NME": values})
-    assert [axis.get_xlabel() for axis in figure.axes] == ["MSE", "NME"]
-    axis = figure.axes[0]
-    assert axis.get_xscale() == scale
-    ends = sorted(x for line in axis.lines for x in line.get_xdata())
-    assert ends[0] == values["a"].min()
-    assert ends[-1] == values["b"].max()
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
-
-
-def test_figure_6_draws_the_losses_on_a_logarithmic_scale():
+def test_figure_6_draws_losses_by_step_and_errors_by_time_on_logarithmic_scales():
     steps, losses = np.arange(1, 5) * 30, np.array([1.0, 0.1, 0.01, 0.02])
-    figure = paper_figures.draw_training({"one": (steps, losses), "other": (steps, 2 * losses)})
-    axis = figure.axes[0]
-    assert axis.get_yscale() == "log"
-    np.testing.assert_array_equal(axis.lines[1].get_ydata(), 2 * losses)
-    colours = [matplotlib.colors.to_hex(line.get_color()) for line in axis.lines]
-    assert len(set(colours)) == 2
-    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["one", "other"]
-
-
-def test_many_methods_and_samples_without_a_prediction_can_be_drawn():
-    truth = faces(1)
-    figure = paper_figures.draw_shapes(truth, {f"m{i}": truth for i in range(12)}, TOPOLOGY)
-    assert len(figure.axes) == 13
-    means = {"whole": np.array([1.0, 2.0, 3.0]), "partly": np.array([np.nan, 2.0, 4.0])}
-    (axis,) = paper_figures.draw_samples({"MSE": means}).axes
-    dots = [np.asarray(c.get_offsets())[:, 0].tolist() for c in axis.collections]
-    assert dots == [[1, 2, 3], [2, 4]]
+    seconds, errors = np.array([2.0, 4.0]), np.array([0.1, 0.05])
+    figure = paper_figures.draw_training(
+        {"one": (steps, losses), "other": (steps, 2 * losses)},
+        {"one": (seconds, errors), "other": (2 * seconds, errors)})
+    first, second = figure.axes
+    assert first.get_yscale() == second.get_yscale() == "log"
+    np.testing.assert_array_equal(first.lines[1].get_ydata(), 2 * losses)
+    np.testing.assert_array_equal(second.lines[1].get_xdata(), 2 * seconds)
+    assert "seconds" in second.get_xlabel()
+    for axis in (first, second):
+        colours = [matplotlib.colors.to_hex(line.get_color()) for line in axis.lines]
+        assert len(set(colours)) == 2
+    assert [t.get_text() for t in first.get_legend().get_texts()] == ["one", "other"]

@@ -9,6 +9,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
+import deepmds_jax as dm
 from deepmds_jax import save_params
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.recorded import Recordings
@@ -16,6 +17,7 @@ from deepmds_jax.data.specs import load_spec
 from deepmds_jax.evaluation.setting import Setting
 from deepmds_jax.methods import deep_mds
 from deepmds_jax.paper.experiments import Experiments
+from deepmds_jax.paper.photographs import as_faces, open_photographs
 from deepmds_jax.paper.published import SCORES, Data
 from deepmds_jax.paper.reproduction import ITEMS, reproduce
 
@@ -44,6 +46,7 @@ def recorded(tmp_path, monkeypatch):
     dataset = Dataset(load_spec("celeba"), source, tmp_path / "celeba")
     data = Data("celeba", "flame51", "celeba")
     monkeypatch.setattr(Experiments, "_choose", lambda self, candidates: (data, dataset, ()))
+    monkeypatch.setattr(Setting, "open", lambda self, name, topology: dataset)
     texts = []
     for sub in ("x", "y"):
         (tmp_path / sub).mkdir()
@@ -130,7 +133,8 @@ def test_a_table_has_the_papers_numbers_beside_ours(setting, tmp_path):
     assert float(rows["Deep-MDS"]["DepthCorr, paper"]) == 71.95
     assert float(rows["Zhao et al."]["trace/N, paper"]) == pytest.approx(71.42 / 72)
     assert rows["Deep-MDS"]["MSE"] == ""  # it was not asked for
-    assert float(rows["mean shape"]["MSE, paper"]) == 2.9
+    assert float(rows["Deep-MDS, one output for all faces"]["MSE, paper"]) == 2.9
+    assert rows["mean shape"]["MSE, paper"] == ""  # the paper has no such row
     # In units of 1e-4: a constant face is some tenths of a per cent of the face's box away.
     assert 0.1 < float(rows["mean shape"]["MSE"]) < 10
     assert float(rows["mean shape"]["DepthCorr"]) <= 68
@@ -174,17 +178,17 @@ def test_what_cannot_be_made_is_left_out_unless_it_is_all(setting, tmp_path):
     Image.new("RGB", (40, 40)).save(photographs / "images" / "a.jpg")
     np.save(photographs / "landmarks" / "a.npy", np.arange(14.0).reshape(7, 2))
     pages = []
-    left_out = reproduce(["figure5", "figure4"], setting, tmp_path / "out", pages.append)
-    assert left_out[0].startswith("figure5: ")
-    assert "[51, 68] landmarks" in left_out[0]
-    assert pages[0].startswith("figure5 is left out")
-    assert not list((tmp_path / "out").glob("figure5*"))
-    assert "figure5" in (tmp_path / "out" / "all.md").read_text()
-    with Image.open(tmp_path / "out" / "figure4.png") as picture:
+    left_out = reproduce(["photographs", "samples"], setting, tmp_path / "out", pages.append)
+    assert left_out[0].startswith("photographs: ")
+    assert "[51, 68, 72] landmarks" in left_out[0]
+    assert pages[0].startswith("photographs is left out")
+    assert not list((tmp_path / "out").glob("photographs*"))
+    assert "photographs" in (tmp_path / "out" / "all.md").read_text()
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
         assert picture.size[0] > 1000
-    assert "<svg" in (tmp_path / "out" / "figure4.svg").read_text()
+    assert "<svg" in (tmp_path / "out" / "samples.svg").read_text()
     with pytest.raises(ValueError, match="7"):
-        reproduce(["figure5"], setting, tmp_path / "other", pages.append)
+        reproduce(["photographs"], setting, tmp_path / "other", pages.append)
     assert not (tmp_path / "other").exists()
 
 
@@ -198,7 +202,29 @@ def test_no_share_of_the_trace_is_above_1(recorded, tmp_path):
 
 def test_every_table_and_figure_of_the_paper_has_a_name():
     tables, figures = (f"table{i}" for i in range(1, 5)), (f"figure{i}" for i in range(2, 7))
-    assert list(ITEMS) == [*tables, *figures]
+    assert list(ITEMS)[:9] == [*tables, *figures]
+    assert list(ITEMS)[9:] == ["frontal_views", "shapes", "samples", "photographs", "parts"]
+
+
+def test_figure_4_has_a_cell_for_the_face_that_a_program_did_not_find(recorded, tmp_path):
+    """MobileFace's predictions are of three of four photographs, and those are the truth."""
+    setting = dataclasses.replace(recorded, methods=recorded.methods[:1])
+    reproduce(["figure4"], setting, tmp_path, lambda page: None)
+    picture = (tmp_path / "figure4.svg").read_text()
+    assert picture.count("<!-- N/A -->") == 1
+    assert picture.count("<!-- 0.0 % -->") == 3
+    assert '"N/A": the method found no face' in (tmp_path / "figure4.md").read_text()
+
+
+def test_figures_3_and_5_take_the_examples_where_there_are_no_photographs(setting, tmp_path):
+    setting = dataclasses.replace(setting, methods=("deep_mds",))
+    reproduce(["figure3", "figure5"], setting, tmp_path / "out", lambda page: None)
+    for name in ("figure3", "figure5"):
+        page = (tmp_path / "out" / f"{name}.md").read_text()
+        assert "The two example photographs" in page
+        picture = (tmp_path / "out" / f"{name}.svg").read_text()
+        assert picture.count("<image") == 2
+        assert all(f"<!-- {text} -->" in picture for text in ("collins", "hopper", "Deep-MDS"))
 
 
 def test_predictions_called_like_a_network_need_no_pictures_and_none_replaces_another(recorded):
@@ -210,3 +236,70 @@ def test_predictions_called_like_a_network_need_no_pictures_and_none_replaces_an
     np.testing.assert_array_equal(
         [np.asarray(m.mse) < 1e-9 for m in scored.results.values()],
         [np.asarray(scored.faces.row) < 3] * 2)
+
+
+def test_all_pages_end_with_one_that_tells_the_order_of_the_methods(setting, tmp_path):
+    setting = dataclasses.replace(setting, methods=("deep_mds", *CHEAP, "zhao"))
+    reproduce(["table1", "samples"], setting, tmp_path, lambda page: None)
+    page = (tmp_path / "all.md").read_text().partition("# At a glance")[2]
+    assert "On the paper's data: nothing." in page
+    assert "table1: " in page
+    assert "Deep-MDS is behind what learns nothing: mean shape and posed mean." in page
+    assert "Not run: Zhao et al., Aldrian & Smith, MobileFace." in page
+    assert "- table1: zhao: no training run" in page
+    rows = read_csv(tmp_path / "glance.csv")
+    assert list(rows) == ["Deep-MDS", "Deep-MDS, one output for all faces"]
+    assert [row["rank, paper"] for row in rows.values()] == ["1", "2"]
+    order = json.loads((tmp_path / "glance_order.json").read_text())["rows"]
+    better = float(rows["Deep-MDS"]["MSE, ours"]) < float(list(rows.values())[1]["MSE, ours"])
+    assert order[0]["same order"] == ("yes" if better else "no")
+    faces = json.loads((tmp_path / "glance_whose.json").read_text())["rows"]
+    assert [row["the paper's data"] for row in faces] == ["no", "no"]
+    assert page == "\n\n" + (tmp_path / "glance.md").read_text().partition("\n\n")[2]
+
+
+def test_a_barely_trained_run_says_so_wherever_it_is_named(setting, tmp_path):
+    run = setting.run("deep_mds", "synthetic", "ibug68")
+    save_params(run / "weights.safetensors", dm.load_pretrained("ibug68_published"), {})
+    for stage, steps in (("autoencoder", "20000"), ("dissimilarity", "400")):
+        (run / stage / steps).mkdir(parents=True)
+    (run / "dissimilarity" / "90").mkdir()
+    setting = dataclasses.replace(setting, methods=("deep_mds",))
+    scored = Experiments(setting).prepare(TABLE_1, ())
+    assert scored.methods["deep_mds"].title == "Deep-MDS, barely trained: 400 steps"
+    (run / "dissimilarity" / "80000").mkdir()
+    assert Experiments(setting).prepare(TABLE_1, ()).methods["deep_mds"].title == "Deep-MDS"
+
+
+def test_reasons_name_what_was_barely_trained_once(setting, tmp_path):
+    run = setting.run("deep_mds", "synthetic", "ibug68")
+    save_params(run / "weights.safetensors", dm.load_pretrained("ibug68_published"), {})
+    (run / "dissimilarity" / "90").mkdir(parents=True)
+    setting = dataclasses.replace(setting, methods=("deep_mds",))
+    reproduce(["table1", "table2"], setting, tmp_path / "out", lambda page: None)
+    page = (tmp_path / "out" / "glance.md").read_text()
+    assert page.count("Deep-MDS is barely trained: 90 steps.") == 1
+    assert "steps, one output" not in page.partition("## Numbers")[0]
+
+
+def test_figure_5_takes_photographs_that_have_its_landmarks_beside_others(tmp_path):
+    """Those of table 3 have 72 landmarks; the 51 of figure 5 lie in a folder of their own."""
+    folder = tmp_path / "celeba"
+    rng = np.random.default_rng(0)
+    for name in ("images", "landmarks"):
+        (folder / name).mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(folder / "images" / "a.jpg")
+    np.save(folder / "landmarks" / "a.npy", rng.uniform(10, 30, (72, 2)))
+    dataset, notes = open_photographs(Setting(tmp_path), "flame51")
+    assert dataset.source.names == ["collins", "hopper"]
+    assert "landmarks/NAME.npy of flame51" in notes[0]
+    assert open_photographs(Setting(tmp_path), None)[0].topology == "bfm72"
+    reproduce(["photographs"], Setting(tmp_path), tmp_path / "out", lambda page: None)
+    assert "The weights are flame51_published." in (tmp_path / "out/photographs.md").read_text()
+    x2d = rng.uniform(10, 30, (51, 2))
+    (folder / "landmarks_flame51").mkdir()
+    np.save(folder / "landmarks_flame51" / "a.npy", x2d)
+    dataset, _ = open_photographs(Setting(tmp_path), "flame51")
+    assert dataset.source.names == ["a"]
+    np.testing.assert_allclose(dataset.source.x2d[0], x2d, rtol=1e-6)
+    assert as_faces(dataset, [0], pictures=True).images.shape == (1, 96, 96, 3)

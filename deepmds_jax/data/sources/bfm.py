@@ -14,6 +14,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats.matlab import read_mat
 from deepmds_jax.data.morphable_model import MorphableModel
+from deepmds_jax.data.sources import bfm_landmarks
 from deepmds_jax.data.sources.checks import problems
 
 NUM_VERTICES = 53490
@@ -64,14 +65,25 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
 
 
 def check(folder: pathlib.Path) -> list[str]:
-    """A line for every file that is missing or damaged; `landmarks_68.mat` is optional."""
+    """A line for every file that is missing or damaged; `landmarks_68.mat` is optional.
+
+    Where the files are good, also a line for all that contradicts the names of the 72 landmarks in
+    the mean face, see `bfm_landmarks`.
+    """
     reads = [
         lambda: _read_model(folder, (*_SHAPE, *_COLOUR, "tl")),
         lambda: _read_landmarks("bfm72", folder),
     ]
     if (folder / _LANDMARKS["ibug68"][0]).exists():
         reads.append(lambda: _read_landmarks("ibug68", folder))
-    return problems(reads, lambda read: read())
+    return problems(reads, lambda read: read()) or problems([folder], _check_names)
+
+
+def _check_names(folder: pathlib.Path) -> None:
+    doubts = bfm_landmarks.doubts(np.asarray(load("bfm72", folder).mean))
+    if doubts:
+        raise ValueError(f"{folder / _LANDMARKS['bfm72'][0]}: other landmarks than those of bfm72, "
+                         f"or in another order: {doubts[0]}; {len(doubts)} such contradictions")
 
 
 def modes_at(

@@ -12,7 +12,6 @@ import pathlib
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax.data.formats import meshes
@@ -21,13 +20,15 @@ from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.sources.checks import problems
-from deepmds_jax.geometry.registration import icp, nearest_points
-from deepmds_jax.geometry.similarity import procrustes
+from deepmds_jax.data.sources.kept import Kept, read_kept, stamp_of, write_kept
+from deepmds_jax.extras import require
+from deepmds_jax.geometry.registration import icp_by_tree
+from deepmds_jax.geometry.similarity import Similarity, procrustes
 
 # FLAME's vertices before those of the eyeballs, whose backs no scanner sees.
 _NUM_SKIN = 3931
 _NUM_SOURCE = 1024  # vertices of the mesh that are laid on the scan: those nearest to landmarks
-_NUM_TARGET = 16384  # points of the scan that they are laid on
+_METHOD = 1  # of finding landmarks on scans; another number has kept ones found anew
 _REACH = 1.5  # radius of the part of the scan that is used; 1 is at the farthest landmark
 # Root mean square distances in mm above which a registration has failed: of the mesh from the scan,
 # and of the landmarks from where they started. A mesh shrunk to a point would pass the first.
@@ -39,9 +40,12 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
     """Loads landmarks in pixels and the true ones of the scans, in millimetres.
 
     The shapes have x right, y down, z away from the viewer in the pose that was scanned: the head
-    is not turned to the front. This takes about a second per scan on a CPU. A scan is left out with
-    a warning if one of its files is damaged or missing, or if the registration fails: if the mesh
-    lies 5 mm off the scan in the root mean square, or its landmarks 10 mm from where they started.
+    is not turned to the front. Finding them takes a tenth of a second or so per scan on a CPU, most
+    of it for reading. So they are kept in the folder, if it can be written to, in
+    `landmarks_flame51.npz`; a scan that has changed since, or whose mesh or scan landmarks have, is
+    registered again. A scan is left out with a warning if one of its files is damaged or missing,
+    or if the registration fails: if the mesh lies 5 mm off the scan in the root mean square, or its
+    landmarks 10 mm from where they started.
 
     Args:
       topology: "flame51".
@@ -65,17 +69,29 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
         raise ValueError(f"topology: casia3d has ['flame51'], got {topology!r}")
     embedding = flame.read_embedding(topology, folder)
     files = _Folder(folder)
+    found_by = embedding._asdict() | {"method": _METHOD}
+    path = folder / f"landmarks_{topology}.npz"
+    known = read_kept(path, found_by, len(embedding.triangles))
+    found: dict[str, Kept] = {}
 
     def read(name):
-        scan, mesh, start = files.shapes(name)
-        try:
-            points = _landmarks_on_scan(scan, mesh, embedding, start)
-        except ValueError as error:
-            raise ValueError(f"{files.scans[name]}: {error}") from error
         x2d = files.landmarks.read(name, topology)
-        return Photograph(x2d, points * flame.TO_FRAME, files.images.get(name))
+        stamp = stamp_of(files.shape_paths(name))
+        if name in known and known[name].stamp == stamp:
+            found[name] = known[name]
+        else:
+            scan, mesh, start = files.shapes(name)
+            try:
+                points = _landmarks_on_scan(scan, mesh, embedding, start)
+            except ValueError as error:
+                raise ValueError(f"{files.scans[name]}: {error}") from error
+            found[name] = Kept(stamp, points)
+        return Photograph(x2d, found[name].points * flame.TO_FRAME, files.images.get(name))
 
-    return gather("casia3d", sorted(files.scans), read, topology)
+    recordings = gather("casia3d", sorted(files.scans), read, topology)
+    if found.keys() != known.keys() or any(found[name] is not known[name] for name in found):
+        write_kept(path, found, found_by)
+    return recordings
 
 
 def check(folder: pathlib.Path) -> list[str]:
@@ -136,10 +152,15 @@ class _Folder:
         self.landmarks = LandmarkFiles.find(folder)
         self.images = _by_name(folder, "bmp")
 
+    def shape_paths(self, name: str) -> list[pathlib.Path]:
+        """The files that `shapes` reads."""
+        return [self.scans[name], self.folder / "flame" / f"{name}.ply",
+                self.folder / "scan_landmarks" / f"{name}.npy"]
+
     def shapes(self, name: str) -> tuple[np.ndarray, meshes.Mesh, np.ndarray]:
         """Scan (M, 3), fitted mesh, and landmarks on the scan (51, 3)."""
-        mesh = flame.read_mesh(self.folder / "flame" / f"{name}.ply")
-        path = self.folder / "scan_landmarks" / f"{name}.npy"
+        scan, mesh_path, path = self.shape_paths(name)
+        mesh = flame.read_mesh(mesh_path)
         if not path.exists():
             raise FileNotFoundError(f"no {path}")
         try:
@@ -149,7 +170,7 @@ class _Folder:
         if start.shape != (51, 3) or not np.isfinite(start).all():
             raise ValueError(f"{path}: expected (51, 3) finite numbers, got {start.shape}, "
                              f"{np.sum(~np.isfinite(start))} not finite")
-        return read_scan(self.scans[name]), mesh, start
+        return read_scan(scan), mesh, start
 
 
 def _by_name(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
@@ -164,53 +185,36 @@ def _landmarks_on_scan(
     scan: np.ndarray, mesh: meshes.Mesh, embedding: flame.Embedding, start: np.ndarray
 ) -> np.ndarray:
     """The points (51, 3) of the scan, in its frame, nearest to the registered mesh's landmarks."""
+    spatial = require("scipy.spatial", extra="files")
     landmarks = flame.embed(mesh, embedding)
     skin = mesh.vertices[:_NUM_SKIN]
-    to_landmark = np.linalg.norm(skin[:, None] - landmarks, axis=2).min(axis=1)
+    to_landmark, _ = spatial.cKDTree(landmarks).query(skin)
     source = np.argsort(to_landmark)[:_NUM_SOURCE]
     centre = start.mean(axis=0)
     reach = _REACH * np.linalg.norm(start - centre, axis=1).max()
     near = scan[np.linalg.norm(scan - centre, axis=1) < reach]
     if not near.size:
         raise ValueError(f"no point of the scan within {reach:.0f} mm of the scan landmarks")
-    # The same number of points for all scans, so that one compiled program serves them all.
-    some = near[np.linspace(0, len(near) - 1, _NUM_TARGET).round().astype(int)]
-
-    marks, vertices, normals, first, target = (
-        jnp.asarray(x.astype(np.float32))
-        for x in (landmarks, skin[source], _normals(mesh)[source], start - centre, some - centre)
-    )
-    placed, error, off = _register(marks, vertices, normals, first, target)
-    if not error < _LARGEST_ERROR:
-        raise ValueError(f"the fitted mesh lies {error:.1f} mm off the scan after "
+    first = _first(landmarks.astype(np.float32), (start - centre).astype(np.float32))
+    fit = icp_by_tree(skin[source], _normals(mesh)[source], near - centre,
+                      jax.device_get(first), scale=True)
+    rotation, scale, translation = fit.similarity
+    placed = scale * landmarks @ rotation + translation
+    off = np.sqrt(np.mean(np.sum((placed - start + centre) ** 2, axis=1)))
+    if not fit.error < _LARGEST_ERROR:
+        raise ValueError(f"the fitted mesh lies {fit.error:.1f} mm off the scan after "
                          f"registration, more than {_LARGEST_ERROR:.0f}")
     if not off < _LARGEST_CHANGE:
         raise ValueError(f"the registered landmarks lie {off:.1f} mm from the scan landmarks, more "
                          f"than {_LARGEST_CHANGE:.0f}: wrong order or frame?")
-    size = -(-len(near) // _NUM_TARGET) * _NUM_TARGET
-    cloud = jnp.asarray(np.resize(near - centre, (size, 3)).astype(np.float32))
-    nearest, _ = nearest_points(placed, cloud)
-    return near[np.asarray(nearest) % len(near)]
+    _, nearest = spatial.cKDTree(near - centre).query(placed)
+    return near[nearest]
 
 
 @jax.jit
-def _register(
-    landmarks: jax.Array,
-    vertices: jax.Array,
-    normals: jax.Array,
-    start: jax.Array,
-    target: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Lays vertices (V, 3) with normals on a cloud (M, 3), from where `start` (51, 3) puts them.
-
-    Returns:
-      The landmarks (51, 3) of the mesh once it is laid on the cloud; the root mean square distance
-      of its vertices from the cloud, and that of its landmarks from `start`.
-    """
-    fit = icp(vertices, normals, target, procrustes(landmarks, start), scale=True)
-    placed = fit.similarity(landmarks)
-    off = jnp.sqrt(jnp.mean(jnp.sum((placed - start) ** 2, axis=1)))
-    return placed, fit.error, off
+def _first(landmarks: jax.Array, start: jax.Array) -> Similarity:
+    """Puts landmarks (51, 3) of a mesh where the registration starts."""
+    return procrustes(landmarks, start)
 
 
 def _normals(mesh: meshes.Mesh) -> np.ndarray:

@@ -6,19 +6,17 @@ ECCV. Licensed: each user has to ask for it.
 
 import contextlib
 import pathlib
-import zipfile
 
 import jax.numpy as jnp
 import numpy as np
 import tqdm
 from absl import logging
 
-from deepmds_jax import files
 from deepmds_jax.data.formats import meshes
-from deepmds_jax.data.formats.archives import unpack_npz
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.kept import Kept, read_kept, stamp_of, write_kept
 
 # The data set has no fixed test subjects: its authors leave out one person at a time. These two are
 # the test subjects of VOCASET (Cudeiro et al. 2019), recorded from the same 12 people.
@@ -113,50 +111,25 @@ def _read_landmarks(
     topology: str,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Landmarks (N, 3) by name, in FLAME's frame, and the names of damaged meshes."""
-    kept = folder / f"landmarks_{topology}.npz"
-    known = _read_kept(kept, embedding)
-    found, stamps, left_out = {}, [], []
+    path_kept = folder / f"landmarks_{topology}.npz"
+    known = read_kept(path_kept, embedding._asdict(), len(embedding.triangles))
+    found: dict[str, Kept] = {}
+    left_out = []
     for path in tqdm.tqdm(paths, desc="coma", unit="mesh", delay=5):
-        name = _name(folder, path)
-        status = path.stat()
-        stamp = (status.st_size, status.st_mtime_ns)
-        if name in known and known[name][0] == stamp:
-            found[name] = known[name][1]
-        else:
-            try:
-                mesh = _read_mesh(path, template)
-            except ValueError as error:
-                logging.warning("coma: left out %s", error)
-                left_out.append(name)
-                continue
-            found[name] = flame.embed(mesh, embedding).astype(np.float32)
-        stamps.append(stamp)
-    if found.keys() != known.keys() or any(found[name] is not known[name][1] for name in found):
-        with contextlib.suppress(OSError), files.replacing(kept) as path:
-            np.savez(path, names=list(found), stamps=stamps, points=list(found.values()),
-                     **embedding._asdict())
-    return found, left_out
-
-
-def _read_kept(
-    path: pathlib.Path, embedding: flame.Embedding
-) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
-    """By name the size and time of change of a mesh, and its landmarks (N, 3).
-
-    Empty if there is no such file, or one that is damaged or of another embedding.
-    """
-    try:
-        with path.open("rb") as stream:
-            content = unpack_npz(stream)
-            if any(not np.array_equal(content[k], v) for k, v in embedding._asdict().items()):
-                return {}
-            names, stamps, points = (content[key] for key in ("names", "stamps", "points"))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-        return {}
-    if points.shape != (len(names), len(embedding.triangles), 3) or len(stamps) != len(names):
-        return {}
-    rows = zip(names.tolist(), map(tuple, stamps.tolist()), points, strict=True)
-    return {name: (stamp, row) for name, stamp, row in rows}
+        name, stamp = _name(folder, path), stamp_of([path])
+        if name in known and known[name].stamp == stamp:
+            found[name] = known[name]
+            continue
+        try:
+            mesh = _read_mesh(path, template)
+        except ValueError as error:
+            logging.warning("coma: left out %s", error)
+            left_out.append(name)
+            continue
+        found[name] = Kept(stamp, flame.embed(mesh, embedding).astype(np.float32))
+    if found.keys() != known.keys() or any(found[name] is not known[name] for name in found):
+        write_kept(path_kept, found, embedding._asdict())
+    return {name: kept.points for name, kept in found.items()}, left_out
 
 
 def _turn_to(template: np.ndarray, points: np.ndarray) -> np.ndarray:

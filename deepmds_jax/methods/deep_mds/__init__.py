@@ -20,6 +20,7 @@ from deepmds_jax.methods.deep_mds.pipeline import (
     TITLE,
     as_method,
     dissimilarities,
+    embed,
     frontalize,
     lift,
 )
@@ -27,7 +28,8 @@ from deepmds_jax.methods.deep_mds.stages import (
     STAGES,
     Training,
     assemble,
-    dissimilarity_curve,
+    dissimilarity_epochs,
+    dissimilarity_stage,
     train,
 )
 
@@ -47,7 +49,9 @@ __all__ = [
     "as_method",
     "assemble",
     "dissimilarities",
-    "dissimilarity_curve",
+    "dissimilarity_epochs",
+    "dissimilarity_stage",
+    "embed",
     "from_tree",
     "frontalize",
     "init",

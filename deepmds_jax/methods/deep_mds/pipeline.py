@@ -47,6 +47,16 @@ def lift(
     del visible, init
     frontal = frontalize(params, x2d)
     distances = dissimilarities(params, frontal)
+    points, embedded = embed(params, distances)
+    return Reconstruction(points, frontal, distances, embedded.stress, embedded.num_iters,
+                          embedded.status)
+
+
+def embed(params: Params, distances: jax.Array) -> tuple[jax.Array, mds.MDSResult]:
+    """Shapes (..., N, 3) as `lift` gives them from (..., N, N) distances, and the solver's report.
+
+    To be called with matrix products in full precision, as `lift` does.
+    """
     config = params.config
     embedded = mds.smacof(
         distances,
@@ -58,9 +68,7 @@ def lift(
     # One orthogonal map settles orientation and handedness: the reference is not mirrored.
     to_reference = nearest_orthogonal(embedded.embedding.mT @ centre(params.reference),
                                       reflection=True)
-    points = standardize(embedded.embedding @ to_reference)
-    return Reconstruction(points, frontal, distances, embedded.stress, embedded.num_iters,
-                          embedded.status)
+    return standardize(embedded.embedding @ to_reference), embedded
 
 
 def as_method(params: Params, reference: Dataset | None = None) -> Method:

@@ -4,8 +4,8 @@ Both minimise the mean squared error by Adam (paper, eq. 7 and 8).
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,9 +17,9 @@ from deepmds_jax.geometry import centre, min_max, standardize
 from deepmds_jax.mds import distances
 from deepmds_jax.methods.deep_mds.networks import Autoencoder, pair_features
 from deepmds_jax.methods.deep_mds.parameters import Config, Params, dissimilarity_network, init
-from deepmds_jax.methods.deep_mds.pipeline import frontalize
+from deepmds_jax.methods.deep_mds.pipeline import dissimilarities, frontalize
 from deepmds_jax.methods.options import check_choices, option
-from deepmds_jax.training.loop import loss_curve
+from deepmds_jax.training.loop import fit_by_epochs
 from deepmds_jax.training.stage import FitStage, Stage, take_rows
 from deepmds_jax.training.trainable import Run
 
@@ -127,29 +127,47 @@ def dissimilarity_stage(
                  optax.adam(learning_rate), data, num_faces, 1, minibatch)
 
 
-def dissimilarity_curve(
+class DissimilarityEpoch(NamedTuple):
+    """A pass of the dissimilarity network over the faces.
+
+    Attributes:
+      losses: (F,) float32, the mean squared error of each minibatch before its step.
+      error: mean squared error of all distances of the other faces after the pass.
+      seconds: that training has taken up to its end, without compilation.
+    """
+
+    losses: np.ndarray
+    error: float
+    seconds: float
+
+
+def dissimilarity_epochs(
     params: Params,
     faces: Faces,
     pairs: str,
+    others: Faces,
     *,
     key: jax.Array,
-    num_epochs: int = 1,
+    num_epochs: int,
     learning_rate: float = 1e-3,
-) -> np.ndarray:
-    """Losses of a fresh dissimilarity network in training, for the comparison of Fig. 6.
+) -> Iterator[DissimilarityEpoch]:
+    """Trains a fresh dissimilarity network, epoch by epoch, for the comparison of Fig. 6.
 
     Args:
       params: whose autoencoder and features are used; its dissimilarity network is not.
-      faces: to train on.
+      faces: F faces to train on.
       pairs: of a minibatch: of one "face", or "shuffled" over all.
+      others: faces to measure the error on.
       key: of the initial weights and of everything random in the steps.
       num_epochs: passes over the faces, a step each.
       learning_rate: Adam's.
-
-    Returns:
-      (num_epochs * F,) float32, the mean squared error of each minibatch before its step.
     """
     init_key, order_key = jax.random.split(key)
     variables = init(params.config, init_key).dissimilarity
     stage = dissimilarity_stage(faces, params, learning_rate, pairs)
-    return loss_curve(stage, variables, key=order_key, num_epochs=num_epochs)
+    frontal, truth = jax.jit(frontalize)(params, others.x2d), distances(min_max(others.points))
+    estimate = jax.jit(dissimilarities)
+    for epoch in fit_by_epochs(stage, variables, key=order_key, num_epochs=num_epochs):
+        trained = dataclasses.replace(params, dissimilarity=epoch.variables)
+        error = float(np.mean((np.asarray(estimate(trained, frontal)) - np.asarray(truth)) ** 2))
+        yield DissimilarityEpoch(epoch.losses, error, epoch.seconds)

@@ -9,7 +9,8 @@ import scipy.io
 from deepmds_jax import topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
-from deepmds_jax.data.sources import bfm
+from deepmds_jax.data.sources import bfm, bfm_landmarks, synthetic
+from deepmds_jax.methods import deep_mds, zhao
 
 NUM_VERTICES = 53490
 
@@ -20,8 +21,12 @@ def original(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bfm")
     rng = np.random.default_rng(0)
     size = 3 * NUM_VERTICES
+    mean = rng.normal(size=(size, 1)).astype(np.float32) * 1e5
+    vertices = rng.permutation(NUM_VERTICES)
+    marks = np.asarray(synthetic.load("bfm72").mean)
+    mean.reshape(-1, 3)[vertices[:72]] = marks * [1e3, -1e3, -1e3]
     scipy.io.savemat(folder / "01_MorphableModel.mat", {
-        "shapeMU": rng.normal(size=(size, 1)).astype(np.float32) * 1e5,
+        "shapeMU": mean,
         "shapePC": rng.normal(size=(size, 2)).astype(np.float32),
         "shapeEV": np.array([[2000.0], [500.0]], np.float32),
         "texMU": rng.uniform(0, 255, (size, 1)).astype(np.float32),
@@ -32,8 +37,8 @@ def original(tmp_path_factory):
     })
     for name, variable, shape in [("landmarks_me_72", "landmarks", (1, 72)),
                                   ("landmarks_68", "landmarks_68", (68, 1))]:
-        vertices = rng.permutation(NUM_VERTICES)[: max(shape)].reshape(shape) + 1
-        scipy.io.savemat(folder / f"{name}.mat", {variable: vertices.astype(np.uint16)})
+        chosen = vertices[: max(shape)].reshape(shape) + 1
+        scipy.io.savemat(folder / f"{name}.mat", {variable: chosen.astype(np.uint16)})
     return folder
 
 
@@ -174,3 +179,51 @@ def test_the_releases_68_vertices_are_in_ibugs_order(shared):
     # The mesh runs down its columns: the next vertex is the next below.
     assert vertex68["lower_lid_medial_left"] - vertex["palpebrale_inferius_left"] == 1
     assert np.all(np.diff(ours[6:11]) > 0)  # the lower jaw, past the menton
+
+
+def test_names_fit_the_mean_and_what_contradicts_them_is_told(folder):
+    path = folder / "landmarks_me_72.mat"
+    vertices = scipy.io.loadmat(path)["landmarks"]
+    order = topologies.get("bfm72").landmarks
+    a, b = map(order.index, ("crista_philtri_left", "upper_lip_medial_left"))
+    vertices[:, [a, b]] = vertices[:, [b, a]]
+    scipy.io.savemat(path, {"landmarks": vertices})
+    (line,) = bfm.check(folder)
+    assert "landmarks_me_72.mat: other landmarks than those of bfm72, or in another order" in line
+    assert "upper_lip_medial" in line
+
+
+def test_doubts_are_of_partners_sides_and_orders():
+    mean = np.asarray(synthetic.load("bfm72").mean)
+    assert bfm_landmarks.doubts(mean) == []
+    found = bfm_landmarks.doubts(mean * [-1, 1, 1])
+    assert len(found) == 58
+    assert set(found) == {f"{name} is on the other side of the face"
+                          for name in topologies.get("bfm72").landmarks
+                          if name.endswith(("_left", "_right"))}
+    near = mean.copy()  # those are 3 % apart, and which of them is lower depends on the nose
+    rows = [topologies.get("bfm72").landmarks.index(name) for name in ("supratip", "pronasale")]
+    near[rows, 1] = near[rows, 1].mean() + np.ptp(mean[:, 0]) * np.array([0.005, -0.005])
+    assert bfm_landmarks.doubts(near) == []
+    moved = mean.copy()
+    moved[topologies.get("bfm72").landmarks.index("menton")] = mean.min(0)
+    found = bfm_landmarks.doubts(moved)
+    assert found[0].startswith("menton and its partner are no mirror images of each other: ")
+    assert found[-1] == "menton is not further down than pogonion"
+
+
+def test_the_mean_that_the_authors_networks_draw_bears_the_names_out(shared):
+    """x and y of what their autoencoder makes of faces, z of what Zhao's network makes of that."""
+    released = shared / "data" / "authors_release"
+    params = deep_mds.load_released(released, "bfm72")
+    faces = open_dataset(specs.load_spec("synthetic"), "bfm72", released).draw(
+        jax.random.key(0), 100, test=True)
+    frontal = np.asarray(deep_mds.frontalize(params, faces.x2d)).mean(0, keepdims=True)
+    seen = faces._replace(x2d=frontal)
+    depths = zhao.as_method(zhao.load_released(released, "bfm72"), None).predict(seen)
+    mean = np.asarray(depths)[0]
+    assert bfm_landmarks.doubts(mean) == []
+    found = {e.name: e for e in bfm_landmarks.evidence(mean)}
+    assert max(e.off for e in found.values()) < 0.05
+    sure = [e.nearest for e in found.values() if e.sure == "sure"]
+    assert min(sure) > 0.02

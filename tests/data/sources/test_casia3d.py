@@ -142,6 +142,22 @@ def test_image_points_are_the_last_51_and_photographs_found(original, faces):
     assert (faces.topology, faces.unit) == ("flame51", "mm")
 
 
+def test_landmarks_are_kept_until_a_file_changes(original, faces, folder, monkeypatch):
+    """The folder is a copy of the one that was loaded, with its kept landmarks and its times."""
+    read, asked = casia3d.read_scan, []
+    monkeypatch.setattr(casia3d, "read_scan", lambda path: asked.append(path.stem) or read(path))
+    assert (original / "landmarks_flame51.npz").exists()
+    np.testing.assert_array_equal(casia3d.load("flame51", folder).points, faces.points)
+    assert asked == []
+    move(folder / START, 1)
+    again = np.asarray(casia3d.load("flame51", folder).points)
+    assert asked == ["001-002"]
+    np.testing.assert_array_equal(again[[0, 2]], np.asarray(faces.points)[[0, 2]])
+    monkeypatch.setattr(casia3d, "_METHOD", 2)
+    casia3d.load("flame51", folder)
+    assert asked[1:] == list(NAMES)
+
+
 def test_scans_are_read_as_written(tmp_path):
     points = np.random.default_rng(0).normal(size=(500, 3)).round(4) * [100, 100, 30]
     write_wrl(tmp_path / "a.wrl", points)
