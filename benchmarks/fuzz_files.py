@@ -215,3 +215,8 @@ def _chunk(content, rng):
 
 TEXT_WAYS = [_numbers, _numbers, _lines, _encoding, _marks]
 BYTE_WAYS = [_bits, _bytes, _header, _cut, _twice, _without, _blank, _pattern]
+
+
+def kinds() -> list[str]:
+    """Names of all kinds."""
+    return list(fuzz_seeds.kinds())
