@@ -15,6 +15,7 @@ from absl import logging
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.formats.archives import unpack_numpy
+from deepmds_jax.data.formats.faces import plain_float
 from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.views import Faces
@@ -255,7 +256,7 @@ def _read_csv(path: pathlib.Path) -> dict[str, list[list[float]]]:
             raise ValueError(f"no column {', '.join(lacking)}; expected face, x, y and z")
         for number, row in enumerate(rows, start=2):
             try:
-                point = [float(row[axis]) for axis in "xyz"]
+                point = [plain_float(row[axis]) for axis in "xyz"]
             except (TypeError, ValueError) as error:
                 raise ValueError(f"line {number}: x, y, z are no three numbers") from error
             faces.setdefault(from_cell(row["face"] or ""), []).append(point)

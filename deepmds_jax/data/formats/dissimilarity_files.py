@@ -46,8 +46,11 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
         if suffix in _TEXTS:
             return parse_square(read_text(path))
         return _read_numpy(path)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise ValueError(f"{path}: {printable(str(error))}") from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # every parser fails on damaged files in ways of its own
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: {printable(reason)}") from None
 
 
 def _read_numpy(path):

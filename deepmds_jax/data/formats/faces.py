@@ -177,9 +177,20 @@ def number(cell: str, where: str, decimal: str = ".") -> float:
     if cell.strip().lower() in _NO_NUMBER:
         return np.nan
     try:
-        return float(cell.replace(decimal, "."))
+        return plain_float(cell.replace(decimal, "."))
     except ValueError:
         raise ValueError(f"{where}: '{cell}', expected a number") from None
+
+
+def plain_float(text: str) -> float:
+    """`float` of a text, but not of 12_5, which Python takes for 125.
+
+    Raises:
+      ValueError: it is no number.
+    """
+    if "_" in text:
+        raise ValueError(f"'{text}', expected a number")
+    return float(text)
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:

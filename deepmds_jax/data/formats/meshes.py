@@ -95,9 +95,10 @@ def read(path: pathlib.Path) -> Mesh:
     if not path.exists():
         raise FileNotFoundError(f"no {path}")
     try:
-        vertices, triangles = readers[path.suffix.lower()](path)
-        vertices = np.array(vertices, np.float64).reshape(-1, 3)
-        triangles = np.array(triangles, np.int64).reshape(-1, 3)
+        with np.errstate(invalid="ignore"):  # vertices that are no whole numbers are found below
+            vertices, triangles = readers[path.suffix.lower()](path)
+            vertices = np.array(vertices, np.float64).reshape(-1, 3)
+            triangles = np.array(triangles, np.int64).reshape(-1, 3)
     except ImportError:
         raise
     except Exception as error:  # trimesh raises many kinds on a damaged file

@@ -223,6 +223,9 @@ def _long_face(
     rows = np.array([[
         (table.flag if key == "visible" else table.number)(where, row, table.columns[key])
         for key in keys] for where, row in lines])
+    lost = [where for where, _ in lines if where not in indices]
+    if indices and lost:
+        raise ValueError(f"{lost[0]}: no number of a landmark, expected one as in other rows")
     if indices:
         try:
             rows = ordered_by([indices[where] for where, _ in lines], rows, count)
@@ -234,14 +237,18 @@ def _long_face(
 
 
 def _landmark_indices(table: _Table) -> dict[str, int]:
-    """By line, which landmark it is, from 0; nothing where the table does not number them."""
+    """By line, which landmark it is, from 0; nothing where the table does not number them.
+
+    Where most rows have a number, those that have none are lacking.
+    """
     if not table.has("landmark"):
         return {}
     cells = {where: table.cell(row, "landmark") for where, row in table.lines
              if len(row) == len(table.header)}
-    if not all(cell is not None and re.fullmatch(r"\d{1,4}", cell) for cell in cells.values()):
+    numbers = {where: int(cell) for where, cell in cells.items()
+               if re.fullmatch(r"[0-9]{1,4}", cell or "")}
+    if len(numbers) < len(cells) / 2:
         return {}  # names of landmarks: their order is that of the rows
-    numbers = {where: int(cell or 0) for where, cell in cells.items()}
     first = 1 if min(numbers.values(), default=0) == 1 else 0
     return {where: value - first for where, value in numbers.items()}
 

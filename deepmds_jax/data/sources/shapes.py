@@ -18,6 +18,7 @@ from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_numpy
+from deepmds_jax.data.formats.faces import plain_float
 from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.formats.plain_names import from_cell
 from deepmds_jax.data.recorded import ShapeSet
@@ -193,7 +194,7 @@ def _read_csv(
         for number, row in enumerate(rows, start=2):
             face = from_cell(row.get("face") or "")
             try:
-                faces.setdefault(face, []).append([float(row[axis]) for axis in "xyz"])
+                faces.setdefault(face, []).append([plain_float(row[axis]) for axis in "xyz"])
             except (TypeError, ValueError) as error:
                 raise ValueError(f"line {number}: x, y, z are no three numbers") from error
             for name, values in known.items():
