@@ -94,3 +94,42 @@ def test_problems_are_noisy_distances(scaling):
         points = np.stack([classical(p, 3 if data == "faces" else 5) for p in problems])
         left = scaling.stress_of(problems, points, "ratio")
         assert ((left > 0.7 * noise) & (left < 1.3 * noise)).all(), left
+
+
+@pytest.fixture
+def fuzz(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import fuzz
+
+    return fuzz
+
+
+def test_fuzz_counts_what_it_tries(fuzz, tmp_path):
+    kinds = ["landmarks .csv, x y", "table .npz", "predictions .csv"]
+    rows, failed = fuzz.run(fuzz.plan("fuzz_files", 30, kinds), 0, 1)
+    assert not failed
+    assert [(row["kind"], row["tried"], row["wrong"]) for row in rows] == [
+        (kind, 10, 0) for kind in kinds]
+    assert all(row["refused"] > 0 for row in rows)
+    inputs, failed = fuzz.run(fuzz.plan("fuzz_inputs", 1, ["isotonic_regression"]), 0, 1)
+    assert not failed and inputs[0]["tried"] == 64 and 0 < inputs[0]["refused"] < 64
+    fuzz.write(tmp_path, 0, {"files": rows, "inputs": inputs}, failed)
+    assert json.loads((tmp_path / "fuzz.json").read_text())["inputs"] == inputs
+    assert "| table .npz | 10 |" in (tmp_path / "fuzz.md").read_text()
+
+
+def test_fuzz_tells_a_number_that_becomes_a_word(fuzz):
+    import fuzz_files
+
+    rng = np.random.default_rng(0)
+    damaged = fuzz_files._one_word(b"x,y\n1.5,2.5\n", rng)
+    assert damaged.word is not None and damaged.word[0] in ("1.5", "2.5")
+    assert damaged.content.count(b",") == 2 and damaged.word[0].encode() not in damaged.content
+
+
+def test_fuzz_counts_a_process_that_dies(fuzz):
+    watched = fuzz.Watched("fuzz_files", 0)
+    watched._start()
+    watched._process.kill()
+    assert watched.try_case(fuzz.Case("fuzz_files", "pickle", 0))[2].startswith("crash")
+    watched.stop()
