@@ -102,7 +102,8 @@ class Watched:
     def _start(self):
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=False)
+        self._process = context.Process(
+            target=_serve, args=(theirs, *self._arguments), daemon=False)
         self._process.start()
         theirs.close()
         if not self._connection.poll(START_SECONDS) or self._connection.recv() != "ready":
@@ -156,7 +157,7 @@ became a word, the value in its place must not be known. A checkpoint has checks
 must be what was written. A .safetensors file has none: its header, names, shapes, types and that
 all is finite are checked, so a bit that turns a weight into another finite number is not noticed.
 
-Of inputs, each batch of {batch} is solved inside jit without and with bad rows, by the same program.
+Of inputs, each batch of {batch} is solved inside jit without and with bad rows, by one program.
 Good rows must have the same bits in both; NaN must come with a status that says so; what is solved
 must be finite, and stress, axes, places and fits must agree with NumPy, SciPy or LAPACK in float64.
 A failure of a batch counts once, and its other rows are not counted then.

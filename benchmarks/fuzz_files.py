@@ -13,7 +13,8 @@ import numpy as np
 MAX_SECONDS = 10
 NUMBER = re.compile(r"(?<![\w.#+-])[-+]?\d+(\.\d+)?(?![\w.])")
 NOT_NUMBERS = ("abc", "x", "1.5x", "--", "#N/A", "12_5", "1.2.3", '"one"', "1e", "0x1F", "?")
-NUMBERS = ("nan", "inf", "-inf", "1e400", "1e-400", "", "null", "99999999999999999999", "-0", "1e38")
+NUMBERS = (
+    "nan", "inf", "-inf", "1e400", "1e-400", "", "null", "99999999999999999999", "-0", "1e38")
 PATTERNS = (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff" * 4, b"\0" * 4, b"\0\0\0\0\0\0\xf8\x7f",
             b"\0\0\0\0\0\0\xf0\x7f", b"\xff" * 8, b"\xff\xff\xff\x7f")
 
@@ -202,7 +203,7 @@ def _blank(content, rng):
 
 
 def _pattern(content, rng):
-    """NaN, infinity, zero or the largest integers in the place of numbers of four or eight bytes."""
+    """NaN, infinity, zero or the largest integers in the place of four or eight bytes."""
     pattern = PATTERNS[rng.integers(len(PATTERNS))]
     start = rng.integers(max(1, len(content) // 4)) * 4
     return content[:start] + pattern + content[start + len(pattern):]

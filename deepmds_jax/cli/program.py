@@ -16,6 +16,8 @@ from deepmds_jax.data.formats.plain_names import printable
 _INSTALLATION = "see https://docs.jax.dev/en/latest/installation.html"
 _ADVICE = {"gpu": f"for an NVIDIA GPU: pip install 'jax[cuda13]'; for others {_INSTALLATION}"}
 
+_MAX_CHOICES = 60  # characters of the choices of a flag that are told beside its name
+
 
 def new_flags() -> flags.FlagValues:
     """The flags of one program, so that several programs can be loaded in one process."""
@@ -156,6 +158,8 @@ def _flag_help(flag: flags.Flag) -> str:
     choices = "|".join(getattr(flag.parser, "enum_values", ()))
     value = f"={choices}" if choices else ""
     text = (flag.help or "").removeprefix(f"<{choices}>: ")  # absl repeats the choices there
+    if len(choices) > _MAX_CHOICES:  # no line breaks within a word
+        value, text = "", f"{text} One of {choices.replace('|', ', ')}."
     default = f" (default: {flag.default_as_str.strip(chr(39))})" if flag.default_as_str else ""
     return textwrap.fill(
         f"--{name}{value}: {text}{default}", flags.get_help_width(), initial_indent="  ",

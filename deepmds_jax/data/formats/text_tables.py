@@ -246,7 +246,7 @@ def _landmark_indices(table: _Table) -> dict[str, int]:
     cells = {where: table.cell(row, "landmark") for where, row in table.lines
              if len(row) == len(table.header)}
     numbers = {where: int(cell) for where, cell in cells.items()
-               if re.fullmatch(r"[0-9]{1,4}", cell or "")}
+               if cell and re.fullmatch(r"[0-9]{1,4}", cell)}
     if len(numbers) < len(cells) / 2:
         return {}  # names of landmarks: their order is that of the rows
     first = 1 if min(numbers.values(), default=0) == 1 else 0
