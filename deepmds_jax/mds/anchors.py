@@ -142,8 +142,9 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
     points, (step, num_iters) = lax.custom_root(
         gradient, init, minimize, tangent_solve, has_aux=True
     )
-    # An infinite gradient gives no step and leaves the points finite: check it, too.
+    # An infinite gradient gives no step and leaves the points finite, as may an infinite loss.
     finite = jnp.all(jnp.isfinite(points) & jnp.isfinite(gradient(points)))
+    finite &= ~jnp.isinf(stress(disparities, unscaled_distances(points), weights))
     status = jnp.where(step <= tolerance, Status.CONVERGED, Status.STEP_LIMIT)
     status = jnp.where(finite, status, Status.NON_FINITE)
     status = jnp.where(valid, status, Status.INVALID).astype(jnp.int32)

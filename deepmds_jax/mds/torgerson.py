@@ -16,6 +16,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
+from deepmds_jax.mds.measures import safe_scale
 
 
 def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
@@ -111,7 +112,10 @@ def _spectrum(dissimilarities, num_dims):
 def _classical(dissimilarities, num_dims):
     @partial(jnp.vectorize, signature="(n,n)->(n,k),()")
     def solve(dissimilarities):
-        points = torgerson(symmetrize(dissimilarities), num_dims)
+        symmetric = symmetrize(dissimilarities)
+        # XLA may divide by a unit by multiplying by its reciprocal, which may be out of range.
+        safe = safe_scale(jnp.max(symmetric))
+        points = torgerson(symmetric * safe, num_dims) / safe
         valid = is_valid(dissimilarities) | ~jnp.all(jnp.isfinite(points))
         return jnp.where(valid, points, jnp.nan), valid
 

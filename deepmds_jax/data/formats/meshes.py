@@ -137,6 +137,8 @@ def _read_obj(path: pathlib.Path) -> tuple[list[list[str]], list[tuple[int, int,
     """Not with trimesh, which renumbers vertices by material and seam and drops unused ones."""
     records = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
     vertices = [record[1:4] for record in records if record[:1] == ["v"]]
+    if any("_" in cell for vertex in vertices for cell in vertex):  # 12_5 is 125 to NumPy
+        raise ValueError("a vertex with an underscore, expected numbers")
     faces = (record[1:] for record in records if record[:1] == ["f"])
     return vertices, [t for face in faces for t in _triangles(face)]
 

@@ -69,6 +69,7 @@ def ply(vertices, faces):
     ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 4\n", "3 vertices, but .* vertex 3"),
     ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 -1\n", "3 vertices, but .* vertex -2"),
     ("a.obj", "v 0 0 0\nv 1 0\nv 0 1 0\nf 1 2 3\n", "not a whole mesh"),
+    ("a.obj", "v 0 0 0\nv 1_0 0 0\nv 0 1 0\nf 1 2 3\n", "underscore"),
     ("a.obj", "v 0 0 0\nv 1 inf 0\nv 0 1 0\nf 1 2 3\n", "not finite"),
     ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf\n", "not a whole mesh"),
     ("a.obj", "", "without triangles"),
