@@ -30,11 +30,11 @@ HERE = pathlib.Path(__file__).parent
 START_SECONDS = 300  # to import all and write the valid files
 MEMORY = 2**33  # bytes that a process may take, so that it ends before the machine does
 
-_OUT = flags.DEFINE_string("out", str(HERE / "results"), "Folder for the results.")
+_OUT = flags.DEFINE_string("results", str(HERE / "results"), "Folder for the results.")
 _SEED = flags.DEFINE_integer("seed", 0, "Draws the cases.")
 _NUM_FILES = flags.DEFINE_integer("num_files", 10_000, "Damaged files.", 0)
 _NUM_INPUTS = flags.DEFINE_integer("num_inputs", 100_000, "Rows of batches.", 0)
-_QUICK = flags.DEFINE_bool("quick", False, "Few of both, to see that it runs.")
+_QUICK = flags.DEFINE_bool("few", False, "Few of both, to see that it runs.")
 _CASE = flags.DEFINE_string("case", None, "KIND:NUMBER, this one alone, in this process.")
 
 

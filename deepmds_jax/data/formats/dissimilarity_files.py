@@ -49,7 +49,7 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # every parser fails on damaged files in ways of its own
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = str(error) or type(error).__name__
         raise ValueError(f"{path}: {printable(reason)}") from None
 
 
