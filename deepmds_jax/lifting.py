@@ -259,12 +259,11 @@ def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
     if isinstance(x2d, Tracer) or isinstance(visible, Tracer):
         return
     if isinstance(x2d, jax.Array) and jax.default_backend() != "cpu":
-        num_faults = _count_faults_on_device(x2d, visible)  # fetching them would take longer
-    else:
-        points = np.asarray(x2d)  # by NumPy: constants inside jit are checked too
+        points, count = x2d, _count_faults_on_device  # fetching them would take longer
+    else:  # by NumPy: constants inside jit are checked too
+        points, count = np.asarray(x2d), functools.partial(_count_faults, of=np)
         points = points.astype(np.float64) if points.dtype.kind in "iu" else points
-        num_faults = _count_faults(points, visible, np)
-    _raise_for(num_faults, x2d, visible is not None)
+    _raise_for(count(points, visible), points.shape[:-2], points.dtype, visible is not None)
 
 
 class _NumFaults(NamedTuple):
@@ -294,9 +293,9 @@ def _count_faults(x2d, given, of):
 _count_faults_on_device = jax.jit(functools.partial(_count_faults, of=jnp))
 
 
-def _raise_for(num_faults, x2d, given):
+def _raise_for(num_faults, lead, dtype, given):
     few, bad, equal, lost = map(int, num_faults)
-    size = math.prod(jnp.shape(x2d)[:-2])
+    size = math.prod(lead)
     if few:
         raise ValueError(f"visible: {few} of {size} faces have fewer than {MIN_LANDMARKS} "
                          "landmarks that are")
@@ -307,7 +306,6 @@ def _raise_for(num_faults, x2d, given):
     if equal:
         raise ValueError(f"x2d: in {equal} of {size} faces all landmarks are equal")
     if lost:
-        dtype = jnp.asarray(x2d).dtype if isinstance(x2d, jax.Array) else np.asarray(x2d).dtype
         raise ValueError(f"x2d: {lost} of {size} faces are so far from the origin that {dtype} has "
                          "no digits for them; give them nearer to it"
                          f"{'' if dtype == np.float64 else ', or in float64'}")

@@ -12,7 +12,7 @@ from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import as_computed, as_float, check_shapes, is_valid, symmetrize
 from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import stress, unscaled_distances
-from deepmds_jax.mds.solver import MDSResult, Status, narrow
+from deepmds_jax.mds.solver import MDSResult, narrow, status_of
 
 # Of a Guttman transform; up to 2 it cannot raise the loss. Where the anchors alone decide, as for
 # the centroid, the majorizer is the loss itself: 1 would be exact, and more overshoots.
@@ -145,9 +145,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
     # An infinite gradient gives no step and leaves the points finite, as may an infinite loss.
     finite = jnp.all(jnp.isfinite(points) & jnp.isfinite(gradient(points)))
     finite &= ~jnp.isinf(stress(disparities, unscaled_distances(points), weights))
-    status = jnp.where(step <= tolerance, Status.CONVERGED, Status.STEP_LIMIT)
-    status = jnp.where(finite, status, Status.NON_FINITE)
-    status = jnp.where(valid, status, Status.INVALID).astype(jnp.int32)
+    status = status_of(step <= tolerance, finite, True, valid)
     points = jnp.where(finite & valid, points, jnp.nan)
     return MDSResult(points, stress(disparities, unscaled_distances(points), weights), disparities,
                      num_iters.astype(jnp.int32), status)

@@ -1,5 +1,6 @@
 """Batches of problems: on all cores of a CPU, in blocks that fit, on several devices."""
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,24 @@ def map_on_cores(
     left = size - (len(parts) - 1) * chunk
     parts[-1] = jax.tree.map(lambda x: x[chunk - left:], parts[-1])
     return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+
+
+def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None) -> Any:
+    """`solve(*arrays)` for every problem of a batch, on all cores.
+
+    Args:
+      solve: compiled function of the arrays with one leading axis of problems, or none.
+      batch: the leading axes of all arrays.
+      *arrays: (*batch, ...), or None.
+
+    Returns:
+      The result of `solve`, with the axes of the batch.
+    """
+    if not batch:
+        return solve(*arrays)
+    flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]), arrays)
+    result = map_on_cores(solve, *flat)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
 
 
 def map_in_blocks(

@@ -1,6 +1,5 @@
 """Accelerated majorization of any loss: follows steps of which each lowers the loss."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,8 +10,6 @@ from jax import lax
 
 from deepmds_jax import loops
 from deepmds_jax.mds import acceleration as anderson
-from deepmds_jax.mds.cores import map_on_cores
-from deepmds_jax.mds.solver import Status
 
 
 class Move(NamedTuple):
@@ -108,33 +105,3 @@ def one_by_one(solve: Callable[..., Any]) -> Callable[..., Any]:
     """Under `vmap` on CPU, solves one problem after the other: each stops on its own."""
     return lambda *problem: lax.platform_dependent(
         *problem, cpu=jax.custom_batching.sequential_vmap(solve), default=solve)
-
-
-def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None) -> Any:
-    """`solve(*arrays)` for every problem of a batch, on all cores.
-
-    Args:
-      solve: compiled function of the arrays with one leading axis of problems, or none.
-      batch: the leading axes of all arrays.
-      *arrays: (*batch, ...), or None.
-
-    Returns:
-      The result of `solve`, with the axes of the batch.
-    """
-    if not batch:
-        return solve(*arrays)
-    flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]), arrays)
-    result = map_on_cores(solve, *flat)
-    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
-
-
-def status_of(
-    has_converged: jax.Array, is_finite: jax.Array, is_connected: jax.Array | bool,
-    is_valid: jax.Array,
-) -> jax.Array:
-    """() int32 `Status` from what is known of one problem; the gravest fault counts."""
-    status = jnp.where(has_converged, Status.CONVERGED, Status.STEP_LIMIT)
-    for holds, fault in ((is_finite, Status.NON_FINITE), (is_connected, Status.DISCONNECTED),
-                         (is_valid, Status.INVALID)):
-        status = jnp.where(holds, status, fault)
-    return status.astype(jnp.int32)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from deepmds_jax.mds.descent import Move, descend, one_by_one, solve_all, status_of
+from deepmds_jax.mds.cores import solve_all
+from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import (
     as_float,
@@ -22,7 +23,7 @@ from deepmds_jax.mds.inputs import (
 )
 from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import square_root, unscaled_distances
-from deepmds_jax.mds.solver import Status
+from deepmds_jax.mds.solver import Status, status_of
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 

@@ -1,6 +1,5 @@
 """`smacof`: multidimensional scaling by majorization of stress."""
 
-import math
 from functools import partial
 
 import jax
@@ -10,7 +9,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from deepmds_jax.mds import solver
-from deepmds_jax.mds.cores import map_on_cores
+from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.inputs import (
     as_computed,
     as_float,
@@ -134,15 +133,8 @@ def smacof(
         check_values(dissimilarities, weights)
         start = None if init is None else init[0]
         result = _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
-    elif batch:
-        flat = jax.tree.map(
-            lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]),
-            (dissimilarities, weights, init)
-        )
-        result = map_on_cores(solve, *flat)
-        result = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
     else:
-        result = solve(dissimilarities, weights, init)
+        result = solve_all(solve, tuple(batch), dissimilarities, weights, init)
     if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
         if not batch:
             check_values(dissimilarities, weights)

@@ -10,7 +10,8 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from deepmds_jax.mds.descent import Move, descend, one_by_one, solve_all, status_of
+from deepmds_jax.mds.cores import solve_all
+from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, guttman_step, laplacian_product
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import (
@@ -25,7 +26,7 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.measures import square_root, unscaled_distances
-from deepmds_jax.mds.solver import Status
+from deepmds_jax.mds.solver import Status, status_of
 from deepmds_jax.mds.torgerson import torgerson
 
 # In standard deviations of normal errors: there 98 % as efficient as least squares.

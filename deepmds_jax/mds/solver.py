@@ -68,6 +68,18 @@ class MDSResult(NamedTuple):
         return self.status == Status.CONVERGED
 
 
+def status_of(
+    has_converged: jax.Array, is_finite: jax.Array, is_connected: jax.Array | bool,
+    is_valid: jax.Array,
+) -> jax.Array:
+    """() int32 `Status` from what is known of one problem; the gravest fault counts."""
+    status = jnp.where(has_converged, Status.CONVERGED, Status.STEP_LIMIT)
+    for holds, fault in ((is_finite, Status.NON_FINITE), (is_connected, Status.DISCONNECTED),
+                         (is_valid, Status.INVALID)):
+        status = jnp.where(holds, status, fault)
+    return status.astype(jnp.int32)
+
+
 @partial(jax.jit, static_argnames="dtype")
 def narrow(result, dtype):
     """The result in half precision, NaN and `NON_FINITE` where that overflows."""
@@ -358,15 +370,13 @@ def _distances(points, buffer):
 
 def finalize(options, problem, state, tolerance):
     """The `MDSResult` of the last state."""
-    status = jnp.where(has_converged(state, tolerance), Status.CONVERGED, Status.STEP_LIMIT)
     fit = _rescale(options, problem, state.prepared, state.embedding)
     finite = jnp.isfinite(state.stress) & jnp.all(jnp.isfinite(fit[0]))
-    status = jnp.where(finite, status, Status.NON_FINITE)
-    status = jnp.where(is_connected(problem.laplacian.weights), status, Status.DISCONNECTED)
-    status = jnp.where(problem.is_valid, status, Status.INVALID)
+    status = status_of(has_converged(state, tolerance), finite,
+                       is_connected(problem.laplacian.weights), problem.is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.STEP_LIMIT)
     embedding, stress, disparities = (jnp.where(solved, x, jnp.nan) for x in fit)
-    return MDSResult(embedding, stress, disparities, state.num_iters, status.astype(jnp.int32))
+    return MDSResult(embedding, stress, disparities, state.num_iters, status)
 
 
 def _rescale(options, problem, prepared, embedding):

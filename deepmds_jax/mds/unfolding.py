@@ -10,13 +10,14 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds import solver
-from deepmds_jax.mds.descent import Move, descend, one_by_one, solve_all, status_of
+from deepmds_jax.mds.cores import solve_all
+from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import as_computed, as_float, check_values, is_connected, is_traced
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
 from deepmds_jax.mds.measures import square_root, unscaled_distances
-from deepmds_jax.mds.solver import Options, Status
+from deepmds_jax.mds.solver import Options, Status, status_of
 
 UNFOLDINGS = ("ratio", "interval", "ordinal")
 # Of the penalty: stress^_POWER (1 + _STRENGTH / variation^2), as Busing, Groenen & Heiser advise.

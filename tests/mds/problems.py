@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import numpy as np
 from rounding import FORMER_EMITTERS
 
@@ -83,6 +84,31 @@ def plain_smacof(dissimilarities, weights, points, num_iters):
         points = v_inverse @ b @ points
         d = euclidean(points)
     return points
+
+
+def assert_derivatives_are_differences(solution, given, direction, *, number, atol, pull_atol):
+    """Forward derivatives of all that a solution has, and the reverse one of a number of it.
+
+    Args:
+      solution: of `given`, a tuple of arrays.
+      given: array, in float64.
+      direction: like it.
+      number: which of the solution is a number, whose derivative comes by reverse mode, too.
+      atol: of forward derivatives against differences.
+      pull_atol: of the reverse derivative against the forward one.
+    """
+    @jax.jit
+    def differentiate(given):
+        found, linear = jax.linearize(solution, given)
+        pulls = tuple(np.full(x.shape, float(i == number)) for i, x in enumerate(found))
+        return found, linear(direction), jax.linear_transpose(linear, given)(pulls)[0]
+
+    _, forward, pull = differentiate(given)
+    step = 1e-5
+    ahead, back = (differentiate(given + s * direction)[0] for s in (step, -step))
+    for derivative, a, b in zip(forward, ahead, back, strict=True):
+        np.testing.assert_allclose(derivative, (a - b) / (2 * step), atol=atol)
+    np.testing.assert_allclose(np.nansum(pull * direction), forward[number], atol=pull_atol)
 
 
 def assert_same(one: mds.MDSResult, other: mds.MDSResult) -> None:

@@ -1,11 +1,10 @@
 """Individual differences: generated subjects, SciPy's minima, finite differences."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from problems import euclidean, symmetric
+from problems import assert_derivatives_are_differences, euclidean, symmetric
 
 from deepmds_jax import mds
 
@@ -116,19 +115,9 @@ def test_derivatives_are_differences(model, x64):
         views = result.group @ result.maps
         return mds.distances(views), result.saliences, result.stress
 
-    @jax.jit
-    def differentiate(given):
-        found, linear = jax.linearize(solution, given)
-        pull = np.zeros((S, N, N)), np.zeros((S, K)), np.ones(())
-        return found, linear(Exact.directions), jax.linear_transpose(linear, given)(pull)[0]
-
     given = np.stack([Exact.dissimilarities, Exact.weights])
-    _, forward, pull = differentiate(given)
-    step = 1e-5
-    ahead, back = (differentiate(given + s * Exact.directions)[0] for s in (step, -step))
-    for derivative, a, b in zip(forward, ahead, back, strict=True):
-        np.testing.assert_allclose(derivative, (a - b) / (2 * step), atol=2e-4)
-    np.testing.assert_allclose(np.nansum(pull * Exact.directions), forward[2], atol=1e-6)
+    assert_derivatives_are_differences(
+        solution, given, Exact.directions, number=2, atol=2e-4, pull_atol=1e-6)
 
 
 def test_a_subject_need_not_know_all_objects():

@@ -1,10 +1,9 @@
 """Robust scaling: what outliers do to it, and its minimum and derivatives beside SciPy's."""
 
-import jax
 import numpy as np
 import pytest
 import scipy.optimize
-from problems import euclidean, symmetric
+from problems import assert_derivatives_are_differences, euclidean, symmetric
 
 from deepmds_jax import mds
 
@@ -109,24 +108,13 @@ def test_the_minimum_is_that_of_bfgs(x64):
 
 
 def test_derivatives_are_differences(x64):
-    def distances(dissimilarities, weights):
-        result = Exact.solve(dissimilarities, weights, threshold=0.3)
+    def solution(given):
+        result = Exact.solve(*given, threshold=0.3)
         return mds.distances(result.embedding), result.stress, result.pair_weights
 
-    @jax.jit
-    def differentiate(*given):
-        found, linear = jax.linearize(distances, *given)
-        pulls = np.zeros((9, 9)), np.ones(()), np.zeros((9, 9))
-        return found, linear(*Exact.directions), jax.linear_transpose(linear, *given)(pulls)
-
     given = np.stack([Exact.dissimilarities, Exact.weights])
-    _, forward, pull = differentiate(*given)
-    step = 1e-5
-    ahead, back = (differentiate(*(given + s * Exact.directions))[0] for s in (step, -step))
-    for derivative, a, b in zip(forward, ahead, back, strict=True):
-        np.testing.assert_allclose(derivative, (a - b) / (2 * step), atol=2e-4)
-    products = (np.nansum(p * d) for p, d in zip(pull, Exact.directions, strict=True))
-    np.testing.assert_allclose(sum(products), forward[1], atol=1e-6)
+    assert_derivatives_are_differences(
+        solution, given, Exact.directions, number=1, atol=2e-4, pull_atol=1e-6)
 
 
 def test_bad_problems_have_a_status_and_no_effect_on_others():

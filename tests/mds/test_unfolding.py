@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import assert_derivatives_are_differences
 
 from deepmds_jax import mds
 
@@ -121,25 +122,13 @@ def test_missing_preferences_do_not_matter():
 
 
 def test_derivatives_are_differences(x64):
-    given, direction = NOISY[0], RNG.standard_normal((N, M))
-
     def solution(given):
         result = mds.unfold(given, K, tolerance=1e-10)
         offsets = result.rows[:, None] - result.columns[None]
         return (offsets**2).sum(axis=-1), result.stress
 
-    @jax.jit
-    def differentiate(given):
-        found, linear = jax.linearize(solution, given)
-        pull = jax.linear_transpose(linear, given)((np.zeros((N, M)), np.ones(())))
-        return found, linear(direction), pull[0]
-
-    _, forward, pull = differentiate(given)
-    step = 1e-5
-    ahead, back = (differentiate(given + s * direction)[0] for s in (step, -step))
-    for derivative, a, b in zip(forward, ahead, back, strict=True):
-        np.testing.assert_allclose(derivative, (a - b) / (2 * step), atol=1e-4)
-    np.testing.assert_allclose(np.sum(pull * direction), forward[1], atol=1e-7)
+    assert_derivatives_are_differences(
+        solution, NOISY[0], RNG.standard_normal((N, M)), number=1, atol=1e-4, pull_atol=1e-7)
 
 
 def test_bad_problems_have_a_status_and_single_ones_raise():
