@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,13 +10,27 @@ from deepmds_jax import topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import deform, deformation_basis
 from deepmds_jax.data.datasets import open_dataset
-from deepmds_jax.data.views import add_noise
+from deepmds_jax.data.sources import synthetic
+from deepmds_jax.data.views import add_noise, sample_faces
 
 
 def open_all(topology, root):
     """The data sets of ICT, of `synthetic` and of MakeHuman, whose folders lie in `root`."""
     found = map(specs.load_spec, ("ict_robust", "synthetic", "makehuman"))
     return [open_dataset(spec, topology, specs.find_folder(spec, root)) for spec in found]
+
+
+def noisy_landmarks(topology, num_faces, noise, num_drawn):
+    """(F, N, 2) float32 of faces of `synthetic`; beyond `num_drawn`, the same ones again.
+
+    `noise` is in sizes of the face in the image.
+    """
+    views = specs.load_spec("synthetic").views
+    x2d = np.asarray(sample_faces(jax.random.key(0), synthetic.load(topology), views,
+                                  min(num_faces, num_drawn)).x2d)
+    size = np.std(x2d, axis=(1, 2), keepdims=True)
+    noisy = x2d + noise * size * np.random.default_rng(0).standard_normal(x2d.shape)
+    return np.resize(noisy, (num_faces, *x2d.shape[1:])).astype(np.float32)
 
 
 def half(model, first):

@@ -12,6 +12,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
+import face_sets
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,9 +20,7 @@ from absl import app, flags
 
 import deepmds_jax as dm
 from deepmds_jax import mds
-from deepmds_jax.data import specs
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.data.views import sample_faces
 from deepmds_jax.evaluation.hardware import describe_hardware
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -52,12 +51,7 @@ def least_seconds(run: Callable, *args) -> tuple[float, float]:
 def landmarks(weights: str, num_faces: int) -> np.ndarray:
     """(F, N, 2) of made-up faces with noise; of more than 16,384 faces, the same ones again."""
     topology = weights.removesuffix("_published")
-    views = specs.load_spec("synthetic").views
-    x2d = np.asarray(sample_faces(jax.random.key(0), synthetic.load(topology), views,
-                                  min(num_faces, 16384)).x2d)
-    size = np.std(x2d, axis=(1, 2), keepdims=True)
-    noisy = x2d + NOISE * size * np.random.default_rng(0).standard_normal(x2d.shape)
-    return np.resize(noisy, (num_faces, *x2d.shape[1:])).astype(np.float32)
+    return face_sets.noisy_landmarks(topology, num_faces, NOISE, 16384)
 
 
 def dissimilarities(num_problems: int) -> jax.Array:

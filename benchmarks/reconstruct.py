@@ -16,15 +16,13 @@ import platform
 import time
 from collections.abc import Callable
 
+import face_sets
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
 import deepmds_jax as dm
-from deepmds_jax.data import specs
-from deepmds_jax.data.sources import synthetic
-from deepmds_jax.data.views import sample_faces
 from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.methods.anchored import pipeline
 from deepmds_jax.methods.anchored.encoder import ShapeEncoder
@@ -66,12 +64,7 @@ def least_seconds(run: Callable, *args) -> float:
 def draw(weights: str, num_faces: int) -> np.ndarray:
     """(F, N, 2) landmarks of made-up faces with noise."""
     topology = weights.removesuffix("_published")
-    views = specs.load_spec("synthetic").views
-    x2d = np.asarray(sample_faces(jax.random.key(0), synthetic.load(topology), views,
-                                  min(num_faces, 4096)).x2d)
-    size = np.std(x2d, axis=(1, 2), keepdims=True)
-    noisy = x2d + NOISE * size * np.random.default_rng(0).standard_normal(x2d.shape)
-    return np.tile(noisy, (-(-num_faces // len(x2d)), 1, 1))[:num_faces].astype(np.float32)
+    return face_sets.noisy_landmarks(topology, num_faces, NOISE, 4096)
 
 
 def loss(params, x2d: jax.Array) -> jax.Array:
