@@ -10,7 +10,7 @@ Takes .csv, .tsv, .txt and .dat files: the whole matrix or one of its triangles,
 first row, the first column, both or neither; or a row name,name,number for each pair. Also .npy and
 .npz files. Empty cells, NA and NaN are missing pairs. Prints coordinates, each point's share of the
 stress, and stress-1; writes the coordinates as .csv or .tsv, and pictures as .png, .svg or .pdf
-(docs/mds.md).
+(docs/mds_maps.md).
 """
 
 from collections.abc import Sequence
@@ -37,14 +37,15 @@ _FLAGS = program.new_flags()
 _DIMS = flags.DEFINE_integer("dims", 2, "Dimensions of the map.", 1, flag_values=_FLAGS)
 _TRANSFORM = flags.DEFINE_enum(
     "transform", "ordinal", list(TRANSFORMS),
-    "What distances have to follow: ordinal the order of the dissimilarities, interval these on a "
-    "scale with any zero, ratio these themselves.", flag_values=_FLAGS)
+    "What distances have to follow: ordinal the order of the dissimilarities, spline a smooth "
+    "curve that rises with them, interval these on a scale with any zero, ratio these themselves.",
+    flag_values=_FLAGS)
 _TIES = flags.DEFINE_enum(
     "ties", "primary", list(TIES), "Whether equal dissimilarities may have different distances in "
     "ordinal scaling (primary) or not (secondary).", flag_values=_FLAGS)
 _SIMILARITIES = flags.DEFINE_string(
     "similarities", None, "The table holds similarities, and how these become dissimilarities: "
-    f"{', '.join(SIMILARITIES)} (docs/mds.md).", flag_values=_FLAGS)
+    f"{', '.join(SIMILARITIES)} (docs/mds_maps.md).", flag_values=_FLAGS)
 _MEAN = flags.DEFINE_bool(
     "mean", False, "Takes the mean of both triangles where they differ.", flag_values=_FLAGS)
 _SEARCH = flags.DEFINE_bool(

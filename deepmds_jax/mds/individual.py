@@ -9,7 +9,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, descend, one_by_one
+from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import (
     as_float,
@@ -139,9 +139,7 @@ def individual_differences(
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         for s in range(len(dissimilarities)):
             check_values(dissimilarities[s], None if weights is None else weights[s])
-    if dtype == dissimilarities.dtype:
-        return result
-    return jax.tree.map(lambda x: x.astype(dtype) if x.dtype != jnp.int32 else x, result)
+    return as_given(result, dtype)
 
 
 @partial(jax.jit, static_argnames="options")

@@ -20,6 +20,12 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def check_integer(name: str, value: Any, minimum: int) -> None:
+    """ValueError unless a value, called `name`, is an integer and large enough."""
+    if not is_traced(value) and (value != int(value) or value < minimum):
+        raise ValueError(f"{name}: expected an integer >= {minimum}, got {value}")
+
+
 def as_float(values: ArrayLike) -> jax.Array:
     """Array of the same floating dtype, or of the default one for integers."""
     array = jnp.asarray(values)

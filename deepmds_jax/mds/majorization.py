@@ -13,6 +13,7 @@ from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.inputs import (
     as_computed,
     as_float,
+    check_integer,
     check_shapes,
     check_values,
     check_weights,
@@ -103,8 +104,8 @@ def smacof(
                                ("acceleration", acceleration, ACCELERATIONS)):
         if value not in known:
             raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
-    _check_integer("num_starts", num_starts, 1)
-    _check_integer("max_iters", max_iters, 0)
+    check_integer("num_starts", num_starts, 1)
+    check_integer("max_iters", max_iters, 0)
     if not is_traced(tolerance) and not 0 <= tolerance < np.inf:
         raise ValueError(f"tolerance: expected a finite number >= 0, got {tolerance}")
     if key is not None:
@@ -152,11 +153,6 @@ def check_key(key: object) -> None:
         is_key = dtype == np.uint32 and len(shape or ()) == 1  # of the old style
     if not is_key:
         raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
-
-
-def _check_integer(name, value, minimum):
-    if not is_traced(value) and (value != int(value) or value < minimum):
-        raise ValueError(f"{name}: expected an integer >= {minimum}, got {value}")
 
 
 @partial(jax.jit, static_argnames="options")

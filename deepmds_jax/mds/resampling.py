@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import procrustes
-from deepmds_jax.mds.inputs import as_computed, check_shapes
+from deepmds_jax.mds.inputs import as_computed, check_integer, check_shapes
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.ordering import pair_codes, pair_positions
 from deepmds_jax.mds.solver import Status
@@ -126,7 +126,7 @@ def bootstrap(
     data = as_computed(data)
     if data.ndim < 2 or data.shape[0] < 2:
         raise ValueError(f"data: expected (m, ...) with m at least 2, got shape {data.shape}")
-    _check_count("num_replicates", num_replicates, 2)
+    check_integer("num_replicates", num_replicates, 2)
     given, _ = _check_single(dissimilarities(data), None, num_dims)
     full = smacof(given, num_dims, transform=transform, **options)
     batch = _draw(data, dissimilarities, key, num_replicates)
@@ -166,7 +166,7 @@ def permutation_test(
     should never be zero", Statistical Applications in Genetics and Molecular Biology 9.
     """
     dissimilarities, weights = _check_single(dissimilarities, weights, num_dims)
-    _check_count("num_permutations", num_permutations, 1)
+    check_integer("num_permutations", num_permutations, 1)
     options["tolerance"] = tolerance
     result = smacof(dissimilarities, num_dims, weights=weights, **options)
     batch = _permute(dissimilarities, weights, key, num_permutations)
@@ -183,11 +183,6 @@ def _check_single(dissimilarities, weights, num_dims):
         raise ValueError(f"dissimilarities: expected one problem, (n, n), got "
                          f"{dissimilarities.shape}")
     return dissimilarities, weights
-
-
-def _check_count(name, value, minimum):
-    if value != int(value) or value < minimum:
-        raise ValueError(f"{name}: expected an integer >= {minimum}, got {value}")
 
 
 def _from(start, options):

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, descend, one_by_one
+from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, guttman_step, laplacian_product
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import (
@@ -133,9 +133,7 @@ def smacof_robust(
     result = solve_all(solve, tuple(batch), dissimilarities, weights, init)
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(dissimilarities, weights)
-    if dtype == dissimilarities.dtype:
-        return result
-    return jax.tree.map(lambda x: x.astype(dtype) if x.dtype != jnp.int32 else x, result)
+    return as_given(result, dtype)
 
 
 @partial(jax.jit, static_argnames="num_dims")

@@ -13,6 +13,7 @@ from deepmds_jax.mds.comparison import compare_configurations
 from deepmds_jax.mds.inputs import (
     as_computed,
     as_float,
+    check_integer,
     check_shapes,
     check_values,
     fill_with_shortest_paths,
@@ -120,8 +121,7 @@ def smacof_until_repeated(
                          "smacof_until_repeated outside jit")
     check_key(key)
     for name, number in (("starts_per_round", starts_per_round), ("max_rounds", max_rounds)):
-        if number != int(number) or number < 1:
-            raise ValueError(f"{name}: expected an integer >= 1, got {number}")
+        check_integer(name, number, 1)
     weights = options.pop("weights", None)
     checked, weights = check_shapes(dissimilarities, weights, num_dims)
     *batch, n, _ = checked.shape

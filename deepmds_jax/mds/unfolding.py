@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, descend, one_by_one
+from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import as_computed, as_float, check_values, is_connected, is_traced
@@ -117,9 +117,7 @@ def unfold(
     result = solve_all(solve, shape[:-2], preferences, weights)
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(_as_square(preferences, jnp.nan), _as_square(weights, 0))
-    if dtype == preferences.dtype:
-        return result
-    return jax.tree.map(lambda x: x.astype(dtype) if x.dtype != jnp.int32 else x, result)
+    return as_given(result, dtype)
 
 
 @partial(jax.jit, static_argnames=("num_dims", "transform"))
