@@ -77,6 +77,7 @@ def deformation_basis(mean: np.ndarray) -> jax.Array:
     return jnp.asarray(np.stack(factors).astype(np.float32))
 
 
+@jax.default_matmul_precision("highest")
 def deform(
     key: jax.Array,
     points: jax.Array,
@@ -130,6 +131,7 @@ def varied_shapes(
     return deform(key, points, basis, mirror, augmentation.deformation)
 
 
+@jax.default_matmul_precision("highest")
 def augmented_faces(
     key: jax.Array,
     points: jax.Array,

@@ -25,6 +25,7 @@ class JawLines:
     identity: jax.Array
     expression: jax.Array
 
+    @jax.default_matmul_precision("highest")
     def points(self, identity: jax.Array, expression: jax.Array) -> jax.Array:
         """Points (F, J, C, 3) of coefficients (F, K) and expression weights (F, E)."""
         return (
@@ -57,6 +58,7 @@ class MorphableModel:
     unit: str = dataclasses.field(metadata={"static": True})
     jaw_lines: JawLines | None = None
 
+    @jax.default_matmul_precision("highest")
     def shapes(self, identity: jax.Array, expression: jax.Array) -> jax.Array:
         """Shapes (F, N, 3) of coefficients (F, K) and expression weights (F, E)."""
         return (

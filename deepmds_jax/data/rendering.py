@@ -44,6 +44,7 @@ def sample_appearance(key: jax.Array, dense: DenseModel, num_faces: int) -> Appe
 
 
 @functools.partial(jax.jit, static_argnames="size")
+@jax.default_matmul_precision("highest")
 def render(
     dense: DenseModel,
     identity: jax.Array,

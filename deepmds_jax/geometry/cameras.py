@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 
+@jax.default_matmul_precision("highest")
 def rotation_from_angles(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> jax.Array:
     """Rotation for column vectors: first yaw, then pitch, then roll.
 
@@ -37,6 +38,7 @@ def rotation_from_angles(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> j
     return about_z @ about_x @ about_y
 
 
+@jax.default_matmul_precision("highest")
 def rotation_from_vector(vector: jax.Array) -> jax.Array:
     """Rotation (..., 3, 3) about the axis of a (..., 3) vector, by its length in radians."""
     square = jnp.sum(vector**2, axis=-1)[..., None, None] + 1e-12
@@ -49,6 +51,7 @@ def rotation_from_vector(vector: jax.Array) -> jax.Array:
     return jnp.eye(3, dtype=vector.dtype) + turn
 
 
+@jax.default_matmul_precision("highest")
 def turn_in_image(turn: jax.Array, rotation: jax.Array) -> jax.Array:
     """Rotation of a head after its image has been turned, for column vectors.
 

@@ -37,10 +37,11 @@ def implicit_change(
     Blondel et al. (2022), "Efficient and modular implicit differentiation", NeurIPS 35.
     """
     _, hessian = jax.linearize(gradient, embedding)
+    matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
     def regularized_hessian(x):
-        product = embedding.T @ x
-        gauge = embedding @ (product - product.T)
+        product = matmul(embedding.T, x)
+        gauge = matmul(embedding, product - product.T)
         if ignores_size:
             gauge = gauge + embedding * jnp.trace(product)
         return hessian(x) + gauge + jnp.mean(x, axis=0, keepdims=True)
