@@ -214,7 +214,7 @@ def _landmark_texts() -> dict[str, tuple[str, str]]:
     return {
         ".pts": ("a.pts", f"version: 1\nn_points: {N}\n{{\n{points}}}\n"),
         ".txt, x y": ("a.txt", points),
-        ".txt, comments": ("a.txt", f"# of a tool\n{points.replace(chr(10), ' # first' + chr(10), 1)}"),
+        ".txt, comments": ("a.txt", "# of a tool\n" + points.replace("\n", " # first\n", 1)),
         ".txt, faces": ("a.txt", _rows(*[(FACE + i).ravel() for i in range(3)], delimiter=" ")),
         ".tps": ("a.tps", f"LM={N}\n{points}IMAGE=a.jpg\nID=0\nSCALE=0.1\n"),
         ".fcsv": ("a.fcsv", fcsv + _rows(*[[i, x, y, 0, f"F-{i}"] for i, x, y in lines])),

@@ -8,6 +8,7 @@ child with little memory and time, which stays for the files to come.
 import ast
 import atexit
 import contextlib
+import io
 import os
 import pathlib
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -61,8 +62,9 @@ class _Child:
                 assert process.stdin is not None and process.stdout is not None
                 request = reader, os.path.abspath(path), arguments, seconds
                 write_block(process.stdin, ascii(request).encode())
-                error = read_block(process.stdout).decode()
-                found = {} if error else read_arrays(process.stdout)
+                answer = cast(io.BufferedIOBase, process.stdout)
+                error = read_block(answer).decode()
+                found = {} if error else read_arrays(answer)
             except (EOFError, OSError):
                 late = time.monotonic() - start >= seconds
                 self.stop()
@@ -105,7 +107,7 @@ def write_block(stream: IO[bytes], content: bytes) -> None:
     stream.flush()
 
 
-def read_block(stream: IO[bytes]) -> bytes:
+def read_block(stream: io.BufferedIOBase) -> bytes:
     """Reads what `write_block` wrote; EOFError where the stream ends."""
     head = stream.read(8)
     content = stream.read(int.from_bytes(head, "big"))
@@ -126,12 +128,12 @@ def write_arrays(stream: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
     stream.flush()
 
 
-def read_arrays(stream: IO[bytes]) -> dict[str, np.ndarray]:
+def read_arrays(stream: io.BufferedIOBase) -> dict[str, np.ndarray]:
     """Reads what `write_arrays` wrote; EOFError where the stream ends."""
     found = {}
     for name, dtype, shape, turn in ast.literal_eval(read_block(stream).decode()):
         array = np.empty(shape[::-1] if turn else shape, np.dtype(dtype))
-        if stream.readinto(_bytes_of(array)) < array.nbytes:  # pyright: ignore
+        if stream.readinto(_bytes_of(array)) < array.nbytes:
             raise EOFError
         found[name] = array.T if turn else array
     return found

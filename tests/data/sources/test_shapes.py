@@ -105,6 +105,7 @@ def test_wrong_tables_are_named_with_the_line(tmp_path):
     for changed, message in (
         (lines[:-1], "face 'f9' has 3 landmarks, face 'f0' has 4"),
         ([*lines[:6], "0,?,1,1,f1", *lines[7:]], "line 7: x, y, z are no three numbers"),
+        ([*lines[:6], "0,1_0,1,1,f1", *lines[7:]], "line 7: x, y, z are no three numbers"),
         ([lines[0].replace("face", "name"), *lines[1:]], "no column face"),
     ):
         path.write_text("\n".join(changed))
