@@ -107,7 +107,7 @@ def write_block(stream: IO[bytes], content: bytes) -> None:
     stream.flush()
 
 
-def read_block(stream: io.BufferedIOBase) -> bytes:
+def read_block(stream: io.BufferedIOBase | IO[bytes]) -> bytes:
     """Reads what `write_block` wrote; EOFError where the stream ends."""
     head = stream.read(8)
     content = stream.read(int.from_bytes(head, "big"))

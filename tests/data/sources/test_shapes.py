@@ -67,9 +67,11 @@ def test_the_file_may_say_what_to_test_on(tmp_path):
     assert found.names[3] == "f3"
 
 
-def test_shapes_that_are_not_whole_are_left_out_by_name(tmp_path, caplog):
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_shapes_that_are_not_whole_are_left_out_by_name(tmp_path, caplog, value):
     points = POINTS.copy()
-    points[2, 1, 0], points[5] = np.nan, 7
+    points[2, :2, 0], points[5] = value, 7
     np.savez(tmp_path / "kites.npz", points=points, names=[f"kite{i}" for i in range(10)])
     found = shapes.load("kite", tmp_path)
     assert found.names == tuple(f"kite{i}" for i in (0, 1, 3, 4, 6, 7, 8, 9))
