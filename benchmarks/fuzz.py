@@ -160,6 +160,7 @@ all is finite are checked, so a bit that turns a weight into another finite numb
 Of inputs, each batch of {batch} is solved inside jit without and with bad rows, by one program.
 Good rows must have the same bits in both; NaN must come with a status that says so; what is solved
 must be finite, and stress, axes, places and fits must agree with NumPy, SciPy or LAPACK in float64.
+What ended at the limit of steps, and says so, is checked like the rest and counts as solved.
 A failure of a batch counts once, and its other rows are not counted then.
 """
 

@@ -19,7 +19,7 @@ import scipy.io
 
 from deepmds_jax import topologies
 from deepmds_jax.data import specs
-from deepmds_jax.data.formats import matlab, meshes, pickles
+from deepmds_jax.data.formats import hdf5, matlab, meshes, pickles
 from deepmds_jax.data.formats.dissimilarity_files import (
     check_dissimilarities,
     check_symmetric,
@@ -131,6 +131,14 @@ def read_keras(path: pathlib.Path) -> dict[str, np.ndarray]:
             for key, leaf in jax.tree_util.tree_leaves_with_path(found)}
 
 
+def read_model(path: pathlib.Path) -> dict[str, np.ndarray]:
+    names = [f"norm/norm/{name}:0" for name in ("gamma", "moving_mean")]
+    try:
+        return _raw(hdf5.load_hdf5(path, [*names, "dense/dense/kernel:0"]))
+    except ValueError as error:  # the source names the file
+        raise ValueError(f"{path}: {error}") from None
+
+
 def read_topology(path: pathlib.Path) -> dict[str, np.ndarray]:
     known = set(topologies.TOPOLOGIES)
     try:
@@ -206,11 +214,14 @@ def _landmark_texts() -> dict[str, tuple[str, str]]:
     return {
         ".pts": ("a.pts", f"version: 1\nn_points: {N}\n{{\n{points}}}\n"),
         ".txt, x y": ("a.txt", points),
+        ".txt, comments": ("a.txt", "# of a tool\n" + points.replace("\n", " # first\n", 1)),
         ".txt, faces": ("a.txt", _rows(*[(FACE + i).ravel() for i in range(3)], delimiter=" ")),
         ".tps": ("a.tps", f"LM={N}\n{points}IMAGE=a.jpg\nID=0\nSCALE=0.1\n"),
         ".fcsv": ("a.fcsv", fcsv + _rows(*[[i, x, y, 0, f"F-{i}"] for i, x, y in lines])),
         ".csv, x y": ("a.csv", _rows(["x", "y"], *FACE)),
         ".csv, no header": ("a.csv", _rows(*FACE)),
+        ".csv, no header, numbered": ("a.csv", _rows(*lines[::-1])),
+        ".csv, no header, confidence": ("a.csv", _rows(*[[*p, 0.9] for p in FACE])),
         ".csv, numbered": ("a.csv", _rows(["landmark", "x", "y"], *lines[::-1])),
         ".csv, confidence": ("a.csv", _rows(["x", "y", "confidence"], *[[*p, 0.9] for p in FACE])),
         ".csv, wide": ("a.csv", _rows(["image", *wide], *[
@@ -311,6 +322,8 @@ def _kinds_of_binary() -> dict[str, tuple[str, bytes, Reader]]:
         "landmarks .mat, compressed": ("a.mat", _binary(
             scipy.io.savemat, {"pt2d": FACE.T}, do_compression=True), read_faces),
         "table .npy": ("d.npy", _binary(np.save, square), read_dissimilarities),
+        "table .npy, pairs": ("d.npy", _binary(np.save, square[np.triu_indices(9, 1)].astype("f4")),
+                              read_dissimilarities),
         "table .npz": ("d.npz", _binary(np.savez_compressed, d=square, labels=[*"abcdefghi"]),
                        read_dissimilarities),
         "predictions .npz": ("p.npz", _binary(np.savez, points=solids, names=["a", "b"]),
@@ -322,6 +335,7 @@ def _kinds_of_binary() -> dict[str, tuple[str, bytes, Reader]]:
         "mesh .ply, binary": ("m.ply", ply, read_mesh),
         "pickle": ("p.pkl", pickle.dumps({"v": SHAPE, "f": np.arange(9)}), read_pickle),
         "weights .h5": ("k.h5", _written("k.h5", _save_keras)["k.h5"], read_keras),
+        "model .h5": ("k.h5", _written("k.h5", _save_keras)["k.h5"], read_model),
         "Parquet, lists": ("a.parquet", _written(
             "a.parquet", functools.partial(_save_parquet, wide=False))["a.parquet"], read_parquet),
         "Parquet, numbers": ("a.parquet", _written(

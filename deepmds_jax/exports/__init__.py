@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from absl import logging
 
 import deepmds_jax
 from deepmds_jax.exports import beside_jax, instructions, sharing
@@ -59,6 +60,9 @@ def export(
     its metadata, with licence, topology, frame and units. Beside the files stands a README.md with
     code for each format.
 
+    If one fails, those before it are kept, and none of the others is there that an earlier export
+    left: NAME.onnx becomes NAME.onnx.old, so that nothing looks like what was to be written.
+
     Args:
       what: parameters, from `load_pretrained` or the like; or a `Smacof`.
       folder: for the files, NAME.stablehlo and the like; made if there is none.
@@ -73,7 +77,7 @@ def export(
 
     Raises:
       ValueError: an unknown format, parameters of no method that lifts, or a file that does not
-        agree with JAX, which is not kept; those before it are.
+        agree with JAX, which is not kept.
       ImportError: a package that a format needs is not installed.
     """
     shares = HUB in formats
@@ -93,12 +97,13 @@ def export(
     else:
         exported = lifting(what, file_name(name or what.config.topology), description or {})
     folder = pathlib.Path(folder)
-    expected = beside_jax.expect(exported)
+    paths = [folder / f"{exported.name}{module.SUFFIX}" for module in chosen]
+    all_paths = [*paths, *(folder / each for each in sharing.FILES if shares)]
     files = []
     try:
-        for text, module in zip(formats, chosen, strict=True):
+        expected = beside_jax.expect(exported)
+        for text, module, path in zip(formats, chosen, paths, strict=True):
             length = batch or (1 if exported.one_by_one and module.LOCKSTEP else module.BATCH)
-            path = folder / f"{exported.name}{module.SUFFIX}"
             data, found = _checked(module, expected, length)
             if not expected.is_met_by(found):
                 raise ValueError(
@@ -112,11 +117,31 @@ def export(
             files.append(File(path, text, length, found))
         if shares and not isinstance(what, Smacof):
             sharing.write(what, exported, folder, description or {})
-    finally:
-        if files:
-            with replacing(folder / "README.md") as temporary:
-                temporary.write_text(instructions.text(folder))
+    except BaseException:
+        older = _set_aside(all_paths[len(files):])
+        if files or older:
+            _write_page(folder)
+        raise
+    _write_page(folder)
     return files
+
+
+def _set_aside(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Renames what an earlier export left; returns what was there."""
+    older = [path for path in paths if path.exists()]
+    for path in older:
+        os.replace(path, f"{path}.old")
+        logging.warning("%s: of an earlier export, now %s.old", path, path.name)
+    return older
+
+
+def _write_page(folder: pathlib.Path) -> None:
+    page = instructions.text(folder)
+    if not page:
+        _set_aside([folder / "README.md"])
+        return
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(page)
 
 
 def _arrays(exported: Exported) -> dict[str, str]:

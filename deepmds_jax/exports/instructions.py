@@ -91,7 +91,10 @@ _CODE = {"stablehlo": _STABLEHLO, "onnx": _ONNX, "tflite": _TFLITE}
 
 
 def text(folder: pathlib.Path) -> str:
-    """The page for the exported files of a folder, which say themselves what they are."""
+    """The page for the exported files of a folder, which say themselves what they are.
+
+    Empty for a folder without any.
+    """
     rows, functions = [], {}
     for path in sorted(folder.iterdir()):
         kind = next((name for name, module in TABLE.items() if path.suffix == module.SUFFIX), None)
@@ -107,6 +110,8 @@ def text(folder: pathlib.Path) -> str:
         rows.append({"file": path.name, "kB": f"{len(data) / 1000:.0f}",
                      "batch": metadata["batch"], "error": metadata["error"]})
         functions.setdefault(path.stem, (metadata, []))[1].append((kind, path.name, metadata))
+    if not rows:
+        return ""
     parts = [sharing.card_head(folder) + _HEAD.format(table=tables.to_markdown(rows))]
     for name, (metadata, files) in functions.items():
         described = {key: _in_words(json.loads(metadata[key])) for key in ("inputs", "outputs")}

@@ -12,6 +12,7 @@ from deepmds_jax.weights.hub import FILE_NAME
 from deepmds_jax.weights.tensors import read_tensors
 
 EXAMPLE = "example.py"
+FILES = (FILE_NAME, EXAMPLE)  # that `write` writes
 _FREE = ("MIT", "Apache", "CC0")  # data licences that leave the weights that of this package
 
 _EXAMPLE = '''"""Lifts landmarks with these weights: pip install deepmds-jax; python example.py."""

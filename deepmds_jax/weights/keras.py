@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from deepmds_jax.data.formats.archives import open_hdf5
+from deepmds_jax.data.formats.hdf5 import load_keras_layers
 
 # Layer -> weight -> array, in the order of the layers.
 KerasLayers = Mapping[str, Mapping[str, np.ndarray]]
@@ -59,24 +59,14 @@ _VARIABLES = {
 }
 
 
-def _read_keras(path: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
-    """Layer -> weight -> array, in the order of the layers, those without weights left out."""
+def _read_keras(path: pathlib.Path) -> KerasLayers:
+    """The layers of a file."""
     try:
-        with open_hdf5(path) as file:
-            names = file.attributes["layer_names"]
-            names = [name.decode() if isinstance(name, bytes) else name for name in names]
-            outer = {name: file.group(name) for name in names if name in file}
-            layers = {name: group.group(name) for name, group in outer.items() if name in group}
-            return {
-                name: {key.split(":")[0]: layer.read(key) for key in layer}
-                for name, layer in layers.items()
-            }
+        return load_keras_layers(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; it is one of the authors' released weights "
                          "(github.com/s2kamyab/DeepMDS)") from error
-    except ImportError:
-        raise
-    except Exception as error:  # h5py raises many kinds on a damaged file
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a whole Keras HDF5 weights file: {error}") from error
 
 

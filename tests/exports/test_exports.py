@@ -11,7 +11,7 @@ import pytest
 import deepmds_jax as dm
 from deepmds_jax import exports
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.exports import functions, onnx_file, stablehlo
+from deepmds_jax.exports import functions, onnx_file, stablehlo, tflite
 from deepmds_jax.lifting import reconstruct_detailed
 
 onnx = pytest.importorskip("onnx", reason="needs deepmds-jax[export]")
@@ -121,6 +121,25 @@ def test_a_file_that_does_not_agree_is_not_kept(params, files, tmp_path, monkeyp
     with pytest.raises(ValueError, match=r"flame51.onnx: not kept.*points 1\.0e-03"):
         dm.export(params, tmp_path, ["onnx"])
     assert list(tmp_path.iterdir()) == []
+
+    # Nor does one of an earlier export look like it, nor one that was to come; others stay.
+    older, other = files["onnx"].path.read_bytes(), files["stablehlo"].path.read_bytes()
+    for name, content in (("flame51.onnx", older), ("flame51.tflite", b"older"),
+                          ("mine.stablehlo", other), ("README.md", b"of three")):
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(tflite, "check_installed", lambda: None)
+    with pytest.raises(ValueError, match=r"flame51.onnx: not kept"):
+        dm.export(params, tmp_path, ["onnx", "tflite"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "README.md", "flame51.onnx.old", "flame51.tflite.old", "mine.stablehlo"}
+    assert (tmp_path / "flame51.onnx.old").read_bytes() == older
+    page = (tmp_path / "README.md").read_text()
+    assert "mine.stablehlo" in page and "flame51" not in page.partition("## ")[0]
+    (tmp_path / "mine.stablehlo").unlink()
+    (tmp_path / "flame51.onnx").write_bytes(older)
+    with pytest.raises(ValueError, match=r"flame51.onnx: not kept"):
+        dm.export(params, tmp_path, ["onnx"])
+    assert not {"README.md", "flame51.onnx"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_what_does_not_fit_16_bits_is_stored_in_32(params, tmp_path, monkeypatch):

@@ -119,13 +119,19 @@ def test_a_bad_problem_of_a_batch_has_a_status():
 def test_one_pair_as_large_as_the_dtype_allows():
     """By a reciprocal, its unit would be less than the least normal number: zero."""
     problems = np.stack([noisy_distances(0), noisy_distances(1)]).astype(np.float32)
+    scale = jax.jit(lambda d: mds.classical(d, 2))
+    plain = np.asarray(scale(problems))[1]
+    unit = np.float32(1e38) / problems[1].max()  # all entries are large
+    points = np.asarray(scale(problems * [[[1]], [[unit]]]))
+    np.testing.assert_allclose(points[1] / unit, plain, atol=1e-4 * np.abs(plain).max())
     problems[1, 0, 1] = problems[1, 1, 0] = 1e38
-    points = np.asarray(jax.jit(lambda d: mds.classical(d, 2))(problems))[1] / np.float32(1e38)
+    points = np.asarray(scale(problems))[1] / np.float32(1e38)
     np.testing.assert_allclose(np.abs(points[:2, 0]), 0.5, rtol=1e-4)
     assert np.abs(points[2:]).max() < 1e-4
     anchors = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)
     found = mds.smacof_anchored(problems, anchors, np.full_like(anchors, 0.1))
-    assert found.status[1] == mds.Status.NON_FINITE and np.isfinite(found.stress[0])
+    assert found.status[1] == mds.Status.NON_FINITE and not found.converged[1]
+    assert np.isfinite(found.stress[0])
 
 
 def test_no_problems_give_no_results():

@@ -114,6 +114,7 @@ BAD = {
     "cut.json": (lambda p: p.write_text('{"a": [[1, 2'), "cannot be read"),
     "columns.csv": (lambda p: p.write_text("face,x,y\na,1,2\n"), "no column z"),
     "row.csv": (lambda p: p.write_text("face,x,y,z\na,1,2,3\na,1,2\n"), "line 3"),
+    "word.csv": (lambda p: p.write_text("face,x,y,z\na,1,2,3\na,1,2_0,3\n"), "line 3: x, y, z are"),
     "x.obj": (lambda p: p.write_text("v 1 2 3\n"), "unknown format"),
 }
 

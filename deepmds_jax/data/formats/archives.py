@@ -77,8 +77,8 @@ def unpack_gzip(path: pathlib.Path, max_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
-def open_hdf5(path: pathlib.Path) -> Iterator["Hdf5"]:
-    """Opens an HDF5 file to read.
+def open_hdf5(path: str | pathlib.Path) -> Iterator["Hdf5"]:
+    """Opens an HDF5 file to read. One that is damaged may end the process, or hang: see `hdf5`.
 
     Raises:
       OSError: it cannot be opened.

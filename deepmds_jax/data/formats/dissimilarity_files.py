@@ -35,7 +35,8 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
       A `LabelledMatrix`; points without names are called 1, 2, ....
 
     Raises:
-      ValueError: the file cannot be read as any of these, with the file, row and column.
+      ValueError: the file cannot be read as any of these, or holds infinity, with the file, row and
+        column.
       OSError: there is no such file.
     """
     path = Path(path)
@@ -75,7 +76,9 @@ def _read_numpy(path):
         labels = [str(i + 1) for i in range(len(values))]
     if len(labels) != len(values) or len(set(labels)) < len(labels):
         raise ValueError(f"{len(set(labels))} different labels, expected {len(values)}")
-    return LabelledMatrix(labels, values)
+    matrix = LabelledMatrix(labels, values)
+    _check_finite(matrix)
+    return matrix
 
 
 def _from_pairs(pairs):
@@ -89,10 +92,14 @@ def _from_pairs(pairs):
 
 
 def check_symmetric(matrix: LabelledMatrix) -> None:
-    """Raises ValueError where the two triangles differ by more than rounding, with the place."""
-    skew = np.abs(matrix.values - matrix.values.T)
+    """Raises ValueError where the two triangles differ by more than rounding, with the place.
+
+    Also for infinity, from which nothing differs by a known amount.
+    """
+    _check_finite(matrix)
+    skew = np.abs(matrix.values / 2 - matrix.values.T / 2)  # of the largest numbers no infinity
     skew[np.isnan(skew)] = 0
-    if np.max(skew) > _limit(matrix):
+    if np.max(skew) > _limit(matrix) / 2:
         i, j = np.unravel_index(np.argmax(skew), skew.shape)
         (one, a), (other, b) = _at(matrix, i, j), _at(matrix, j, i)
         raise ValueError(f"{one} is {a:g}, but {other} is {b:g}, expected the same; --mean takes "
@@ -105,10 +112,8 @@ def check_dissimilarities(matrix: LabelledMatrix) -> None:
     That is infinity, and but for rounding a negative value and a diagonal that is not 0. Where the
     diagonal has the largest values of all, these are similarities.
     """
+    _check_finite(matrix)
     values = matrix.values
-    if np.isinf(values).any():
-        place, value = _at(matrix, *np.argwhere(np.isinf(values))[0])
-        raise ValueError(f"{place} is {value:g}, expected finite numbers")
     diagonal, others = np.diag(values), values[~np.eye(len(values), dtype=bool)]
     limit = _limit(matrix)
     if np.any(np.abs(diagonal) > limit):
@@ -121,6 +126,12 @@ def check_dissimilarities(matrix: LabelledMatrix) -> None:
     if np.any(values < -limit):
         place, value = _at(matrix, *np.unravel_index(np.nanargmin(values), values.shape))
         raise ValueError(f"{place} is {value:g}, expected none < 0")
+
+
+def _check_finite(matrix):
+    if np.isinf(matrix.values).any():
+        place, value = _at(matrix, *np.argwhere(np.isinf(matrix.values))[0])
+        raise ValueError(f"{place} is {value:g}, expected finite numbers")
 
 
 def _limit(matrix):

@@ -18,7 +18,12 @@ MIN_CONFIDENCE = 0.3
 # A face that is given in parts of its picture's width and height may lie across the edge.
 _PARTS = (-0.5, 1.5)
 
-_NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null"}
+_NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null", "#n/a", "#na"}
+
+# What stands behind # where a spreadsheet has an error, as in #N/A, #REF! and #DIV/0!, also in
+# German and French, or where a column was too narrow for its number.
+_ERROR = re.compile(r"#(N/[A-Z]|NA|NV|[^\W\d_]+(/0)?[!?]|##+(?=[\s,;]+[-+.\d]))(?![^\s,;])",
+                    re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +196,14 @@ def plain_float(text: str) -> float:
     if "_" in text:
         raise ValueError(f"'{text}', expected a number")
     return float(text)
+
+
+def is_comment(text: str) -> bool:
+    """Whether a text begins as comments do: with # or //, but not with the error of a spreadsheet.
+
+    That stands for a number, and the landmark would be lost with it.
+    """
+    return text.startswith(("#", "//")) and not _ERROR.match(text)
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:

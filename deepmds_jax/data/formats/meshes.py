@@ -137,10 +137,15 @@ def _read_obj(path: pathlib.Path) -> tuple[list[list[str]], list[tuple[int, int,
     """Not with trimesh, which renumbers vertices by material and seam and drops unused ones."""
     records = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
     vertices = [record[1:4] for record in records if record[:1] == ["v"]]
-    if any("_" in cell for vertex in vertices for cell in vertex):  # 12_5 is 125 to NumPy
-        raise ValueError("a vertex with an underscore, expected numbers")
+    _check_underscores(vertices)
     faces = (record[1:] for record in records if record[:1] == ["f"])
     return vertices, [t for face in faces for t in _triangles(face)]
+
+
+def _check_underscores(vertices: Sequence[Sequence[str]]) -> None:
+    """ValueError for 12_5, which NumPy takes for 125."""
+    if any("_" in cell for vertex in vertices for cell in vertex):
+        raise ValueError("a vertex with an underscore, expected numbers")
 
 
 def _triangles(face: list[str]) -> Iterator[tuple[int, int, int]]:
@@ -165,6 +170,8 @@ def read_vertex_lines(path: pathlib.Path) -> list[str]:
 def parse_vertices(path: pathlib.Path, lines: Sequence[str], vertices: Iterable[int]) -> np.ndarray:
     """Positions (V, 3) of some of the vertices in `read_vertex_lines(path)`, counted from 0."""
     try:
-        return np.array([lines[i].split()[1:4] for i in vertices], np.float64)
+        cells = [lines[i].split()[1:4] for i in vertices]
+        _check_underscores(cells)
+        return np.array(cells, np.float64)
     except ValueError as error:
         raise ValueError(f"{path}: a vertex line is not three numbers: {error}") from error

@@ -1,7 +1,7 @@
 """Landmarks in text files of their own kinds: .pts, .txt, .tps, .fcsv, and dlib's .xml."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.parsers import expat
@@ -12,6 +12,7 @@ from deepmds_jax.data.formats.faces import (
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
+    is_comment,
     make_face,
     number,
     ordered_by,
@@ -24,7 +25,8 @@ _WFLW_COLUMNS = 2 * 98 + 4 + 6 + 1  # landmarks, box, attributes, name of the pi
 
 def parse_pts(text: str, stem: str) -> Contents:
     """300-W: a header with n_points, and the points in braces, counted from 1."""
-    header, opening, rest = _without_comments(text).partition("{")
+    lines = [_before_comment(line) for line in text.splitlines()]
+    header, opening, rest = "\n".join(lines).partition("{")
     body, closing, _ = rest.partition("}")
     match = re.search(r"n_points\s*:\s*(\d+)", header)
     if not (opening and match):
@@ -41,37 +43,44 @@ def parse_pts(text: str, stem: str) -> Contents:
 
 
 def parse_txt(text: str, stem: str) -> Contents:
-    """Lines `x y` of one face, or a face in each line, or the lists of WFLW."""
-    rows = [[cell for cell in re.split(r"[\s,;]+", line) if cell]
-            for line in _without_comments(text).splitlines() if line.strip()]
-    if not rows:
+    """Lines `x y` of one face, or a face in each line, or the lists of WFLW.
+
+    Lines that begin with # or // are comments; of lines `x y` also what comes after one of these.
+    """
+    lines = {f"line {i}": line for i, line in enumerate(text.splitlines(), 1)
+             if _cells(line) and not is_comment(line.lstrip())}
+    short = [_cells(_before_comment(line)) for line in lines.values()]
+    if short and short[0] == [str(len(short) - 1)]:  # how many follow
+        short = short[1:]
+        del lines[next(iter(lines))]
+    if not short:
         raise ValueError("no points, expected a line 'x y' for each landmark")
-    if len(rows[0]) == 1 and rows[0][0] == str(len(rows) - 1):
-        rows = rows[1:]  # how many follow
-    if len(rows[0]) == _WFLW_COLUMNS:
+    if len(short[0]) in (2, 3):
+        return _one_face(short, stem)
+    # As long as they are, a landmark that is lost behind a # would not be missed.
+    rows = {where: _cells(line) for where, line in lines.items()}
+    if len(next(iter(rows.values()))) == _WFLW_COLUMNS:
         return _wflw(rows)
-    if len(rows[0]) in (2, 3):
-        return _one_face(rows, stem)
     found, left_out = [], []
-    for i, row in enumerate(rows, 1):
+    for where, row in rows.items():
         try:
             if len(row) % 2:
-                raise ValueError(f"line {i}: {len(row)} numbers, expected x and y in turn")
-            values = [number(cell, f"line {i}") for cell in row]
+                raise ValueError(f"{where}: {len(row)} numbers, expected x and y in turn")
+            values = [number(cell, where) for cell in row]
             found.append((stem, make_face(np.reshape(values, (-1, 2)))))
         except ValueError as error:
             left_out.append(str(error))
     return Contents(found, left_out)
 
 
-def _wflw(rows: Sequence[Sequence[str]]) -> Contents:
+def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:
     found, left_out = [], []
-    names = picture_names([row[-1] for row in rows])
-    for i, (row, name) in enumerate(zip(rows, names, strict=True), 1):
+    names = picture_names([row[-1] for row in rows.values()])
+    for (where, row), name in zip(rows.items(), names, strict=True):
         try:
             if len(row) != _WFLW_COLUMNS:
-                raise ValueError(f"line {i}: {len(row)} columns, expected {_WFLW_COLUMNS} of WFLW")
-            values = [number(cell, f"line {i}") for cell in row[: 2 * 98]]
+                raise ValueError(f"{where}: {len(row)} columns, expected {_WFLW_COLUMNS} of WFLW")
+            values = [number(cell, where) for cell in row[: 2 * 98]]
             found.append((name, make_face(np.reshape(values, (98, 2)))))
         except ValueError as error:
             left_out.append(str(error))
@@ -149,7 +158,7 @@ def parse_fcsv(text: str, stem: str) -> Contents:
     system, columns = "RAS", ["id", "x", "y", "z"]
     positions = []
     for i, line in enumerate(text.splitlines(), 1):
-        if line.startswith("#"):
+        if line.startswith("#") and is_comment(line):
             key, _, value = line.lstrip("# ").partition("=")
             if key.strip().lower() == "coordinatesystem":
                 system = {"0": "RAS", "1": "LPS"}.get(value.strip(), value.strip().upper())
@@ -247,5 +256,12 @@ def _ordered(parts: Sequence[Sequence[str]], rows: np.ndarray, count: int, where
         raise ValueError(f"{where}: {error}") from None
 
 
-def _without_comments(text: str) -> str:
-    return re.sub(r"(?m)(^|(?<=\s))(#|//).*$", "", text)
+def _cells(line: str) -> list[str]:
+    return [cell for cell in re.split(r"[\s,;]+", line) if cell]
+
+
+def _before_comment(line: str) -> str:
+    """A line without a comment, which begins it or comes after a blank."""
+    marks = re.finditer(r"(^|(?<=\s))(#|//)", line)
+    end = next((mark.start() for mark in marks if is_comment(line[mark.start():])), None)
+    return line[:end]

@@ -80,12 +80,17 @@ class _Table:
     def _plain_header(self, rows: Sequence[Sequence[str]]) -> list[str]:
         """What the columns of a table without a header are."""
         width = len(rows[0])
-        if width == 3 and all(len(row) == 3 and is_number(row[0], self.decimal) for row in rows):
+        if width == 3 and all(len(row) == 3 for row in rows):
             first, _, third = np.array([
                 [number(cell, "", self.decimal) if is_number(cell, self.decimal) else np.nan
                  for cell in row] for row in rows]).T
-            if any(np.array_equal(np.sort(first), np.arange(start, start + len(rows)))
-                   for start in (0, 1)):
+            known = first[np.isfinite(first)]
+            if 2 * len(known) < len(rows):
+                return ["name", "x", "y"]
+            numbers = np.unique(known)  # but for those that are damaged, which is told
+            if len(numbers) == len(known) and any(
+                np.isin(numbers, np.arange(start, start + len(rows))).all() for start in (0, 1)
+            ):
                 return ["landmark", "x", "y"]
             _, kind, guessed = split_third(np.stack([first, first, third], axis=-1))
             self.notes += [THIRD_IS_CONFIDENCE] * guessed

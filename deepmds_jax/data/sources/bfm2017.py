@@ -17,7 +17,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.data.formats.archives import Hdf5, open_hdf5
+from deepmds_jax.data.formats.hdf5 import load_hdf5
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources import bfm
 from deepmds_jax.data.sources.checks import problems
@@ -150,9 +150,8 @@ def _read(
     groups = [_GROUPS[part] for part in parts]
     names = [name for group in groups for name in group]
     try:
-        with open_hdf5(path) as file:
-            arrays = {name: file.read(name) for name in (*names, _TRIANGLES)}
-            named = _named_points(file)
+        arrays = load_hdf5(path, [*names, _TRIANGLES, _NAMED])
+        named = _named_points(arrays.pop(_NAMED))
         bfm.check_model(arrays, groups, arrays[_TRIANGLES].T)
         if any((arrays[f"{part}/model/pcaVariance"] < 0).any() for part in parts):
             raise ValueError("a variance is negative")
@@ -173,9 +172,8 @@ def _read(
     return arrays
 
 
-def _named_points(file: Hdf5) -> dict[str, np.ndarray]:
-    """The points that an open file names, (3,) each, in its frame."""
-    content = file.read(_NAMED).ravel()
-    text = content[0] if content.dtype.kind in "OSU" else content.tobytes()
-    points = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+def _named_points(content: np.ndarray) -> dict[str, np.ndarray]:
+    """The points that a file names, (3,) each, in its frame."""
+    text = b"".join(content.flat[:1]) if content.dtype.kind == "S" else content.tobytes()
+    points = json.loads(text.decode())
     return {point["id"]: np.array(point["coordinates"], np.float64).reshape(3) for point in points}

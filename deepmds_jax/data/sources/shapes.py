@@ -111,7 +111,8 @@ def _read(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         if len(values) != len(points):
             raise ValueError(f"{path}: {name} has {len(values)} entries for {len(points)} shapes")
     names = np.array([str(name).strip() for name in given.get("names", range(len(points)))])
-    whole = np.isfinite(points).all(axis=(1, 2)) & (np.ptp(points, axis=1).max(axis=-1) > 0)
+    known = np.abs(points) < np.finfo(np.float32).max / 2  # NaN is not
+    whole = known.all(axis=(1, 2)) & (points != points[:, :1]).any(axis=(1, 2))
     if not whole.all():
         logging.warning("%s: left out %d of %d shapes, not finite or a single point: %s", path,
                         np.sum(~whole), len(whole), ", ".join(names[~whole]))

@@ -68,6 +68,10 @@ def test_what_can_be_no_dissimilarities_is_named_by_row_and_column():
     for fine in (spoiled(), spoiled(_01=1 + 1e-5, _22=1e-5, _23=np.nan), spoiled(_00=np.nan)):
         check_symmetric(fine)
         check_dissimilarities(fine)
+    with pytest.raises(ValueError, match="row 'a', column 'd' is -inf, expected finite numbers"):
+        check_symmetric(spoiled(_03=-np.inf, _30=np.inf))
+    with pytest.raises(ValueError, match=r"is 1e\+308, but row 'c', column 'a' is -1e\+308"):
+        check_symmetric(spoiled(_02=1e308, _20=-1e308))  # whose difference overflows
     with pytest.raises(ValueError, match=r"row 'b\\x1b', column 'd' is 7, but row 'd', column "
                                          r"'b\\x1b' is 5, expected the same; --mean"):
         check_symmetric(spoiled(_13=7))

@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from deepmds_jax.data.formats import matlab
+from deepmds_jax.data.formats import child
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.matlab import load_mat, read_mat
 
@@ -47,9 +47,9 @@ def test_a_file_that_ends_its_reader_is_one_line_and_the_others_are_read(crashin
 def test_one_process_reads_all_files(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"x": POINTS})
     load_mat(tmp_path / "a.mat")
-    first = matlab._CHILD._process
+    first = child._CHILD._process
     load_mat(tmp_path / "a.mat")
-    assert matlab._CHILD._process is first
+    assert child._CHILD._process is first
 
 
 def test_what_is_not_numbers_comes_as_text(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_variables_that_are_not_there_or_no_numbers(tmp_path, names, message):
 def test_a_fork_reads_by_a_process_of_its_own(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"x": POINTS})
     load_mat(tmp_path / "a.mat")
-    assert matlab._CHILD._process is not None
+    assert child._CHILD._process is not None
     code = ("import os, pathlib, sys; from deepmds_jax.data.formats import matlab\n"
             "path = pathlib.Path(sys.argv[1]); matlab.load_mat(path)\n"
             "if os.fork() == 0: os._exit(matlab.load_mat(path)['x'].shape != (2, 68))\n"

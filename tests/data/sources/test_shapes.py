@@ -67,9 +67,11 @@ def test_the_file_may_say_what_to_test_on(tmp_path):
     assert found.names[3] == "f3"
 
 
-def test_shapes_that_are_not_whole_are_left_out_by_name(tmp_path, caplog):
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_shapes_that_are_not_whole_are_left_out_by_name(tmp_path, caplog, value):
     points = POINTS.copy()
-    points[2, 1, 0], points[5] = np.nan, 7
+    points[2, :2, 0], points[5] = value, 7
     np.savez(tmp_path / "kites.npz", points=points, names=[f"kite{i}" for i in range(10)])
     found = shapes.load("kite", tmp_path)
     assert found.names == tuple(f"kite{i}" for i in (0, 1, 3, 4, 6, 7, 8, 9))
@@ -105,6 +107,7 @@ def test_wrong_tables_are_named_with_the_line(tmp_path):
     for changed, message in (
         (lines[:-1], "face 'f9' has 3 landmarks, face 'f0' has 4"),
         ([*lines[:6], "0,?,1,1,f1", *lines[7:]], "line 7: x, y, z are no three numbers"),
+        ([*lines[:6], "0,1_0,1,1,f1", *lines[7:]], "line 7: x, y, z are no three numbers"),
         ([lines[0].replace("face", "name"), *lines[1:]], "no column face"),
     ):
         path.write_text("\n".join(changed))

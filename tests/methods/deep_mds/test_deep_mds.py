@@ -70,6 +70,12 @@ def test_unknown_features_raise():
         deep_mds.Config("bfm72", features="polar")
 
 
+def test_splines_are_of_scaling_alone():
+    with pytest.raises(ValueError, match=r"transform: expected one of \['ordinal', 'interval', "
+                                         r"'ratio'\], got 'spline'"):
+        deep_mds.Config("bfm72", transform="spline")
+
+
 @pytest.mark.parametrize("topology", ["bfm72", "flame51"])
 def test_released_networks_agree_with_keras(shared, topology):
     oracle = np.load(shared / "oracles" / "authors_networks" / f"{topology}.npz")
