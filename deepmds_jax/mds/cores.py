@@ -16,7 +16,7 @@ from deepmds_jax.mds.inputs import is_traced
 
 # Numbers per chunk: large batches share one compiled program, and what its problems need besides
 # fits into the memory of a small card.
-_CHUNK_SIZE, _DEVICE_CHUNK_SIZE = 2**21, 2**27
+_CHUNK_SIZE, _DEVICE_CHUNK_SIZE = 2**20, 2**27
 
 
 def map_on_cores(
@@ -51,6 +51,8 @@ def map_on_cores(
     cores = num_cores() if on_cpu else 1
     chunk_size = _CHUNK_SIZE if on_cpu else _DEVICE_CHUNK_SIZE
     max_chunk = max(1, chunk_size // max(x[0].size for x in arrays))
+    if on_cpu:  # a power of two, which divides the sizes that people choose with little rest
+        max_chunk = 1 << max_chunk.bit_length() - 1
     num_chunks = cores if on_cpu else -(-size // max_chunk)
     chunk = min(max_chunk, max(min_chunk, -(-size // num_chunks)))
     if size <= chunk:

@@ -5,6 +5,88 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from deepmds_jax import loops
+
+_MAX_SWAP_ROUNDS = 8  # then all values are sorted again
+_SPARE_BITS = 2  # of a digit that tells most values apart, beside those that count the values
+
+
+def argsort_unit(values: jax.Array) -> jax.Array:
+    """Stable argsort of (m,) floats from 0 to 1, or infinite: (m,) int32.
+
+    Most of up to some ten thousand are told apart by a single digit, and sorted once instead of
+    digit by digit.
+    """
+    position_bits, digit_bits = _bits(values.shape[0])
+    if digit_bits < position_bits + _SPARE_BITS:
+        return argsort(values)
+    largest = (1 << min(digit_bits, 23)) - 1  # of infinity; float32 holds it
+    digit = jnp.where(values <= 1, values * (largest - 1), largest).astype(jnp.uint32)
+    order = _sort_digit(digit).astype(jnp.int32)
+    again, _ = resort(take(values, order))
+    return take(order, again)
+
+
+def resort(values: jax.Array, tied: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """Stable argsort of floats that are nearly in order, and not negative.
+
+    Swapping neighbours is usually enough.
+
+    Args:
+      values: (m,).
+      tied: (m - 1,) bool, whether each value but the last may change places with the next one;
+        all may by default.
+
+    Returns:
+      (m,) int32, and () whether any value moved.
+    """
+    positions = jnp.arange(values.shape[0], dtype=jnp.int32)
+    may_swap = jnp.ones(values.shape[0] - 1, bool) if tied is None else tied
+
+    def is_unsorted(state):
+        values, *_ = state
+        return jnp.any(may_swap & (values[1:] < values[:-1]))
+
+    def swap(state):
+        values, order, count = state
+        for first in (0, 1):
+            values, order = _swap_neighbours(may_swap, values, order, first)
+        return values, order, count + 1
+
+    def sort(state):
+        values, order, count = state
+        groups = None if tied is None else jnp.cumsum(jnp.append(True, ~tied), dtype=jnp.int32)
+        again = argsort(values, groups)
+        return take(values, again), take(order, again), count + 1
+
+    state = loops.while_loop(lambda state: is_unsorted(state) & (state[2] < _MAX_SWAP_ROUNDS),
+                             swap, (values, positions, 0))
+    # Once at most: negative values, of an invalid problem, stay out of order.
+    _, order, count = loops.while_loop(
+        lambda state: is_unsorted(state) & (state[2] == _MAX_SWAP_ROUNDS), sort, state)
+    return order, count > 0
+
+
+def _swap_neighbours(may_swap, values, order, first):
+    """Swaps positions first + 2 i and first + 2 i + 1, for every i, if out of order."""
+    m = values.shape[0]
+    end = first + (m - first) // 2 * 2
+
+    def halves(x):
+        return jnp.unstack(x[first:end].reshape(-1, 2), axis=1)
+
+    left, right = halves(values)
+    swaps = may_swap[first:end:2] & (right < left)
+
+    def exchange(x):
+        left, right = halves(x)
+        pairs = jnp.stack(
+            [jnp.where(swaps, right, left), jnp.where(swaps, left, right)], axis=1
+        )
+        return jnp.concatenate([x[:first], pairs.ravel(), x[end:]])
+
+    return exchange(values), exchange(order)
+
 
 def argsort(values: jax.Array, groups: jax.Array | None = None) -> jax.Array:
     """Stable argsort of non-negative floats, by radix.
@@ -30,17 +112,28 @@ def argsort(values: jax.Array, groups: jax.Array | None = None) -> jax.Array:
 
 
 def _sort_digits(words, num_bits, order):
-    position_bits = max(1, (len(order) - 1).bit_length())
-    positions = jnp.arange(len(order), dtype=jnp.uint32)
-    digit_bits = 32 - position_bits
+    _, digit_bits = _bits(len(order))
 
     def sort_digit(i, order):
         digit = take(words, order) >> (i * digit_bits).astype(words.dtype)
-        packed = lax.sort(digit.astype(jnp.uint32) << position_bits | positions, is_stable=False)
-        return take(order, packed & np.uint32((1 << position_bits) - 1))
+        return take(order, _sort_digit(digit.astype(jnp.uint32)))
 
     num_digits = -(-num_bits // digit_bits)
     return lax.fori_loop(0, num_digits, sort_digit, order + jnp.zeros_like(words, order.dtype))
+
+
+def _sort_digit(digit):
+    """Stable argsort of (m,) uint32, of which only the low bits count."""
+    position_bits, _ = _bits(len(digit))
+    positions = jnp.arange(len(digit), dtype=jnp.uint32)
+    packed = lax.sort(digit << position_bits | positions, is_stable=False)
+    return packed & np.uint32((1 << position_bits) - 1)
+
+
+def _bits(num_values):
+    """How many of a 32-bit word hold a position, and how many are left for a digit."""
+    position_bits = max(1, (num_values - 1).bit_length())
+    return position_bits, 32 - position_bits
 
 
 def inverse(order: jax.Array) -> jax.Array:

@@ -31,6 +31,7 @@ _MAX_BUFFERED_POINTS = 512  # above it, computing a distance matrix on several t
 _PERFECT = 256  # rounding units of stress, up to which it is that of rounding
 _FEW = 16  # where a batch steps together, one in so many problems goes on when the others are done
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
+_SWEEPS = 4  # Guttman transforms for one ordinal fit, which costs several times as much
 
 
 class Status(enum.IntEnum):
@@ -51,8 +52,9 @@ class MDSResult(NamedTuple):
       stress: (...) Kruskal's stress-1 of the embedding with these disparities.
       disparities: (..., n, n) optimally transformed dissimilarities, 0 on the diagonal and for
         missing pairs.
-      num_iters: (...) int32 number of configurations tried after the start, each one a Guttman
-        transform.
+      num_iters: (...) int32 number of configurations tried after the start. From one to the next
+        the disparities are fitted once, and there is one Guttman transform; four if the transform
+        is ordinal and the acceleration not "none".
       status: (...) int32 `Status`.
     """
 
@@ -123,6 +125,7 @@ class State(NamedTuple):
     Attributes:
       embedding: (n, k).
       step: (n, k) from the embedding to its Guttman transform, scaled to norm 1.
+      stride: (n, k) to where further ones lead; the step itself if there is one only.
       stress: () stress-1 of the embedding.
       decrease: () of stress, since the previous configuration.
       window: of the Anderson acceleration.
@@ -135,6 +138,7 @@ class State(NamedTuple):
 
     embedding: jax.Array
     step: jax.Array
+    stride: jax.Array
     stress: jax.Array
     decrease: jax.Array
     window: anderson.Window
@@ -231,8 +235,9 @@ def initial_state(start, prepared, has_buffer=True):
     """The state before the first iteration, for any (n, k) configuration."""
     start = _center_and_scale(start)
     infinity = jnp.asarray(jnp.inf, start.dtype)
+    far = jnp.full_like(start, jnp.inf)
     return State(
-        embedding=start, step=jnp.full_like(start, jnp.inf), stress=infinity, decrease=infinity,
+        embedding=start, step=far, stride=far, stress=infinity, decrease=infinity,
         window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
         num_iters=jnp.int32(-1), prepared=prepared,
         distance_buffer=_distance_buffer(start) if has_buffer else start[:0, 0],
@@ -320,22 +325,20 @@ def _iterate(options, problem, state):
     d, distance_buffer = _distances(x, state.distance_buffer)
     disparities, prepared = transform.fit(state.prepared, d)
     stress = _stress_at_norm_1(problem.laplacian, disparities, d)
-    # Textbooks rescale the disparities before the Guttman transform. Rescaling the embedding after
-    # it is equivalent: the transform is linear in the disparities and ignores the embedding's size.
-    image = x + guttman_step(x, d, disparities, problem.laplacian,
-                             may_be_negative=options.transform == "interval")
-    step = _scale(image) - x
+    step, stride, distance_buffer = _steps(options, problem, x, d, disparities, stress,
+                                           distance_buffer)
     if options.acceleration == "none":
         window, candidate, is_plain = state.window, x + step, True
     else:
-        window = anderson.extend(state.window, x - state.embedding, step - state.step)
+        window = anderson.extend(state.window, x - state.embedding, stride - state.stride)
         excess = jnp.where(window.is_empty, _RELAXATION - 1, 0)
-        candidate, is_plain = anderson.extrapolate(window, x + step, step) + excess * step, False
+        candidate = anderson.extrapolate(window, x + stride, stride) + excess * stride
+        is_plain = False
     # A Guttman transform cannot raise stress, except by rounding.
     accepted = state.is_plain | (stress <= (1 + 8 * jnp.finfo(x.dtype).eps) * state.stress)
     forward = State(
-        embedding=x, step=step, stress=stress, decrease=state.stress - stress, window=window,
-        candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
+        embedding=x, step=step, stride=stride, stress=stress, decrease=state.stress - stress,
+        window=window, candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
         num_iters=state.num_iters, prepared=None, distance_buffer=None,
     )
     back = state._replace(
@@ -347,6 +350,31 @@ def _iterate(options, problem, state):
     return state._replace(
         num_iters=state.num_iters + 1, prepared=prepared, distance_buffer=distance_buffer
     )
+
+
+def _steps(options, problem, x, d, disparities, stress, distance_buffer):
+    """The step and the stride of a configuration, and the distance buffer."""
+    change = partial(guttman_step, laplacian=problem.laplacian,
+                     may_be_negative=options.transform == "interval")
+    # Textbooks rescale the disparities before the Guttman transform. Rescaling the embedding after
+    # it is equivalent: the transform is linear in the disparities and ignores the embedding's size.
+    image = x + change(x, d, disparities)
+    step = _scale(image) - x
+    if options.transform != "ordinal" or options.acceleration == "none":
+        return step, step, distance_buffer
+    # Relaxed ones must start from the size that suits the disparities best, or stress may rise.
+    size = 1 / (1 - stress**2)
+    disparities = size * disparities
+
+    def relax(_, carry):
+        y, buffer = carry
+        d, buffer = _distances(y, buffer)
+        return y + _RELAXATION * change(y, d, disparities), buffer
+
+    first = x + _RELAXATION * (size * image - x)
+    y, distance_buffer = lax.fori_loop(0, _SWEEPS - 2, relax, (first, distance_buffer))
+    d, distance_buffer = _distances(y, distance_buffer)
+    return step, _scale(y + change(y, d, disparities)) - x, distance_buffer
 
 
 def _distance_buffer(points):

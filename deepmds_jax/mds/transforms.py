@@ -15,12 +15,18 @@ from jax import lax
 from deepmds_jax import loops
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
 from deepmds_jax.mds.measures import total
-from deepmds_jax.mds.ordering import argsort, inverse, pair_codes, pair_positions, take
+from deepmds_jax.mds.ordering import (
+    argsort_unit,
+    inverse,
+    pair_codes,
+    pair_positions,
+    resort,
+    take,
+)
 from deepmds_jax.mds.splines import fit_splines, prepare_splines
 
 TRANSFORMS = ("ratio", "interval", "spline", "ordinal")
 TIES = ("primary", "secondary")
-_MAX_SWAP_ROUNDS = 8  # then all pairs are sorted again
 
 
 class Transform(NamedTuple):
@@ -78,14 +84,14 @@ class Ranking(NamedTuple):
     Attributes:
       pairs: (m,) int32, i * n + j for the pair of points i, j. Missing pairs come last.
       ranks: (n, n) int32, the position of each pair in this order; arbitrary on the diagonal.
-      tie_groups: (m,) int32, equal for tied dissimilarities and increasing in this order.
+      tied: (m - 1,) bool, whether each dissimilarity but the last equals the next one.
       has_ties: () bool.
       observed: (m,) bool, not missing.
     """
 
     pairs: jax.Array
     ranks: jax.Array
-    tie_groups: jax.Array
+    tied: jax.Array
     has_ties: jax.Array
     observed: jax.Array
 
@@ -95,14 +101,13 @@ def _rank_pairs(dissimilarities, weights, weighted):
     codes = pair_codes(n)
     values = jnp.where(weights.ravel() > 0, dissimilarities.ravel(), jnp.inf)
     values = lax.stop_gradient(take(values, codes))
-    order = argsort(values)
+    order = argsort_unit(values)
     values, pairs = take(values, order), take(codes, order)
     observed = jnp.isfinite(values)
-    distinct = values[1:] > values[:-1]
-    tie_groups = jnp.cumsum(jnp.append(True, distinct), dtype=jnp.int32)
+    tied = values[1:] <= values[:-1]
     ranks = take(inverse(order), pair_positions(n))
-    has_ties = jnp.any(~distinct & observed[1:])
-    return Ranking(pairs, ranks, tie_groups, has_ties, observed), weights if weighted else None
+    has_ties = jnp.any(tied & observed[1:])
+    return Ranking(pairs, ranks, tied, has_ties, observed), weights if weighted else None
 
 
 def _fit_monotone(prepared, distances, ties):
@@ -128,7 +133,7 @@ def _fit_monotone(prepared, distances, ties):
     else:
         w = jnp.where(ranking.observed, take(weights.ravel(), ranking.pairs), 1)
     if ties == "secondary":
-        starts = jnp.append(True, ranking.tie_groups[1:] > ranking.tie_groups[:-1])
+        starts = jnp.append(True, ~ranking.tied)
         ones = jnp.ones_like(y) if w is None else w
         y = block_sums(starts, ones * y) / block_sums(starts, ones)
     # Missing pairs come last, as infinity, which is never pooled.
@@ -141,30 +146,9 @@ def _fit_monotone(prepared, distances, ties):
 def _sort_ties(ranking, distances):
     """The same ranking, with tied pairs in the order of their (n, n) distances.
 
-    Few pairs change places between iterations: swapping neighbours is usually enough.
+    Few pairs change places between iterations.
     """
-    tie_groups = ranking.tie_groups
-    y = take(distances.ravel(), ranking.pairs)
-    positions = jnp.arange(y.shape[0], dtype=jnp.int32)
-
-    def is_unsorted(y):
-        return jnp.any((tie_groups[1:] == tie_groups[:-1]) & (y[1:] < y[:-1]))
-
-    def swap(state):
-        y, order, count = state
-        for first in (0, 1):
-            y, order = _swap_neighbours(tie_groups, y, order, first)
-        return y, order, count + 1
-
-    def sort(state):
-        y, order, count = state
-        again = argsort(y, tie_groups)
-        return take(y, again), take(order, again), count
-
-    state = loops.while_loop(
-        lambda state: is_unsorted(state[0]) & (state[2] < _MAX_SWAP_ROUNDS), swap, (y, positions, 0)
-    )
-    _, order, count = loops.while_loop(lambda state: is_unsorted(state[0]), sort, state)
+    order, moved = resort(take(distances.ravel(), ranking.pairs), ranking.tied)
 
     def apply(state):
         ranking, _ = state
@@ -173,25 +157,4 @@ def _sort_ties(ranking, distances):
         )
         return ranking, False
 
-    return loops.while_loop(lambda state: state[1], apply, (ranking, count > 0))[0]
-
-
-def _swap_neighbours(tie_groups, y, order, first):
-    """Swaps positions first + 2 i and first + 2 i + 1, for every i, if tied and out of order."""
-    m = y.shape[0]
-    end = first + (m - first) // 2 * 2
-
-    def halves(x):
-        return jnp.unstack(x[first:end].reshape(-1, 2), axis=1)
-
-    (left_tie, right_tie), (left, right) = halves(tie_groups), halves(y)
-    swaps = (left_tie == right_tie) & (right < left)
-
-    def exchange(x):
-        left, right = halves(x)
-        pairs = jnp.stack(
-            [jnp.where(swaps, right, left), jnp.where(swaps, left, right)], axis=1
-        )
-        return jnp.concatenate([x[:first], pairs.ravel(), x[end:]])
-
-    return exchange(y), exchange(order)
+    return loops.while_loop(lambda state: state[1], apply, (ranking, moved))[0]

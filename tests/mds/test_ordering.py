@@ -6,6 +6,8 @@ from deepmds_jax.mds import ordering
 
 # Compiled once per shape, not operation by operation.
 argsort = jax.jit(ordering.argsort)
+argsort_unit = jax.jit(ordering.argsort_unit)
+resort = jax.jit(ordering.resort)
 inverse = jax.jit(ordering.inverse)
 pair_codes = jax.jit(ordering.pair_codes, static_argnums=0)
 pair_positions = jax.jit(ordering.pair_positions, static_argnums=0)
@@ -34,11 +36,40 @@ def test_agrees_with_numpy(name, dtype):
     np.testing.assert_array_equal(argsort(values, groups), expected)
 
 
+UNIT = {
+    "random": RNG.random(300),
+    "tied": RNG.integers(0, 5, 300) / 4,
+    "infinite": np.where(RNG.random(300) < 0.2, np.inf, RNG.random(300)),
+    "near": 1 - np.finfo(np.float32).eps * RNG.integers(0, 50, 300),  # one digit for all
+    "nearly in order": np.sort(RNG.random(300)) + 1e-7 * RNG.random(300),
+    "wide": 10.0 ** RNG.uniform(-30, 0, 300),
+    "zeros": np.zeros(300),
+}
+
+
+@pytest.mark.parametrize("name", UNIT)
+def test_one_digit_and_swaps_agree_with_numpy(name, dtype):
+    values = np.minimum(UNIT[name], np.where(np.isinf(UNIT[name]), np.inf, 1)).astype(dtype)
+    np.testing.assert_array_equal(argsort_unit(values), np.argsort(values, kind="stable"))
+    groups = np.sort(RNG.integers(0, 20, 300))
+    order, moved = resort(values, groups[1:] == groups[:-1])
+    expected = np.lexsort([values, groups])
+    np.testing.assert_array_equal(order, expected)
+    assert moved == np.any(expected != np.arange(300))
+
+
+def test_resorting_ends_where_no_order_can_be_reached():
+    values = np.array([0.5, -1, 0.2, -3, np.nan, 0.1], np.float32)
+    for order in (argsort_unit(values), resort(values)[0]):
+        assert sorted(order.tolist()) == list(range(6))
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 257])
 def test_lengths(length):
     values = RNG.random(length).astype(np.float32)
     order = argsort(values)
     np.testing.assert_array_equal(order, np.argsort(values, kind="stable"))
+    np.testing.assert_array_equal(argsort_unit(values), order)
     np.testing.assert_array_equal(take(inverse(order), order), np.arange(length))
     np.testing.assert_array_equal(take(take(values, order), inverse(order)), values)
 
