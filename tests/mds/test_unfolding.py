@@ -153,11 +153,11 @@ def test_bad_problems_have_a_status_and_single_ones_raise():
             [status.DISCONNECTED, status.INVALID, status.NON_FINITE, status.INVALID])
         assert np.isnan(result.rows[:4]).all()
         np.testing.assert_array_equal(result.rows[4:], solve(transform).rows[4:])
-    assert np.isfinite(solve("ratio", np.ones((N, M))).rows).all()
+    assert np.isfinite(solve("ratio", np.ones((B, N, M))).rows).all()
     assert solve("ratio", PREFERENCES["ratio"][:0]).rows.shape == (0, N, K)
     batch = PREFERENCES["ratio"]
-    with pytest.raises(ValueError, match="some > 0, got only zeros"):
-        solve("ratio", 0 * batch[1])
+    with jax.enable_x64(True), pytest.raises(ValueError, match="some > 0, got only zeros"):
+        mds.unfold(0 * few("interval"), K, transform="interval")
     with pytest.raises(ValueError, match=r"transform: expected one of .* got 'spline'"):
         solve("spline", batch)
     with pytest.raises(ValueError, match="num_dims: expected 1 to 1 for 20 rows and 2 columns"):
