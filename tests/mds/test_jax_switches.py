@@ -1,5 +1,6 @@
 """JAX' own switches for careful programs change nothing here."""
 
+import gc
 from contextlib import ExitStack
 
 import jax
@@ -24,9 +25,16 @@ def switches():
 
 @pytest.fixture
 def no_leaks():
-    """Traces all anew at every step: a derivative would take a minute."""
+    """Traces all anew at every step: a derivative would take a minute.
+
+    Each trace collects garbage, and looks for what still holds it. Older objects are not gone
+    through: what a leak leaves behind is new.
+    """
+    gc.collect()
+    gc.freeze()
     with jax.checking_leaks():
         yield
+    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("no_leaks")
