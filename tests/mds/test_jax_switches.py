@@ -1,5 +1,6 @@
 """JAX' own switches for careful programs change nothing here."""
 
+import gc
 from contextlib import ExitStack
 
 import jax
@@ -24,9 +25,16 @@ def switches():
 
 @pytest.fixture
 def no_leaks():
-    """Traces all anew at every step: a derivative would take a minute."""
+    """Traces all anew at every step: a derivative would take a minute.
+
+    Each trace collects garbage, and looks for what still holds it. Older objects are not gone
+    through: what a leak leaves behind is new.
+    """
+    gc.collect()
+    gc.freeze()
     with jax.checking_leaks():
         yield
+    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("no_leaks")
@@ -63,22 +71,32 @@ def test_the_rest():
         assert np.isfinite(mds.similarity_to_dissimilarity(9 - D + 99 * np.eye(12, dtype="f"), way)
                            ).all()
     assert np.isfinite(mds.smacof_dims(D, (1, 2), max_iters=9).stress).all()
-    options = {"key": jax.random.key(0), "starts_per_round": 2, "max_rounds": 2, "max_iters": 9}
+    options = {"transform": "ratio", "key": jax.random.key(0), "starts_per_round": 2,
+               "max_rounds": 2, "max_iters": 9}
     assert np.isfinite(mds.smacof_until_repeated(D, 2, **options).best.stress).all()
 
 
+def problems(count, n):
+    return np.stack([noisy_distances(seed, n) for seed in range(count)]).astype(np.float32)
+
+
 def test_models():
+    """In the shapes of the models' own tests, whose programs serve here too."""
     assert mds.smacof(D, 2, transform="spline", weights=WEIGHTS).converged.all()
-    assert mds.smacof_robust(D, 2, weights=WEIGHTS).converged.all()
-    assert mds.individual_differences(D, 2, weights=WEIGHTS).converged
-    assert mds.individual_differences(D, 2, model="idioscal", transform="spline").converged
+    assert mds.smacof_robust(problems(20, 20), 2).converged.all()
+    subjects = problems(24, 12).reshape(4, 6, 12, 12)
+    found = mds.individual_differences(subjects, 2, transform="spline", weights=WEIGHTS)
+    assert np.isfinite(found.group).all()
+    assert np.isfinite(mds.individual_differences(subjects, 2, model="idioscal").group).all()
+    preferences, weights = problems(6, 30)[:, :20, 20:], np.full((20, 10), 2, np.float32)
     for transform in ("ratio", "interval", "ordinal"):
-        result = mds.unfold(D[:, :8, 8:], 2, transform=transform, weights=WEIGHTS[:8, 8:])
+        result = mds.unfold(preferences, 2, transform=transform, weights=weights)
         assert np.isfinite(result.rows).all()
+    judges, key = problems(12, 10), jax.random.key(0)
     with jax.debug_nans(False):  # NaN stands for the point that a replicate lacks
-        assert np.isfinite(mds.jackknife(D[0], 2, transform="ratio").covariances).all()
-    key = jax.random.key(0)
-    boot = mds.bootstrap(D, lambda d: d.mean(axis=0), key, 2, num_replicates=3, transform="ratio")
+        assert np.isfinite(mds.jackknife(judges[0], 2, transform="ratio").covariances).all()
+    boot = mds.bootstrap(judges, lambda d: d.mean(axis=0), key, 2, num_replicates=60,
+                         transform="ratio")
     assert np.isfinite(boot.covariances).all()
-    test = mds.permutation_test(D[0], key, 2, num_permutations=3, transform="ratio")
-    assert test.p_value == np.float32(0.25)
+    test = mds.permutation_test(judges[0], key, 2, num_permutations=60, transform="ratio")
+    assert test.p_value == np.float32(1 / 61)

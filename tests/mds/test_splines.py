@@ -32,6 +32,31 @@ def with_missing(seed):
 PROBLEMS = np.stack([noisy_distances(1, N, 2), with_missing(2), tied_distances(3, N)])
 
 
+def solve(problems, **options):
+    """(p, N, N) problems in float32, on the host. In a batch of 20: one program per transform."""
+    twenty = np.resize(problems, (20, N, N)).astype(np.float32)
+    return jax.tree.map(lambda x: np.asarray(x)[:len(problems)], mds.smacof(twenty, 2, **options))
+
+
+def still_stress(dissimilarities, points, disparities_of):
+    """() stress-1 of the points, by a function from pairs' dissimilarities and distances."""
+    pairs = np.triu(np.isfinite(dissimilarities), 1)
+    given, distances = dissimilarities[pairs], euclidean(points.astype(float))[pairs]
+    residual = disparities_of(given, distances) - distances
+    return np.linalg.norm(residual) / np.linalg.norm(distances)
+
+
+def proportional(given, distances):
+    return given * (given @ distances) / (given @ given)
+
+
+def in_order(given, distances):
+    order = np.lexsort([distances, given])  # those of equal pairs may differ
+    fit = np.empty_like(distances)
+    fit[order] = scipy.optimize.isotonic_regression(distances[order]).x
+    return fit
+
+
 def by_scipy(dissimilarities, weights, distances):
     """Pairs' disparities from tail sums of SciPy's B-splines and its NNLS."""
     a, b, c, d = np.quantile(dissimilarities, [0.2, 0.4, 0.6, 0.8])
@@ -76,7 +101,7 @@ def test_a_curve_is_found():
     """Logarithms of distances: a line does not fit them, a smooth curve does."""
     points = RNG.standard_normal((20, N, 2))
     dissimilarities = np.log1p(euclidean(points))
-    results = {name: mds.smacof(dissimilarities.astype(np.float32), 2, transform=name)
+    results = {name: solve(dissimilarities, transform=name)
                for name in ("interval", "spline", "ordinal")}
     assert results["spline"].converged.all()
     assert results["spline"].stress.mean() < 0.02 * results["interval"].stress.mean()
@@ -87,23 +112,25 @@ def test_a_curve_is_found():
 
 
 def test_it_lies_between_ratio_and_ordinal():
-    result = mds.smacof(PROBLEMS.astype(np.float32), 2, transform="spline")
-    still = {name: mds.smacof(PROBLEMS.astype(np.float32), 2, transform=name, max_iters=0,
-                              init=result.embedding).stress for name in ("ratio", "ordinal")}
-    assert np.all(still["ordinal"] < result.stress) and np.all(result.stress < still["ratio"])
+    result = solve(PROBLEMS, transform="spline")
+    for dissimilarities, points, stress in zip(PROBLEMS, result.embedding, result.stress,
+                                               strict=True):
+        ratio, ordinal = (still_stress(dissimilarities, points, fit)
+                          for fit in (proportional, in_order))
+        assert ordinal < stress < ratio
 
 
 def test_two_values_are_enough():
-    two = np.where(PROBLEMS[0] > np.median(PROBLEMS[0]), 2, 1).astype(np.float32)
-    result, secondary = (mds.smacof(two, 2, transform=transform, ties="secondary")
-                         for transform in ("spline", "ordinal"))
+    two = np.where(PROBLEMS[0] > np.median(PROBLEMS[0]), 2, 1)[None]
+    result, secondary = (solve(two, transform=transform, ties=ties) for transform, ties in
+                         (("spline", "primary"), ("ordinal", "secondary")))
     assert result.converged
     np.testing.assert_allclose(result.stress, secondary.stress, rtol=1e-3)
 
 
 def test_one_value_is_fitted_by_a_constant():
-    same = symmetric(np.ones((N, N), np.float32))
-    result, ratio = (mds.smacof(same, 2, transform=name) for name in ("spline", "ratio"))
+    same = symmetric(np.ones((1, N, N)))
+    result, ratio = (solve(same, transform=name) for name in ("spline", "ratio"))
     assert result.converged
     np.testing.assert_allclose(result.stress, ratio.stress, rtol=0.02)
 

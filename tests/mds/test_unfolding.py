@@ -61,8 +61,10 @@ def test_distances_give_the_points_up_to_a_motion():
     np.testing.assert_allclose(between(points_of(result)), between(POINTS), atol=3e-3)
 
 
-def penalized(points, disparities, n):
+@jax.jit
+def penalized(points, disparities):
     """The loss as the docstring states it."""
+    n = len(disparities)
     offsets = points[:n, None] - points[None, n:]
     distances = jnp.sqrt(jnp.sum(offsets**2, axis=-1))
     stress = jnp.sum((disparities - distances) ** 2, axis=1) / jnp.sum(disparities**2, axis=1)
@@ -70,16 +72,22 @@ def penalized(points, disparities, n):
     return jnp.sqrt(jnp.mean(stress)) * jnp.mean(1 + 1 / variation**2)
 
 
+slopes_of_loss = jax.jit(jax.grad(penalized, argnums=(0, 1)))
+
+
+def few(transform):
+    """(10, 8) preferences. One program per transform serves the tests in float64."""
+    return PREFERENCES[transform][0, :10, :8]
+
+
 @pytest.mark.parametrize("transform", ["interval", "ordinal"])
 def test_no_direction_lowers_the_loss(transform, x64):
-    n, m = 10, 8
-    given = PREFERENCES[transform][0, :n, :m]
+    given = few(transform)
     if transform == "ordinal":  # without structure: it cannot be solved perfectly
-        given = np.random.default_rng(1).random((n, m)).argsort(axis=1) + 1.0
+        given = np.random.default_rng(1).random(given.shape).argsort(axis=1) + 1.0
     result = mds.unfold(given, K, transform=transform, tolerance=1e-7)
     assert result.converged
-    by_points, by_disparities = jax.grad(penalized, argnums=(0, 1))(
-        points_of(result), result.disparities, n)
+    by_points, by_disparities = slopes_of_loss(points_of(result), result.disparities)
     np.testing.assert_allclose(by_points, 0, atol=1e-6)
     disparities, slopes = np.array(result.disparities), np.array(by_disparities)
     np.testing.assert_allclose(np.sum(slopes * disparities, axis=1), 0, atol=1e-4)
@@ -97,9 +105,9 @@ def test_no_direction_lowers_the_loss(transform, x64):
 def test_the_loss_never_rises(transform, x64):
     losses = []
     for max_iters in range(15):
-        result = mds.unfold(PREFERENCES[transform][0], K, transform=transform, tolerance=0.0,
+        result = mds.unfold(few(transform), K, transform=transform, tolerance=0.0,
                             max_iters=max_iters)
-        losses.append(float(penalized(points_of(result), np.array(result.disparities), N)))
+        losses.append(float(penalized(points_of(result), result.disparities)))
     assert np.all(np.diff(losses) <= 1e-12) and losses[-1] < 0.9 * losses[0]
 
 
@@ -145,11 +153,11 @@ def test_bad_problems_have_a_status_and_single_ones_raise():
             [status.DISCONNECTED, status.INVALID, status.NON_FINITE, status.INVALID])
         assert np.isnan(result.rows[:4]).all()
         np.testing.assert_array_equal(result.rows[4:], solve(transform).rows[4:])
-    assert np.isfinite(solve("ratio", np.ones((N, M))).rows).all()
+    assert np.isfinite(solve("ratio", np.ones((B, N, M))).rows).all()
     assert solve("ratio", PREFERENCES["ratio"][:0]).rows.shape == (0, N, K)
     batch = PREFERENCES["ratio"]
-    with pytest.raises(ValueError, match="some > 0, got only zeros"):
-        solve("ratio", 0 * batch[1])
+    with jax.enable_x64(True), pytest.raises(ValueError, match="some > 0, got only zeros"):
+        mds.unfold(0 * few("interval"), K, transform="interval")
     with pytest.raises(ValueError, match=r"transform: expected one of .* got 'spline'"):
         solve("spline", batch)
     with pytest.raises(ValueError, match="num_dims: expected 1 to 1 for 20 rows and 2 columns"):
