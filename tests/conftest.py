@@ -11,6 +11,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "deepmds_jax" / 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; their threads would wait in turns
     os.environ["NPROC"] = "1"
+# The matrices are so small that the threads of LAPACK take longer to meet than to compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Most programs of the tests run for less time than their optimization would take.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # XLA's former emitters take a third of the time; JAX 0.11 came without them.
