@@ -35,7 +35,7 @@ def quicker_start_and_end():
     """One program draws the networks, rather than one for each of their operations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "init", jax.jit(stages.init, static_argnums=0))
-        patch.setattr(stages, "CALIBRATION_FACES", 1024)
+        patch.setattr(stages, "CALIBRATION_FACES", 512)
         yield
 
 
@@ -154,7 +154,7 @@ def lift(dataset):
 
     Returns the solution and the (F, N, 3) errors per axis of the camera frame, in sizes of a face.
     """
-    points = dataset.draw_shapes(jax.random.key(5), 1024)
+    points = dataset.draw_shapes(jax.random.key(5), 512)
     basis = deformation_basis(np.asarray(dataset.mean))
     draw = jax.jit(lambda key, points: augmented_faces(
         key, points, SPEC.views, SPEC.noise, SPEC.augmentation, "flame51", basis))
@@ -192,7 +192,7 @@ def test_calibration_changes_the_deviations_alone(finished, dataset, lift):
     before, errors = lift(skewed)
     (x, _, z), _ = coverage(before, errors)
     assert x < 0.3 < 0.9 < z
-    points = dataset.draw_shapes(jax.random.key(7), 1024)
+    points = dataset.draw_shapes(jax.random.key(7), 512)
     mended = stages.calibrated(skewed, SPEC, "flame51", dataset.mean, points, jax.random.key(8))
     after, errors = lift(mended)
     np.testing.assert_allclose(coverage(after, errors)[0], 0.683, atol=0.03)
