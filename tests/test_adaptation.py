@@ -34,12 +34,9 @@ def params(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shapes(params):
-    """(50, 51, 3) faces whose brows and mouth lie elsewhere, nearer to the viewer, too.
-
-    They differ less than the model's: which eigenvectors LAPACK gives then decides no test.
-    """
-    rng = np.random.default_rng(1)
-    faces = np.asarray(params.reference) + 0.7 * np.einsum(
+    """(50, 51, 3) faces whose brows and mouth lie elsewhere, nearer to the viewer, too."""
+    rng = np.random.default_rng(0)
+    faces = np.asarray(params.reference) + np.einsum(
         "fk,knd->fnd", rng.normal(size=(NUM, 60)), params.modes)
     faces[:, :10] += [0, 0.08, -0.06]
     faces[:, 31:] += [0, -0.05, 0.07]
