@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorboardX
 
-from deepmds_jax.data import specs
+from deepmds_jax.data import augmentation, specs
 from deepmds_jax.data.augmentation import Augmentation, augmented_faces, deformation_basis
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.sources import synthetic
@@ -32,9 +32,11 @@ RUN = Run(anchored.Config("flame51"), TRAINING, num_train=256)
 
 @pytest.fixture(scope="module", autouse=True)
 def quicker_start_and_end():
-    """One program draws the networks, rather than one for each of their operations."""
+    """One program deforms shapes, one finds modes, rather than one for each operation."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "init", jax.jit(stages.init, static_argnums=0))
+        patch.setattr(stages, "_modes", jax.jit(stages._modes, static_argnames="num_modes"))
+        patch.setattr(augmentation, "deform",
+                      jax.jit(augmentation.deform, static_argnames=("mirror", "max_amount")))
         patch.setattr(stages, "CALIBRATION_FACES", 512)
         yield
 
