@@ -26,7 +26,7 @@ SPEC = dataclasses.replace(
     specs.load_spec("synthetic"), variant="anchored", noise=0.005,
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),
 )
-TRAINING = anchored.Training(autoencoder_epochs=30, dissimilarity_epochs=4, learning_rate=2e-3)
+TRAINING = anchored.Training(autoencoder_epochs=20, dissimilarity_epochs=4, learning_rate=2e-3)
 RUN = Run(anchored.Config("flame51"), TRAINING, num_train=256)
 
 
@@ -59,7 +59,7 @@ def finished(dataset, tmp_path_factory):
 def test_both_losses_fall(finished):
     curve = finished[2]
     assert {tag: len(losses) for tag, losses in curve.items()} == {
-        "encoder/loss": 30, "joint/loss": 4}  # a look per epoch
+        "encoder/loss": 20, "joint/loss": 4}  # a look per epoch
     assert curve["encoder/loss"][-1] < 0.9 * curve["encoder/loss"][0]
     assert curve["joint/loss"][-1] < curve["joint/loss"][0]
 
@@ -95,7 +95,7 @@ def test_the_checkpoint_has_the_networks_but_for_the_calibration(finished):
 
 
 def test_a_run_interrupted_in_both_stages_ends_at_the_same_numbers(finished, dataset, tmp_path):
-    for looks, last in ((3, ("encoder/loss", 4)), (28, ("joint/loss", 12))):
+    for looks, last in ((3, ("encoder/loss", 4)), (18, ("joint/loss", 12))):
         seen = []
 
         def interrupt(self, tag, value, step, looks=looks, seen=seen):
