@@ -18,9 +18,16 @@ if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11
     os.environ["XLA_FLAGS"] = " ".join(
         [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]).strip()
 
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+# SciPy's LAPACK, which is JAX's, gets one thread: on matrices so small, several wait for each other
+# longer than they compute. NumPy's is loaded by now and keeps its own, as it does in programs: the
+# eigenvectors that the synthetic faces are drawn from depend on their number.
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.setenv("OPENBLAS_NUM_THREADS", "1")
+    import jax
+    import scipy.linalg  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -190,7 +190,7 @@ class _Columns:
             method = self._prepared.methods.get(name)
             if method is None or name in BASELINES:
                 continue
-            shapes = method.predict(self._faces)
+            shapes = jax.jit(method.predict)(self._faces)
             target = self._upright if self._truth is None else jnp.asarray(self._truth)
             laid = np.asarray(_laid(shapes, target))
             truth = [None] * len(laid) if self._truth is None else self._truth
@@ -269,7 +269,7 @@ def _found(prepared: Prepared, faces: Faces) -> np.ndarray:
     found = np.ones(len(faces.x2d), bool)
     for name, method in prepared.methods.items():
         if name not in BASELINES:
-            found &= np.isfinite(np.asarray(method.predict(faces))).all((1, 2))
+            found &= np.isfinite(np.asarray(jax.jit(method.predict)(faces))).all((1, 2))
     return found
 
 

@@ -49,7 +49,8 @@ def trivial_case(method: Method, faces: Faces, topology: str) -> TrivialCase:
       ValueError: the method has no finite output for any of the first faces.
     """
     tried = jax.tree.map(lambda x: x[:NUM_OUTPUTS], faces)
-    outputs = [shape for shape in np.asarray(method.predict(tried)) if np.isfinite(shape).all()]
+    predicted = np.asarray(jax.jit(method.predict)(tried))
+    outputs = [shape for shape in predicted if np.isfinite(shape).all()]
     if not outputs:
         raise ValueError(f"{method.title}: no finite output for the first faces, expected one to "
                          "use for all")

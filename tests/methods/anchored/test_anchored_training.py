@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorboardX
 
-from deepmds_jax.data import specs
+from deepmds_jax.data import augmentation, specs
 from deepmds_jax.data.augmentation import Augmentation, augmented_faces, deformation_basis
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.sources import synthetic
@@ -26,16 +26,18 @@ SPEC = dataclasses.replace(
     specs.load_spec("synthetic"), variant="anchored", noise=0.005,
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),
 )
-TRAINING = anchored.Training(autoencoder_epochs=30, dissimilarity_epochs=4, learning_rate=2e-3)
+TRAINING = anchored.Training(autoencoder_epochs=20, dissimilarity_epochs=4, learning_rate=2e-3)
 RUN = Run(anchored.Config("flame51"), TRAINING, num_train=256)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quicker_start_and_end():
-    """One program draws the networks, rather than one for each of their operations."""
+    """One program deforms shapes, one finds modes, rather than one for each operation."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "init", jax.jit(stages.init, static_argnums=0))
-        patch.setattr(stages, "CALIBRATION_FACES", 1024)
+        patch.setattr(stages, "_modes", jax.jit(stages._modes, static_argnames="num_modes"))
+        patch.setattr(augmentation, "deform",
+                      jax.jit(augmentation.deform, static_argnames=("mirror", "max_amount")))
+        patch.setattr(stages, "CALIBRATION_FACES", 512)
         yield
 
 
@@ -57,7 +59,7 @@ def finished(dataset, tmp_path_factory):
 def test_both_losses_fall(finished):
     curve = finished[2]
     assert {tag: len(losses) for tag, losses in curve.items()} == {
-        "encoder/loss": 30, "joint/loss": 4}  # a look per epoch
+        "encoder/loss": 20, "joint/loss": 4}  # a look per epoch
     assert curve["encoder/loss"][-1] < 0.9 * curve["encoder/loss"][0]
     assert curve["joint/loss"][-1] < curve["joint/loss"][0]
 
@@ -93,7 +95,7 @@ def test_the_checkpoint_has_the_networks_but_for_the_calibration(finished):
 
 
 def test_a_run_interrupted_in_both_stages_ends_at_the_same_numbers(finished, dataset, tmp_path):
-    for looks, last in ((3, ("encoder/loss", 4)), (28, ("joint/loss", 12))):
+    for looks, last in ((3, ("encoder/loss", 4)), (18, ("joint/loss", 12))):
         seen = []
 
         def interrupt(self, tag, value, step, looks=looks, seen=seen):
@@ -154,7 +156,7 @@ def lift(dataset):
 
     Returns the solution and the (F, N, 3) errors per axis of the camera frame, in sizes of a face.
     """
-    points = dataset.draw_shapes(jax.random.key(5), 1024)
+    points = dataset.draw_shapes(jax.random.key(5), 512)
     basis = deformation_basis(np.asarray(dataset.mean))
     draw = jax.jit(lambda key, points: augmented_faces(
         key, points, SPEC.views, SPEC.noise, SPEC.augmentation, "flame51", basis))
@@ -192,7 +194,7 @@ def test_calibration_changes_the_deviations_alone(finished, dataset, lift):
     before, errors = lift(skewed)
     (x, _, z), _ = coverage(before, errors)
     assert x < 0.3 < 0.9 < z
-    points = dataset.draw_shapes(jax.random.key(7), 1024)
+    points = dataset.draw_shapes(jax.random.key(7), 512)
     mended = stages.calibrated(skewed, SPEC, "flame51", dataset.mean, points, jax.random.key(8))
     after, errors = lift(mended)
     np.testing.assert_allclose(coverage(after, errors)[0], 0.683, atol=0.03)
