@@ -1,5 +1,6 @@
 """Shared fixtures, the compilation cache, and which tests are fast."""
 
+import gc
 import importlib.metadata
 import itertools
 import os
@@ -37,6 +38,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """No worker processes for single files: starting them takes longer than it saves."""
     paths = [argument.partition("::")[0] for argument in config.args]
     return 0 if all(path.endswith(".py") for path in paths) else None
+
+
+def pytest_collection_finish() -> None:
+    """Traces make so many objects that going through all for garbage took a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 # Files that train, draw, start programs, or compile much; all others are fast.
@@ -80,6 +88,31 @@ def forget_compiled_programs():
     yield
     if next(_modules) % _MODULES_PER_CLEARING == 0:
         jax.clear_caches()
+
+
+_platform_dependent = jax.lax.platform_dependent
+
+
+def _of_a_cpu(*arguments, cpu, default):
+    """What a CPU runs; to trace what other devices would takes several times as long."""
+    if jax.default_backend() != "cpu":
+        return _platform_dependent(*arguments, cpu=cpu, default=default)
+    return cpu(*arguments)
+
+
+jax.lax.platform_dependent = _of_a_cpu
+
+
+@pytest.fixture(scope="module")
+def every_platform():
+    """Programs traced as users trace them, for all devices, from the first test that asks for it to
+    the end of its file: for tests that export programs or read them, or check how they are traced.
+    """
+    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.lax, "platform_dependent", _platform_dependent)
+        yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

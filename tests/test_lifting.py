@@ -162,27 +162,6 @@ def test_unknown_configuration_raises(config, field, value):
         config(**{"topology": "ibug68", field: value})
 
 
-def test_uses_nothing_that_does_not_export(params, faces, whole):
-    def primitives(jaxpr):
-        for equation in jaxpr.eqns:
-            yield equation.primitive.name
-            for value in jax.tree.leaves(
-                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-            ):
-                inner = getattr(value, "jaxpr", value)
-                if hasattr(inner, "eqns"):
-                    yield from primitives(inner)
-
-    used = set(primitives(jax.make_jaxpr(lambda x: dm.reconstruct(params, x))(faces.x2d).jaxpr))
-    assert "while" in used  # the walk goes inside
-    lapack = {"eigh", "svd", "qr", "cholesky", "lu", "triangular_solve", "householder_product"}
-    assert not used & lapack
-    exported = jax.export.export(jax.jit(lambda x: dm.reconstruct(params, x)),
-                                 platforms=("cpu", "cuda", "tpu"))(faces.x2d)
-    # Rounding differs, and the solver keeps what its tolerance lets it keep of that.
-    np.testing.assert_allclose(exported.call(faces.x2d), whole.points, atol=3e-2)
-
-
 @pytest.mark.parametrize("topology", ["bfm72", "flame51"])
 def test_released_networks_lift_upright_faces(shared, topology):
     params = dm.load_released(shared / "data" / "authors_release", topology)
@@ -239,3 +218,25 @@ def test_gradient_by_the_landmarks(params, faces):
 def test_only_the_order_of_ordinal_dissimilarities_counts(params, faces):
     gradient = jax.jit(jax.grad(lambda x2d: jnp.sum(dm.reconstruct(params, x2d)[..., 0] ** 2)))
     np.testing.assert_array_equal(gradient(faces.x2d[0]), 0)
+
+
+@pytest.mark.usefixtures("every_platform")
+def test_uses_nothing_that_does_not_export(params, faces, whole):
+    def primitives(jaxpr):
+        for equation in jaxpr.eqns:
+            yield equation.primitive.name
+            for value in jax.tree.leaves(
+                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+            ):
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    yield from primitives(inner)
+
+    used = set(primitives(jax.make_jaxpr(lambda x: dm.reconstruct(params, x))(faces.x2d).jaxpr))
+    assert "while" in used  # the walk goes inside
+    lapack = {"eigh", "svd", "qr", "cholesky", "lu", "triangular_solve", "householder_product"}
+    assert not used & lapack
+    exported = jax.export.export(jax.jit(lambda x: dm.reconstruct(params, x)),
+                                 platforms=("cpu", "cuda", "tpu"))(faces.x2d)
+    # Rounding differs, and the solver keeps what its tolerance lets it keep of that.
+    np.testing.assert_allclose(exported.call(faces.x2d), whole.points, atol=3e-2)

@@ -278,17 +278,6 @@ def test_a_start_far_off_ends_at_the_same_points(params, faces, plain):
     assert np.mean(warm(plain.points).num_iters) < 0.8 * np.mean(plain.num_iters)
 
 
-def test_exports_for_every_platform_and_batch_size(params, faces, plain):
-    """And without LAPACK, which other runtimes have not."""
-    batch, = jax.export.symbolic_shape("batch")
-    exported = jax.export.export(
-        jax.jit(lambda x2d: dm.reconstruct(params, x2d)), platforms=("cpu", "cuda", "tpu"),
-    )(jax.ShapeDtypeStruct((batch, N, 2), np.float32))
-    called = set(re.findall(r"custom_call @(\w+)", exported.mlir_module()))
-    assert called <= {"shape_assertion"}  # that the batch has at least one face
-    np.testing.assert_allclose(exported.call(faces.x2d), plain.points, atol=1e-4)
-
-
 @pytest.mark.parametrize(("weighted", "observed"), [(False, True), (True, False)])
 def test_variants_of_the_ablation_lift_too(params, faces, plain, weighted, observed):
     config = dataclasses.replace(params.config, weighted=weighted, observed=observed)
@@ -401,3 +390,15 @@ def gradients():
         return jnp.sum(jnp.where(jnp.isfinite(points), points, 0) ** 2 * jnp.arange(3))
 
     return jax.jit(jax.grad(total, argnums=(0, 1)))
+
+
+@pytest.mark.usefixtures("every_platform")
+def test_exports_for_every_platform_and_batch_size(params, faces, plain):
+    """And without LAPACK, which other runtimes have not."""
+    batch, = jax.export.symbolic_shape("batch")
+    exported = jax.export.export(
+        jax.jit(lambda x2d: dm.reconstruct(params, x2d)), platforms=("cpu", "cuda", "tpu"),
+    )(jax.ShapeDtypeStruct((batch, N, 2), np.float32))
+    called = set(re.findall(r"custom_call @(\w+)", exported.mlir_module()))
+    assert called <= {"shape_assertion"}  # that the batch has at least one face
+    np.testing.assert_allclose(exported.call(faces.x2d), plain.points, atol=1e-4)

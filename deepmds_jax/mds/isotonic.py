@@ -70,19 +70,24 @@ def _regress(y, weights):
     return jnp.where(finite, fit, jnp.nan)
 
 
-@jax.custom_jvp
-def pool_adjacent_violators(y: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """`isotonic_regression` of one (m,) sequence, which may end in infinities: (m,)."""
-    return lax.platform_dependent(
-        y, weights, cpu=jax.custom_batching.sequential_vmap(_pool_with_stack),
-        default=_pool_together,
-    )
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def pool_adjacent_violators(
+    y: jax.Array, weights: jax.Array | None = None, on_cpu: bool | None = None
+) -> jax.Array:
+    """`isotonic_regression` of one (m,) sequence, which may end in infinities: (m,).
+
+    Both ways are traced unless it is known whether the program is one for a CPU.
+    """
+    pool_with_stack = jax.custom_batching.sequential_vmap(_pool_with_stack)
+    if on_cpu is None:
+        return lax.platform_dependent(y, weights, cpu=pool_with_stack, default=_pool_together)
+    return (pool_with_stack if on_cpu else _pool_together)(y, weights)
 
 
 @pool_adjacent_violators.defjvp
-def _pool_adjacent_violators_jvp(primals, tangents):
+def _pool_adjacent_violators_jvp(on_cpu, primals, tangents):
     (y, weights), (y_dot, weights_dot) = primals, tangents
-    fit = pool_adjacent_violators(y, weights)
+    fit = pool_adjacent_violators(y, weights, on_cpu)
     if weights is None:
         change, weights = y_dot, jnp.ones_like(y)
     else:

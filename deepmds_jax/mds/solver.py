@@ -21,7 +21,7 @@ from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
 from deepmds_jax.mds.measures import safe_scale, square_root, total, unscaled_distances
 from deepmds_jax.mds.torgerson import torgerson
-from deepmds_jax.mds.transforms import get_transform
+from deepmds_jax.mds.transforms import Transform, get_transform
 
 ACCELERATIONS = ("anderson", "none")
 # Of the eigenpairs, see there. From a rough start the iterations do the rest, in a few tables of a
@@ -97,12 +97,17 @@ def narrow(result, dtype):
 
 
 class Options(NamedTuple):
-    """The static arguments of `smacof`."""
+    """The static arguments of `smacof`, and whether the program is for a CPU, where it is known."""
 
     num_dims: int
     transform: str
     ties: str
     acceleration: str
+    on_cpu: bool | None = None
+
+    def get_transform(self) -> Transform:
+        """The transform of the dissimilarities."""
+        return get_transform(self.transform, self.ties, self.on_cpu)
 
 
 class Problem(NamedTuple):
@@ -174,15 +179,16 @@ def _solve(options, dissimilarities, weights, init, max_iters, tolerance):
     # On CPU a batch is a loop over problems, each of which iterates only as long as it needs to.
     result = lax.platform_dependent(
         dissimilarities, weights, init, max_iters, tolerance,
-        cpu=jax.custom_batching.sequential_vmap(partial(_minimize, options, False)),
-        default=partial(_minimize, options, True),
+        cpu=jax.custom_batching.sequential_vmap(partial(_minimize, options._replace(on_cpu=True))),
+        default=partial(_minimize, options._replace(on_cpu=False)),
     )
     dtype = result.stress.dtype
     return result._replace(num_iters=result.num_iters.astype(dtype),
                            status=result.status.astype(dtype))
 
 
-def _minimize(options, together, dissimilarities, weights, init, max_iters, tolerance):
+def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
+    together = not options.on_cpu
     problem, dissimilarities, prepared = prepare(options, dissimilarities, weights)
     if init is None:
         init = classical_start(options, problem, dissimilarities)[None]
@@ -218,7 +224,7 @@ def prepare(options, dissimilarities, weights):
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     unit = lax.stop_gradient(jnp.max(dissimilarities))
     dissimilarities = dissimilarities / jnp.where(unit > 0, unit, 1)
-    transform = get_transform(options.transform, options.ties)
+    transform = options.get_transform()
     prepared = transform.prepare(dissimilarities, weights, weighted)
     valid &= unit > 0
     return Problem(valid, unit, Laplacian.of(weights)), dissimilarities, prepared
@@ -321,7 +327,7 @@ def has_converged(state, tolerance):
 def _iterate(options, problem, state):
     """Takes the candidate unless it raises stress, and proposes the next one."""
     x = state.candidate
-    transform = get_transform(options.transform, options.ties)
+    transform = options.get_transform()
     d, distance_buffer = _distances(x, state.distance_buffer)
     disparities, prepared = transform.fit(state.prepared, d)
     stress = _stress_at_norm_1(problem.laplacian, disparities, d)
@@ -410,7 +416,7 @@ def finalize(options, problem, state, tolerance):
 def _rescale(options, problem, prepared, embedding):
     """Embedding, stress and disparities in their final scale; differentiable."""
     d = unscaled_distances(embedding)
-    disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
+    disparities, _ = options.get_transform().fit(prepared, d)
     stress = _stress(problem.laplacian.weights, disparities, d)
     if options.transform == "ratio":
         dissimilarities, *_ = prepared
@@ -466,7 +472,7 @@ def _solve_jvp(options, primals, tangents):
         problem, _, prepared = prepare(options, *inputs)
         weights = problem.laplacian.weights
         d = unscaled_distances(embedding)
-        disparities, _ = get_transform(options.transform, options.ties).fit(prepared, d)
+        disparities, _ = options.get_transform().fit(prepared, d)
         pull = laplacian_product(weights * (1 - disparity_ratios(disparities, d)), embedding)
         square = _dot(weights * d, d)
         squared_stress = _dot(weights * (disparities - d), disparities - d) / square

@@ -43,10 +43,13 @@ class Transform(NamedTuple):
     fit: Callable[[Any, jax.Array], tuple[jax.Array, Any]]
 
 
-def get_transform(name: str, ties: str) -> Transform:
-    """The transform called `name`, one of `TRANSFORMS`; `ties` is one of `TIES`."""
+def get_transform(name: str, ties: str, on_cpu: bool | None = None) -> Transform:
+    """The transform called `name`, one of `TRANSFORMS`; `ties` is one of `TIES`.
+
+    `on_cpu` is as for `pool_adjacent_violators`.
+    """
     if name == "ordinal":
-        return Transform(_rank_pairs, partial(_fit_monotone, ties=ties))
+        return Transform(_rank_pairs, partial(_fit_monotone, ties=ties, on_cpu=on_cpu))
     if name == "ratio":
         return Transform(_prepare_ratio, _fit_ratio)
     if name == "spline":
@@ -110,7 +113,7 @@ def _rank_pairs(dissimilarities, weights, weighted):
     return Ranking(pairs, ranks, tied, has_ties, observed), weights if weighted else None
 
 
-def _fit_monotone(prepared, distances, ties):
+def _fit_monotone(prepared, distances, ties, on_cpu):
     """Disparities that do not decrease as the dissimilarities increase.
 
     Tied dissimilarities get different disparities, in the order of their distances (Kruskal's
@@ -137,7 +140,7 @@ def _fit_monotone(prepared, distances, ties):
         ones = jnp.ones_like(y) if w is None else w
         y = block_sums(starts, ones * y) / block_sums(starts, ones)
     # Missing pairs come last, as infinity, which is never pooled.
-    fit = pool_adjacent_violators(jnp.where(ranking.observed, y, jnp.inf), w)
+    fit = pool_adjacent_violators(jnp.where(ranking.observed, y, jnp.inf), w, on_cpu)
     disparities = take(jnp.where(ranking.observed, fit, 0), ranking.ranks)
     disparities = jnp.where(jnp.eye(*distances.shape, dtype=bool), 0, disparities)
     return disparities, (ranking, weights)

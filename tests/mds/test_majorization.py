@@ -270,31 +270,6 @@ def test_leading_axes():
 
 
 @TRANSFORMS
-def test_as_accelerators_run_it(transform, x64):
-    """There the batch is one vmap: problems that have stopped wait unchanged for the others."""
-    problems = np.stack([noisy_distances(0), np.full((12, 12), np.inf), tied_distances(1)])
-    options = solver.Options(2, transform, "primary", "anderson")
-    solve = partial(solver._minimize, options, True)
-    waiting = jax.jit(jax.vmap(solve, in_axes=(0, None, None, None, None)))(
-        problems, None, None, 3000, 1e-4)
-    alone = [mds.smacof(d, 2, transform=transform, tolerance=1e-4) for d in problems]
-    expected = jax.tree.map(lambda *x: np.stack(x), *alone)
-    np.testing.assert_array_equal(waiting.status, expected.status)
-    np.testing.assert_array_equal(waiting.num_iters, expected.num_iters)
-    # Sums have another order there, and iterations that stop at 1e-4 keep the difference.
-    np.testing.assert_allclose(waiting.embedding, expected.embedding, atol=1e-7)
-
-
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_exports_without_custom_calls(platform):
-    """No LAPACK or cuSOLVER inside: every operation exists wherever StableHLO does."""
-    argument = jax.ShapeDtypeStruct((2, 5, 5), jnp.float32)
-    module = export.export(jax.jit(mds.smacof), platforms=[platform])(argument).mlir_module()
-    assert "stablehlo.while" in module
-    assert "stablehlo.custom_call" not in module
-
-
-@TRANSFORMS
 def test_relabelling_relabels_the_answer(transform, x64):
     dissimilarities = noisy_distances(0)
     order = np.random.default_rng(1).permutation(12)
@@ -450,3 +425,30 @@ def test_the_diagonal_is_ignored(x64):
     np.testing.assert_array_equal(
         mds.smacof(filled, 2).embedding, mds.smacof(dissimilarities, 2).embedding
     )
+
+
+@pytest.mark.usefixtures("every_platform")
+@TRANSFORMS
+def test_as_accelerators_run_it(transform, x64):
+    """There the batch is one vmap: problems that have stopped wait unchanged for the others."""
+    problems = np.stack([noisy_distances(0), np.full((12, 12), np.inf), tied_distances(1)])
+    options = solver.Options(2, transform, "primary", "anderson", on_cpu=False)
+    solve = partial(solver._minimize, options)
+    waiting = jax.jit(jax.vmap(solve, in_axes=(0, None, None, None, None)))(
+        problems, None, None, 3000, 1e-4)
+    alone = [mds.smacof(d, 2, transform=transform, tolerance=1e-4) for d in problems]
+    expected = jax.tree.map(lambda *x: np.stack(x), *alone)
+    np.testing.assert_array_equal(waiting.status, expected.status)
+    np.testing.assert_array_equal(waiting.num_iters, expected.num_iters)
+    # Sums have another order there, and iterations that stop at 1e-4 keep the difference.
+    np.testing.assert_allclose(waiting.embedding, expected.embedding, atol=1e-7)
+
+
+@pytest.mark.usefixtures("every_platform")
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_exports_without_custom_calls(platform):
+    """No LAPACK or cuSOLVER inside: every operation exists wherever StableHLO does."""
+    argument = jax.ShapeDtypeStruct((2, 5, 5), jnp.float32)
+    module = export.export(jax.jit(mds.smacof), platforms=[platform])(argument).mlir_module()
+    assert "stablehlo.while" in module
+    assert "stablehlo.custom_call" not in module
