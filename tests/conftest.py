@@ -17,7 +17,8 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # XLA's former emitters take a third of the time; JAX 0.11 came without them.
 if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
     os.environ["XLA_FLAGS"] = " ".join(
-        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]).strip()
+        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false",
+         "--xla_cpu_parallel_codegen_split_count=1"]).strip()
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

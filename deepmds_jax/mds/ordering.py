@@ -60,7 +60,7 @@ def resort(values: jax.Array, tied: jax.Array | None = None) -> tuple[jax.Array,
         return take(values, again), take(order, again), count + 1
 
     state = loops.while_loop(lambda state: is_unsorted(state) & (state[2] < _MAX_SWAP_ROUNDS),
-                             swap, (values, positions, 0))
+                             swap, (values, positions, jnp.int32(0)))
     # Once at most: negative values, of an invalid problem, stay out of order.
     _, order, count = loops.while_loop(
         lambda state: is_unsorted(state) & (state[2] == _MAX_SWAP_ROUNDS), sort, state)
