@@ -11,9 +11,9 @@ from jax.typing import ArrayLike
 from deepmds_jax import loops
 from deepmds_jax.geometry.linalg import svd
 from deepmds_jax.mds.inputs import (
-    as_float,
     check_if_single,
     check_shapes,
+    float_dtype,
     is_valid,
     symmetrize,
 )
@@ -50,7 +50,7 @@ def additive_constant(dissimilarities: ArrayLike) -> jax.Array:
     array, _ = check_shapes(dissimilarities, None, 1)
     constant, valid = _additive_constant(array)
     check_if_single(valid, array)
-    return constant.astype(as_float(dissimilarities).dtype)
+    return constant.astype(float_dtype(dissimilarities))
 
 
 @jax.jit

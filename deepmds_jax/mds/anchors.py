@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax import loops
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
-from deepmds_jax.mds.inputs import as_computed, as_float, check_shapes, is_valid, symmetrize
+from deepmds_jax.mds.inputs import as_computed, check_shapes, float_dtype, is_valid, symmetrize
 from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import stress, unscaled_distances
 from deepmds_jax.mds.solver import MDSResult, narrow, status_of
@@ -70,7 +70,7 @@ def smacof_anchored(
     configuration"; Borg & Groenen (2005), Modern Multidimensional Scaling, chapters 8 and 10. The
     anchors are a restriction that can be violated at a quadratic cost.
     """
-    given_dtype = as_float(dissimilarities).dtype
+    given_dtype = float_dtype(dissimilarities)
     anchors = as_computed(anchors)
     dissimilarities, weights = check_shapes(dissimilarities, weights, anchors.shape[-1])
     *batch, n, _ = dissimilarities.shape

@@ -12,10 +12,10 @@ from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import (
-    as_float,
     check_shapes,
     check_values,
     fill_with_shortest_paths,
+    float_dtype,
     is_connected,
     is_traced,
     is_valid,
@@ -121,7 +121,7 @@ def individual_differences(
     squares and iterative majorization algorithms", Computational Statistics & Data Analysis 41
     (the weights).
     """
-    dtype = as_float(dissimilarities).dtype
+    dtype = float_dtype(dissimilarities)
     dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
     if dissimilarities.ndim < 3 or dissimilarities.shape[-3] < 1:
         raise ValueError(f"dissimilarities: expected shape (..., K, n, n) of K subjects, got "

@@ -32,6 +32,13 @@ def as_float(values: ArrayLike) -> jax.Array:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
+def float_dtype(values: ArrayLike) -> np.dtype:
+    """That of `as_float(values)`, which makes an array."""
+    dtype = getattr(values, "dtype", None) or np.asarray(values).dtype
+    floating = jnp.issubdtype(dtype, jnp.floating)
+    return jax.dtypes.canonicalize_dtype(dtype if floating else float)
+
+
 def as_computed(values: ArrayLike) -> jax.Array:
     """`as_float`, but half precision becomes float32: what is computed with."""
     array = as_float(values)

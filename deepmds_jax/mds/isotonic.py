@@ -16,7 +16,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax import loops
-from deepmds_jax.mds.inputs import as_computed, as_float, is_traced
+from deepmds_jax.mds.inputs import as_computed, float_dtype, is_traced
 from deepmds_jax.mds.ordering import take
 
 _GROUP_SIZE, _LARGE_GROUP_SIZE = 4, 8  # values pooled by formula, on CPU and elsewhere
@@ -45,7 +45,7 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
     Source: Barlow, Bartholomew, Bremner & Brunk (1972), Statistical Inference under Order
     Restrictions, section 1.2 (pool adjacent violators; min-max formula).
     """
-    dtype = as_float(y).dtype
+    dtype = float_dtype(y)
     y = as_computed(y)
     if y.ndim == 0 or y.shape[-1] == 0:
         raise ValueError(f"y: expected shape (..., m) with m at least 1, got {y.shape}")

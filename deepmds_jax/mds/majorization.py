@@ -12,11 +12,11 @@ from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.inputs import (
     as_computed,
-    as_float,
     check_integer,
     check_shapes,
     check_values,
     check_weights,
+    float_dtype,
     is_traced,
 )
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
@@ -98,7 +98,7 @@ def smacof(
     """
     given, given_weights = dissimilarities, weights
     dissimilarities, weights = check_shapes(given, given_weights, num_dims)
-    dtype = as_float(given).dtype
+    dtype = float_dtype(given)
     *batch, n, _ = dissimilarities.shape
     for name, value, known in (("transform", transform, TRANSFORMS), ("ties", ties, TIES),
                                ("acceleration", acceleration, ACCELERATIONS)):

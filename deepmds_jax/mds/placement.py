@@ -9,7 +9,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax import loops
-from deepmds_jax.mds.inputs import as_computed, as_float, is_negative, is_traced
+from deepmds_jax.mds.inputs import as_computed, float_dtype, is_negative, is_traced
 
 _BATCH_SIZE = 256  # new points at once: bounds memory, and the wait for the slowest point
 _MIN_CURVATURE = 1e-4
@@ -65,7 +65,7 @@ def place(
             continue
         if np.any(is_negative(np.asarray(array))):
             raise ValueError(f"{name}: expected none < 0, got {np.nanmin(array):g}")
-    dtype = as_float(points).dtype
+    dtype = float_dtype(points)
     points = as_computed(points)
     disparities = jnp.asarray(disparities, points.dtype)
     disparities = jnp.where(disparities < 0, 0, disparities)  # rounding

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, linalg
-from deepmds_jax.mds.inputs import as_computed, as_float
+from deepmds_jax.mds.inputs import as_computed, float_dtype
 
 
 @jax.jit
@@ -38,4 +38,4 @@ def to_principal_axes(points: ArrayLike) -> jax.Array:
     turned = centred @ axes
     farthest = jnp.argmax(jnp.abs(turned), axis=-2, keepdims=True)
     signs = jnp.where(jnp.take_along_axis(turned, farthest, axis=-2) < 0, -1, 1)
-    return (signs * turned).astype(as_float(points).dtype)
+    return (signs * turned).astype(float_dtype(points))

@@ -16,10 +16,10 @@ from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, guttman_step, l
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import (
     as_computed,
-    as_float,
     check_shapes,
     check_values,
     fill_with_shortest_paths,
+    float_dtype,
     is_connected,
     is_traced,
     is_valid,
@@ -117,7 +117,7 @@ def smacof_robust(
     a maximum correntropy criterion", IEEE Trans. Signal Processing 65 (outliers as part of a
     half-quadratic loss).
     """
-    dtype = as_float(dissimilarities).dtype
+    dtype = float_dtype(dissimilarities)
     dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
     *batch, n, _ = dissimilarities.shape
     if threshold is not None and not is_traced(threshold) and not 0 < threshold < np.inf:

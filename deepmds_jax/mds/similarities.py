@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from deepmds_jax.mds.inputs import as_computed, as_float, is_traced
+from deepmds_jax.mds.inputs import as_computed, float_dtype, is_traced
 
 _ROUNDING = 1e-6
 
@@ -109,7 +109,7 @@ def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
         if np.any(wrong):
             value = np.asarray(computed)[wrong].flat[0]
             raise ValueError(f"similarities: expected {_WAYS[way][1]} for {way!r}, got {value:g}")
-    return found.astype(as_float(similarities).dtype)
+    return found.astype(float_dtype(similarities))
 
 
 @partial(jax.jit, static_argnames="way")

@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.inputs import (
     as_computed,
-    as_float,
     check_if_single,
     check_shapes,
+    float_dtype,
     is_valid,
     symmetrize,
 )
@@ -45,7 +45,7 @@ def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
     array, _ = check_shapes(dissimilarities, None, num_dims)
     points, valid = _classical(array, num_dims)
     check_if_single(valid, array)
-    return points.astype(as_float(dissimilarities).dtype)
+    return points.astype(float_dtype(dissimilarities))
 
 
 class ClassicalResult(NamedTuple):

@@ -14,7 +14,7 @@ from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
-from deepmds_jax.mds.inputs import as_computed, as_float, check_values, is_connected, is_traced
+from deepmds_jax.mds.inputs import as_computed, check_values, float_dtype, is_connected, is_traced
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
 from deepmds_jax.mds.measures import square_root, unscaled_distances
 from deepmds_jax.mds.solver import Options, Status, status_of
@@ -96,7 +96,7 @@ def unfold(
     degeneracy in multidimensional unfolding by penalizing on the coefficient of variation",
     Psychometrika 70; Schoenemann (1970), "On metric multidimensional unfolding", Psychometrika 35.
     """
-    dtype = as_float(preferences).dtype
+    dtype = float_dtype(preferences)
     preferences = as_computed(preferences)
     shape = preferences.shape
     if len(shape) < 2:
