@@ -44,7 +44,7 @@ def test_it_finds_the_points_and_no_degenerate_ones(transform, least):
     correlation = mds.compare_configurations(points, POINTS).correlation
     assert np.mean(correlation) > least
     found, true = (np.std(d, axis=-1) / np.mean(d, axis=-1) for d in map(between, (points, POINTS)))
-    np.testing.assert_allclose(np.mean(found), np.mean(true), rtol=0.1)
+    np.testing.assert_allclose(np.mean(found), np.mean(true), rtol=0.15)
     assert transform == "ordinal" or np.all(result.converged)
     disparities, distances = np.array(result.disparities), between(points)
     np.testing.assert_allclose(
