@@ -18,6 +18,7 @@ import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_npz
+from deepmds_jax.data.formats.faces import plain_float
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources.checks import problems
 
@@ -98,8 +99,9 @@ def _down_and_up(heights: np.ndarray) -> np.ndarray:
 def _read_landmarks(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (68, 3) and their weights (68, 3), in the order of the file."""
     try:
-        rows = np.array([line.split() for line in path.read_text("utf-8").splitlines()
-                         if line.strip() and not line.startswith("#")], np.float64)
+        rows = np.array([[plain_float(cell) for cell in line.split()]
+                         for line in path.read_text("utf-8").splitlines()
+                         if line.strip() and not line.startswith("#")])
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected lines of six numbers: {error}") from error
     if rows.shape != (topologies.IBUG68.num_landmarks, 6):

@@ -113,6 +113,7 @@ def test_mirrored_landmarks_are_named(tmp_path, arrays, rows):
 
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("0.980000", "x", "expected lines of six numbers"),
+    ("0.980000", "0.98_0", "expected lines of six numbers: '0.98_0', expected a number"),
     ("0.980000", "0.9", "weights whose sums are 1, got sums from 0.92 to 1"),
     ("0 0.98", "0.5 0.98", "expected whole numbers of vertices"),
     ("0 0.98", "0.98", "expected lines of six numbers"),
