@@ -4,11 +4,13 @@ import ast
 import importlib
 import json
 import pathlib
+import pickle
 import re
 import shlex
 
 import numpy as np
 import pytest
+import trimesh
 
 from deepmds_jax import topologies
 from deepmds_jax.data import sources, specs
@@ -16,7 +18,7 @@ from deepmds_jax.data.formats import landmark_files, schemes
 from deepmds_jax.data.formats.landmark_files import read_landmarks
 from deepmds_jax.many import lift
 from deepmds_jax.mds.similarities import SIMILARITIES
-from deepmds_jax.methods import table
+from deepmds_jax.methods import external, table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -169,6 +171,24 @@ def test_what_bin_mds_prints_is_on_the_page():
     ways = re.findall(r"^\| `(\w+)` \|", PAGES["docs/mds_maps.md"].partition("## Similarities")[2],
                       re.MULTILINE)
     assert tuple(ways[:len(SIMILARITIES)]) == SIMILARITIES
+
+
+def test_experiments_take_landmarks_from_the_meshes_of_ringnet(run, tmp_path):
+    rng = np.random.default_rng(0)
+    triangles, points = rng.integers(0, 5023, (9976, 3)), rng.normal(size=(5023, 3))  # as FLAME has
+    chosen = rng.integers(0, 9976, 51)
+    (tmp_path / "FLAME").mkdir()
+    (tmp_path / "FLAME" / "flame_static_embedding.pkl").write_bytes(pickle.dumps(
+        {"lmk_face_idx": chosen, "lmk_b_coords": np.eye(3)[np.arange(51) % 3]}, 4))
+    (tmp_path / "RingNet").mkdir()
+    for name, size in [("ada", 1), ("grace.b", 2)]:
+        trimesh.Trimesh(size * points, triangles, process=False).export(
+            tmp_path / "RingNet" / f"{name}.obj")
+    run("docs/experiments.md")
+    found = external.read_predictions(tmp_path / "RingNet.npz", ["ada", "grace.b"])
+    expected = points[triangles[chosen, np.arange(51) % 3]]
+    for name, size in [("ada", 1), ("grace.b", 2)]:
+        np.testing.assert_allclose(found[name], size * expected, atol=1e-5)
 
 
 def test_mds_for_harder_data_prints_the_figures_of_the_page(run, capsys):

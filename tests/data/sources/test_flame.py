@@ -1,6 +1,4 @@
-import pathlib
 import pickle
-import re
 
 import jax
 import numpy as np
@@ -13,7 +11,6 @@ from deepmds_jax.data.formats import meshes
 from deepmds_jax.data.sources import flame
 from deepmds_jax.data.views import Choice, ViewGroup, sample_faces
 from deepmds_jax.geometry import procrustes
-from deepmds_jax.methods import external
 
 
 @pytest.fixture
@@ -172,21 +169,3 @@ def test_real_landmarks_of_a_scan_have_this_order(shared):
     assert error(order) < 0.009
     assert error(np.array(topologies.FLAME51.mirror)) > 0.02
     assert error(np.roll(order, 1)) > 0.012
-
-
-def test_the_recipe_for_other_programs_meshes(folder, tmp_path_factory, monkeypatch):
-    """The block of docs/experiments.md that makes the file which `external` reads."""
-    root = tmp_path_factory.mktemp("photographs")
-    (root / "FLAME").symlink_to(folder)
-    (root / "RingNet").mkdir()
-    template = trimesh.load_mesh(folder / "template.ply", process=False)
-    for name, size in [("ada", 1), ("grace.b", 2)]:
-        template.copy().apply_scale(size).export(root / "RingNet" / f"{name}.obj")
-    monkeypatch.chdir(root)
-    page = (pathlib.Path(__file__).parents[3] / "docs" / "experiments.md").read_text("utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    exec(compile(block, "docs/experiments.md", "exec"), {})
-    found = external.read_predictions(root / "RingNet.npz", ["ada", "grace.b"])
-    mean = np.asarray(flame.load("flame51", folder).mean) * flame.TO_FRAME  # as the mesh has it
-    for name, size in [("ada", 1), ("grace.b", 2)]:
-        np.testing.assert_allclose(found[name], size * mean, atol=1e-5)
