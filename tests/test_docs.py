@@ -200,7 +200,7 @@ def test_mds_for_harder_data_prints_the_figures_of_the_page(run, capsys):
         key = (name, kind[0]) if kind else name
         printed[key] = [float(x) for x in re.findall(r"\d+\.?\d*(?:e-?\d+)?", values)]
     plain, ordinal, robust = printed["wrong value"]
-    assert plain < 0.3 < 0.85 < ordinal < 0.98 and robust > 0.997
+    assert plain < 0.3 < 0.85 < ordinal < 0.96 and robust > 0.997
     for transform, stress, correlation in re.findall(
             r"^\| (ratio|interval|ordinal)[^|]*\| (0\.\d+) \| (0\.\d{3}) \|$", page, re.MULTILINE):
         np.testing.assert_allclose(printed["unfolding", transform],

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from problems import TRANSFORMS as ALL_TRANSFORMS
 from problems import euclidean, symmetric
+from rounding import bound
 
 from deepmds_jax import mds
 
@@ -105,7 +106,8 @@ def test_coincident_points_with_negative_disparities():
                           init=np.asarray(result.embedding))
     # Where the tests' programs round in other places (JAX 0.12), one ends in a minimum without
     # negative disparities, and one does not end.
+    share = bound(0.95, 1)
     closes = np.asarray(result.disparities).min(axis=(1, 2)) < 0
     ends = np.asarray(result.converged)
-    assert closes.mean() > 0.95 and ends.mean() > 0.95
+    assert closes.mean() >= share and ends.mean() >= share
     assert (np.asarray(result.stress) < (1 + 1e-4) * np.asarray(best.stress))[ends].all()
