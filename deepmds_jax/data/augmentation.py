@@ -67,14 +67,14 @@ def deformation_basis(mean: np.ndarray) -> jax.Array:
       float32 matrices A; A @ n with n ~ N(0, 1) are the displacements of the landmarks along one
       axis, in multiples of the face's size.
     """
-    points = np.asarray(standardize(jnp.asarray(mean)), np.float64)
+    points = np.asarray(standardize(jax.device_put(mean)), np.float64)
     square = np.sum((points[:, None] - points[None]) ** 2, axis=-1)
     factors = []
     for length, deviation in _PROCESSES:
         covariance = np.exp(-square / (2 * length**2)) if length else np.eye(len(points))
         values, vectors = np.linalg.eigh(covariance)
         factors.append(deviation * vectors * np.sqrt(np.maximum(values, 0)))
-    return jnp.asarray(np.stack(factors).astype(np.float32))
+    return jax.device_put(np.stack(factors).astype(np.float32))
 
 
 @jax.default_matmul_precision("highest")

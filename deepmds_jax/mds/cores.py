@@ -50,7 +50,7 @@ def map_on_cores(
     size, on_cpu = arrays[0].shape[0], jax.default_backend() == "cpu"
     cores = num_cores() if on_cpu else 1
     chunk_size = _CHUNK_SIZE if on_cpu else _DEVICE_CHUNK_SIZE
-    max_chunk = max(1, chunk_size // max(x[0].size for x in arrays))
+    max_chunk = max(1, chunk_size // max(math.prod(x.shape[1:]) for x in arrays))
     if on_cpu:  # a power of two, which divides the sizes that people choose with little rest
         max_chunk = 1 << max_chunk.bit_length() - 1
     num_chunks = cores if on_cpu else -(-size // max_chunk)
@@ -75,8 +75,11 @@ def map_on_cores(
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits only for chunks that are running
     left = size - (len(parts) - 1) * chunk
+    if on_cpu:  # as above; JAX would compile a program for each array
+        parts = jax.tree.map(np.asarray, parts)
     parts[-1] = jax.tree.map(lambda x: x[chunk - left:], parts[-1])
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+    joined = jax.tree.map(lambda *x: (np if on_cpu else jnp).concatenate(x), *parts)
+    return jax.device_put(joined)
 
 
 def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None) -> Any:

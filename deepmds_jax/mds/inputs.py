@@ -28,8 +28,11 @@ def check_integer(name: str, value: Any, minimum: int) -> None:
 
 def as_float(values: ArrayLike) -> jax.Array:
     """Array of the same floating dtype, or of the default one for integers."""
-    array = jnp.asarray(values)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+    dtype = float_dtype(values)
+    if isinstance(values, np.ndarray):  # JAX would compile a program for each shape
+        with np.errstate(over="ignore"):
+            values = values.astype(dtype, copy=False)
+    return jnp.asarray(values, dtype)
 
 
 def float_dtype(values: ArrayLike) -> np.dtype:

@@ -152,6 +152,7 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     return fit[:num_values]
 
 
+@partial(jax.jit, static_argnames="group_size")
 def _pool_groups(
     y: jax.Array, weights: jax.Array | None, group_size: int
 ) -> tuple[jax.Array, jax.Array]:
@@ -208,6 +209,7 @@ def _sums_ahead(pooled: jax.Array, x: list[jax.Array]) -> jax.Array:
     return jnp.stack(sums, axis=1)
 
 
+@jax.jit
 def _pool_in_rounds(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Pools all runs of neighbouring blocks with decreasing means at once, until none is left."""
     num_values = y.shape[0]

@@ -324,6 +324,7 @@ def has_converged(state, tolerance):
     return is_small | (step_norm <= rounding)
 
 
+@partial(jax.jit, static_argnames="options")
 def _iterate(options, problem, state):
     """Takes the candidate unless it raises stress, and proposes the next one."""
     x = state.candidate

@@ -1,6 +1,7 @@
 """Parameters of trained methods, from and to files."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Mapping
@@ -114,10 +115,16 @@ def load_params(path: str | os.PathLike, method: str = table.DEFAULT) -> Any:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: its metadata hold no valid configuration of {found.TITLE}: "
                          f"{error}") from error
-    with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):  # all weights are float32
-        expected = jax.eval_shape(lambda: found.to_tree(found.init(config, jax.random.key(0))))
-    tree = as_tree(path, tensors, expected, f"{found.TITLE} with topology {config.topology}")
+    tree = as_tree(path, tensors, _shapes(found, config),
+                   f"{found.TITLE} with topology {config.topology}")
     return found.from_tree(config, tree)
+
+
+@functools.cache
+def _shapes(method: TrainedMethod, config: Any) -> dict[str, Any]:
+    """Of all arrays in the method's weights files, kept: to trace the networks takes a while."""
+    with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):  # all weights are float32
+        return jax.eval_shape(lambda: method.to_tree(method.init(config, jax.random.key(0))))
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:

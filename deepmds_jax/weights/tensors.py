@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -91,5 +91,4 @@ def as_tree(
     broken = [k for k, v in tensors.items() if v.dtype != np.float32 or not np.isfinite(v).all()]
     if broken:
         raise ValueError(f"{path}: {broken[0]} is expected as finite float32 numbers")
-    arrays = {k: jnp.asarray(v) for k, v in tensors.items()}
-    return traverse_util.unflatten_dict(arrays, sep="/")
+    return traverse_util.unflatten_dict(jax.device_put(dict(tensors)), sep="/")

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import tqdm
 from absl import logging
@@ -62,7 +62,9 @@ def gather(
                         ", ".join(left_out))
     start = -topologies.get(topology).num_landmarks
     x2d, points = (
-        jnp.asarray(np.stack([getattr(face, field)[start:] for face in faces.values()], dtype="f4"))
+        jax.device_put(
+            np.stack([getattr(face, field)[start:] for face in faces.values()], dtype="f4")
+        )
         for field in ("x2d", "points")
     )
     images = tuple(face.image for face in faces.values())

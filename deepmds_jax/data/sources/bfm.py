@@ -7,7 +7,7 @@ invariant face recognition", AVSS.
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from deepmds_jax import topologies
@@ -56,10 +56,10 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     colour, colour_modes = modes_at(slice(None), *(content[name] for name in _COLOUR))
     return DenseModel(
         _shape(content, slice(None), topology),
-        jnp.asarray(content["tl"].astype(np.int32) - 1),
-        jnp.asarray(landmarks.astype(np.int32)),
-        jnp.asarray(colour / 255),
-        jnp.asarray(colour_modes / 255),
+        jax.device_put(content["tl"].astype(np.int32) - 1),
+        jax.device_put(landmarks.astype(np.int32)),
+        jax.device_put(colour / 255),
+        jax.device_put(colour_modes / 255),
         topology=topology,
     )
 
@@ -145,8 +145,8 @@ def _shape(
     content: dict[str, np.ndarray], vertices: np.ndarray | slice, topology: str
 ) -> MorphableModel:
     mean, modes = (x * _TO_FRAME for x in modes_at(vertices, *(content[name] for name in _SHAPE)))
-    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
-    return MorphableModel(jnp.asarray(mean), jnp.asarray(modes), none, topology, "mm")
+    none = jax.device_put(np.zeros((0, *mean.shape), np.float32))
+    return MorphableModel(jax.device_put(mean), jax.device_put(modes), none, topology, "mm")
 
 
 def _read_model(folder: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:

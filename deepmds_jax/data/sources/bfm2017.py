@@ -12,7 +12,7 @@ followed by those of the expression: N(0, 1) coefficients give the model's own d
 import json
 import pathlib
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from deepmds_jax import topologies
@@ -77,10 +77,10 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     colour, colour_modes = _modes(arrays, "color", slice(None))
     return DenseModel(
         _shape(arrays, slice(None), topology),
-        jnp.asarray(arrays[_TRIANGLES].T.astype(np.int32)),
-        jnp.asarray(landmarks.astype(np.int32)),
-        jnp.asarray(colour),
-        jnp.asarray(colour_modes),
+        jax.device_put(arrays[_TRIANGLES].T.astype(np.int32)),
+        jax.device_put(landmarks.astype(np.int32)),
+        jax.device_put(colour),
+        jax.device_put(colour_modes),
         topology=topology,
     )
 
@@ -104,9 +104,9 @@ def _shape(
 ) -> MorphableModel:
     shape, identity = _modes(arrays, "shape", vertices)
     offset, expression = _modes(arrays, "expression", vertices)
-    mean = jnp.asarray((shape + offset) * _TO_FRAME)
-    modes = jnp.asarray(np.concatenate([identity, expression]) * _TO_FRAME)
-    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
+    mean = jax.device_put((shape + offset) * _TO_FRAME)
+    modes = jax.device_put(np.concatenate([identity, expression]) * _TO_FRAME)
+    none = jax.device_put(np.zeros((0, *mean.shape), np.float32))
     return MorphableModel(mean, modes, none, topology, "mm")
 
 

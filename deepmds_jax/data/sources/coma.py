@@ -7,7 +7,7 @@ ECCV. Licensed: each user has to ask for it.
 import contextlib
 import pathlib
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import tqdm
 from absl import logging
@@ -57,7 +57,7 @@ def load(topology: str, folder: pathlib.Path) -> ShapeSet:
         raise ValueError(f"{folder}: none of its {len(paths)} meshes can be read")
     is_test = _split(folder, list(found))
     points = _turn_to(flame.embed(template, embedding), np.array(list(found.values())))
-    points = jnp.asarray((points * flame.TO_FRAME).astype(np.float32))
+    points = jax.device_put((points * flame.TO_FRAME).astype(np.float32))
     return ShapeSet(points, is_test, tuple(found), topology, "m")
 
 

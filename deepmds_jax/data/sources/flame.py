@@ -10,7 +10,7 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from deepmds_jax import topologies
@@ -62,8 +62,8 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
     """
     embedding = read_embedding(topology, folder)
     mean = embed(read_mesh(folder / TEMPLATE), embedding) * TO_FRAME
-    mean = jnp.asarray(mean.astype(np.float32))
-    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
+    mean = jax.device_put(mean.astype(np.float32))
+    none = jax.device_put(np.zeros((0, *mean.shape), np.float32))
     return MorphableModel(mean, none, none, topology=topology, unit="m")
 
 

@@ -13,7 +13,7 @@ import pathlib
 import zipfile
 import zlib
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from deepmds_jax import topologies
@@ -66,9 +66,9 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
     order = _down_and_up(mean[:_NUM_JAW, 1])[start:]
     modes = np.concatenate([identity, expression])
     modes = modes[np.abs(modes).max(axis=(1, 2)) > 1e-9]  # those of teeth and tongue are not
-    mean, modes = (jnp.asarray((x[..., order, :] * _TO_FRAME).astype(np.float32))
+    mean, modes = (jax.device_put((x[..., order, :] * _TO_FRAME).astype(np.float32))
                    for x in (mean, modes))
-    none = jnp.asarray(np.zeros((0, *mean.shape), np.float32))
+    none = jax.device_put(np.zeros((0, *mean.shape), np.float32))
     return MorphableModel(mean, modes, none, topology=topology, unit="m")
 
 

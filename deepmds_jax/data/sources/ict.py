@@ -10,7 +10,6 @@ import pathlib
 import zipfile
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
@@ -119,10 +118,10 @@ def load_dense(topology: str, folder: pathlib.Path) -> DenseModel:
     shape = _model(mean[copied], identity[:, copied], expression[:, copied], topology)
     return DenseModel(
         shape,
-        jnp.asarray(np.concatenate(triangles).astype(np.int32)),
-        jnp.asarray(landmarks.astype(np.int32)),
-        jnp.asarray(np.concatenate(colour).astype(np.float32)),
-        jnp.asarray(np.zeros((0, *shape.mean.shape), np.float32)),
+        jax.device_put(np.concatenate(triangles).astype(np.int32)),
+        jax.device_put(landmarks.astype(np.int32)),
+        jax.device_put(np.concatenate(colour).astype(np.float32)),
+        jax.device_put(np.zeros((0, *shape.mean.shape), np.float32)),
         topology=topology,
     )
 
@@ -234,7 +233,7 @@ def _model(
 
 
 def _in_frame(points: np.ndarray) -> jax.Array:
-    return jnp.asarray((points * _TO_FRAME).astype(np.float32))
+    return jax.device_put((points * _TO_FRAME).astype(np.float32))
 
 
 def _vertices(official: np.ndarray, start: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from deepmds_jax import topologies
@@ -104,7 +104,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
     identity = identity[np.abs(identity).max(axis=(1, 2)) > 1e-6]  # some move the ears alone
     expression = np.array(list(_expressions(read)))
     start = topologies.IBUG68.num_landmarks - topologies.get(topology).num_landmarks
-    arrays = (jnp.asarray((x[..., start:, :] * _CENTIMETRES * _TO_FRAME).astype(np.float32))
+    arrays = (jax.device_put((x[..., start:, :] * _CENTIMETRES * _TO_FRAME).astype(np.float32))
               for x in (mean, identity, expression))
     return MorphableModel(*arrays, topology=topology, unit="cm")
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from absl import logging
 
@@ -57,7 +57,7 @@ def load(topology: str, folder: pathlib.Path) -> ShapeSet:
     if points.shape[1] != expected:
         raise ValueError(f"{path}: {points.shape[1]} landmarks, expected {expected} of topology "
                          f"{topology}")
-    return ShapeSet(jnp.asarray(points), is_test, names, topology, "unknown")
+    return ShapeSet(jax.device_put(points), is_test, names, topology, "unknown")
 
 
 def read_shape(path: str | os.PathLike, topology: str) -> np.ndarray:

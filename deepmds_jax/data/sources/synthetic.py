@@ -15,7 +15,7 @@ so the nose tip is near (0, 21, -118).
 import functools
 import pathlib
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from deepmds_jax import topologies
@@ -136,9 +136,9 @@ def load(topology: str, folder: pathlib.Path | None = None) -> MorphableModel:
     names, mean, identity, expression = _face()
     rows = [names.index(name) for name in landmarks]
     return MorphableModel(
-        mean=jnp.asarray(mean[rows].astype(np.float32)),
-        identity=jnp.asarray(identity[:, rows].astype(np.float32)),
-        expression=jnp.asarray(expression[:, rows].astype(np.float32)),
+        mean=jax.device_put(mean[rows].astype(np.float32)),
+        identity=jax.device_put(identity[:, rows].astype(np.float32)),
+        expression=jax.device_put(expression[:, rows].astype(np.float32)),
         topology=topology,
         unit="mm",
     )
