@@ -1,6 +1,5 @@
 """The paper's protocol: runs methods on test faces and averages scores over random samples."""
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,22 +52,18 @@ def evaluate(
     host_faces = jax.device_get(faces)  # slices of NumPy arrays compile nothing
     results = {}
     for method in methods:
-        run = jax.jit(functools.partial(_score, method, topology))
-        parts = [
-            jax.device_get(run(jax.tree.map(lambda x, rows=rows: x[rows], host_faces)))
-            for rows in tqdm.tqdm(index.reshape(-1, batch), desc=method.title, unit="batch")
-        ]
+        predict = jax.jit(method.predict)
+        parts = []
+        for rows in tqdm.tqdm(index.reshape(-1, batch), desc=method.title, unit="batch"):
+            part = jax.tree.map(lambda x, rows=rows: x[rows], host_faces)
+            points = predict(part)
+            if points.shape != part.points.shape:
+                raise ValueError(f"method {method.title}: expected points {part.points.shape} of "
+                                 f"{batch} faces, got {points.shape}")
+            parts.append(jax.device_get(score(part.points, points, topology)))
         columns = zip(*parts, strict=True)
         results[method.title] = Metrics(*(np.concatenate(x)[:num_faces] for x in columns))
     return results
-
-
-def _score(method: Method, topology: str | Topology, faces: Faces) -> Metrics:
-    points = method.predict(faces)
-    if points.shape != faces.points.shape:
-        raise ValueError(f"method {method.title}: expected points {faces.points.shape} of "
-                         f"{faces.x2d.shape[0]} faces, got {points.shape}")
-    return score(faces.points, points, topology)
 
 
 def draw_samples(
