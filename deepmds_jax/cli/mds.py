@@ -127,7 +127,7 @@ def _print_table(labels: Sequence[str], points: np.ndarray, shares: np.ndarray) 
 def _dissimilarities(matrix: files.LabelledMatrix) -> np.ndarray:
     """Those of a table that may hold similarities."""
     if _MEAN.value:
-        matrix = matrix._replace(values=(matrix.values + matrix.values.T) / 2)
+        matrix = matrix._replace(values=matrix.values / 2 + matrix.values.T / 2)
     elif _SIMILARITIES.value != "confusion":
         files.check_symmetric(matrix)
     if _SIMILARITIES.value is None:

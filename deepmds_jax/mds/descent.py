@@ -105,8 +105,3 @@ def one_by_one(solve: Callable[..., Any]) -> Callable[..., Any]:
     """Under `vmap` on CPU, solves one problem after the other: each stops on its own."""
     return lambda *problem: lax.platform_dependent(
         *problem, cpu=jax.custom_batching.sequential_vmap(solve), default=solve)
-
-
-def as_given(result: Any, dtype: Any) -> Any:
-    """The floats of a result in the dtype of the data; half precision is computed in float32."""
-    return jax.tree.map(lambda x: x if x.dtype == jnp.int32 else x.astype(dtype), result)

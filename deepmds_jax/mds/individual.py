@@ -9,7 +9,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
+from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import (
     check_shapes,
@@ -23,7 +23,7 @@ from deepmds_jax.mds.inputs import (
 )
 from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import square_root, unscaled_distances
-from deepmds_jax.mds.solver import Status, status_of
+from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
 
@@ -139,7 +139,7 @@ def individual_differences(
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         for s in range(len(dissimilarities)):
             check_values(dissimilarities[s], None if weights is None else weights[s])
-    return as_given(result, dtype)
+    return result if dtype == result.stress.dtype else narrow(result, dtype)
 
 
 @partial(jax.jit, static_argnames="options")

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
+from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, guttman_step, laplacian_product
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import (
@@ -26,7 +26,7 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.measures import square_root, unscaled_distances
-from deepmds_jax.mds.solver import Status, status_of
+from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
 
 # In standard deviations of normal errors: there 98 % as efficient as least squares.
@@ -133,7 +133,7 @@ def smacof_robust(
     result = solve_all(solve, tuple(batch), dissimilarities, weights, init)
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(dissimilarities, weights)
-    return as_given(result, dtype)
+    return result if dtype == result.stress.dtype else narrow(result, dtype)
 
 
 @partial(jax.jit, static_argnames="num_dims")

@@ -84,16 +84,21 @@ def status_of(
 
 @partial(jax.jit, static_argnames="dtype")
 def narrow(result, dtype):
-    """The result in half precision, NaN and `NON_FINITE` where that overflows."""
-    embedding = result.embedding.astype(dtype)
-    overflows = jnp.any(jnp.isinf(embedding), axis=(-2, -1))
-    lost = overflows[..., None, None]
-    embedding, disparities = (
-        jnp.where(lost, jnp.nan, x).astype(dtype) for x in (embedding, result.disparities)
-    )
-    stress = jnp.where(overflows, jnp.nan, result.stress).astype(dtype)
+    """A result with a status, its floats in half precision: NaN and `NON_FINITE` on overflow."""
+    halves = jax.tree.map(lambda x: x if x.dtype == jnp.int32 else x.astype(dtype), result)
+    batch = result.status.ndim
+    overflows = jnp.any(jnp.stack([
+        jnp.any(jnp.isinf(x), axis=tuple(range(batch, x.ndim))) for x in jax.tree.leaves(halves)
+    ]), axis=0)
+
+    def lose(x):
+        if x.dtype == jnp.int32:
+            return x
+        lost = jnp.expand_dims(overflows, range(batch, x.ndim))
+        return jnp.where(lost, jnp.nan, x).astype(dtype)
+
     status = jnp.where(overflows, jnp.int32(Status.NON_FINITE), result.status)
-    return MDSResult(embedding, stress, disparities, result.num_iters, status)
+    return jax.tree.map(lose, halves)._replace(status=status)
 
 
 class Options(NamedTuple):

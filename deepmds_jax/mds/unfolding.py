@@ -11,13 +11,13 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, as_given, descend, one_by_one
+from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import as_computed, check_values, float_dtype, is_connected, is_traced
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
 from deepmds_jax.mds.measures import square_root, unscaled_distances
-from deepmds_jax.mds.solver import Options, Status, status_of
+from deepmds_jax.mds.solver import Options, Status, narrow, status_of
 
 UNFOLDINGS = ("ratio", "interval", "ordinal")
 # Of the penalty: stress^_POWER (1 + _STRENGTH / variation^2), as Busing, Groenen & Heiser advise.
@@ -117,7 +117,7 @@ def unfold(
     result = solve_all(solve, shape[:-2], preferences, weights)
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(_as_square(preferences, jnp.nan), _as_square(weights, 0))
-    return as_given(result, dtype)
+    return result if dtype == result.stress.dtype else narrow(result, dtype)
 
 
 @partial(jax.jit, static_argnames=("num_dims", "transform"))

@@ -70,6 +70,18 @@ def test_an_embedding_too_large_for_the_dtype(dtype, largest):
         assert np.isnan(np.asarray(values, float)).all()
 
 
+def test_a_robust_embedding_too_large_for_half_precision():
+    steps = np.abs(np.arange(12)[:, None] - np.arange(12))
+    row = np.where(steps > 3, np.nan, steps)
+    near, far = (mds.smacof_robust(jnp.asarray(size * row, jnp.float16), 1)
+                 for size in (200, 20_000))
+    assert near.status == mds.Status.CONVERGED
+    assert far.status == mds.Status.NON_FINITE
+    for few, many in zip(near[:4], far[:4], strict=True):
+        assert np.isfinite(np.asarray(few, float)).all()
+        assert np.isnan(np.asarray(many, float)).all()
+
+
 def spoiled(*entries, value=np.nan, matrix=D):
     """A copy with another value at some (row, column) entries."""
     copy = np.array(matrix)
