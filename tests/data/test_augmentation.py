@@ -240,7 +240,7 @@ def test_the_amount_of_deformation_differs_between_faces(shifts):
 
 
 def test_deform_by_nothing_centres_alone(mean, basis):
-    points = np.broadcast_to(mean + 5, (NUM_DEFORMED, 68, 3))
+    points = np.broadcast_to(mean + 5, (NUM, 68, 3))
     still = _deform(jax.random.key(0), points, basis, TOPOLOGY.mirror, 0.0)
     np.testing.assert_allclose(still, np.broadcast_to(mean - mean.mean(0), points.shape), atol=1e-4)
 
