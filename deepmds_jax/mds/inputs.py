@@ -29,9 +29,9 @@ def check_integer(name: str, value: Any, minimum: int) -> None:
 def as_float(values: ArrayLike) -> jax.Array:
     """Array of the same floating dtype, or of the default one for integers."""
     dtype = float_dtype(values)
-    if isinstance(values, np.ndarray):  # JAX would compile a program for each shape
+    if isinstance(values, np.ndarray):  # copied here: JAX would compile a program for each shape
         with np.errstate(over="ignore"):
-            values = values.astype(dtype, copy=False)
+            values = values.astype(dtype)
     return jnp.asarray(values, dtype)
 
 
