@@ -8,6 +8,7 @@ the weight if there are no others).
 """
 
 from functools import partial, reduce
+from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
@@ -191,10 +192,10 @@ def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]
     positions = range(len(value))
     smallest = {}  # [start, i]: mean of start..end, the smallest over end >= i
     for start in positions:
-        for end in reversed(positions[start:]):
-            mean = sum(value[start:end + 1]) / sum(weight[start:end + 1])
-            above = smallest.get((start, end + 1), mean)
-            smallest[start, end] = jnp.minimum(mean, above)
+        totals = zip(accumulate(value[start:]), accumulate(weight[start:]), strict=True)
+        means = [total / total_weight for total, total_weight in totals]
+        falling = accumulate(reversed(means), jnp.minimum)
+        smallest |= {(start, end): x for end, x in zip(reversed(positions[start:]), falling)}
     return [
         reduce(jnp.maximum, (smallest[start, i] for start in positions[:i + 1]))
         for i in positions
