@@ -62,11 +62,16 @@ SLOW = (
 )
 
 
+_AS_USERS = ("every_platform", "full_optimization")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test as fast or slow, by its file."""
+    """Marks each test as fast or slow, by its file; those that run as users' programs come last."""
     for item in items:
         slow = item.path.stem.removeprefix("test_") in SLOW
         item.add_marker(pytest.mark.slow if slow else pytest.mark.fast)
+    others = {item.path for item in items if not any(map(item.get_closest_marker, _AS_USERS))}
+    items.sort(key=lambda item: item.path not in others)
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +96,7 @@ def forget_compiled_programs():
 
 
 _platform_dependent = jax.lax.platform_dependent
+_OPTIMIZATIONS = "jax_disable_most_optimizations"
 
 
 def _of_a_cpu(*arguments, cpu, default):
@@ -103,29 +109,20 @@ def _of_a_cpu(*arguments, cpu, default):
 jax.lax.platform_dependent = _of_a_cpu
 
 
-@pytest.fixture(scope="module")
-def every_platform():
-    """Programs traced as users trace them, for all devices, from the first test that asks for it to
-    the end of its file: for tests that export programs or read them, or check how they are traced.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Traces for all platforms, and optimizes, where a test is marked so; else it is quicker.
+
+    What was traced and compiled otherwise is forgotten at each change.
     """
-    jax.clear_caches()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.lax, "platform_dependent", _platform_dependent)
-        yield
-    jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def full_optimization():
-    """Programs compiled as users compile them."""
-    name = "jax_disable_most_optimizations"
-    jax.clear_caches()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(name.upper(), "0")
-        jax.config.update(name, False)
-        yield
-    jax.config.update(name, True)
-    jax.clear_caches()
+    every_platform, full_optimization = (
+        item.get_closest_marker(name) is not None for name in _AS_USERS)
+    traced = _platform_dependent if every_platform else _of_a_cpu
+    if (traced, not full_optimization) != (
+            jax.lax.platform_dependent, jax.config.read(_OPTIMIZATIONS)):
+        jax.clear_caches()
+        jax.lax.platform_dependent = traced
+        jax.config.update(_OPTIMIZATIONS, not full_optimization)
+        os.environ[_OPTIMIZATIONS.upper()] = "0" if full_optimization else "1"
 
 
 @pytest.fixture

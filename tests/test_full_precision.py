@@ -20,7 +20,7 @@ from deepmds_jax.data.specs import find_folder, load_spec
 from deepmds_jax.geometry.cameras import rotation_from_angles, rotation_from_vector, turn_in_image
 from deepmds_jax.mds.transforms import TRANSFORMS
 
-pytestmark = pytest.mark.usefixtures("every_platform")
+pytestmark = pytest.mark.every_platform
 
 HIGHEST = lax.Precision.HIGHEST
 POINTS = np.random.default_rng(0).normal(size=(3, 12, 3)).astype(np.float32)

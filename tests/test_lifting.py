@@ -220,7 +220,7 @@ def test_only_the_order_of_ordinal_dissimilarities_counts(params, faces):
     np.testing.assert_array_equal(gradient(faces.x2d[0]), 0)
 
 
-@pytest.mark.usefixtures("every_platform")
+@pytest.mark.every_platform
 def test_uses_nothing_that_does_not_export(params, faces, whole):
     def primitives(jaxpr):
         for equation in jaxpr.eqns:

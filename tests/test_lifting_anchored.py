@@ -392,7 +392,7 @@ def gradients():
     return jax.jit(jax.grad(total, argnums=(0, 1)))
 
 
-@pytest.mark.usefixtures("every_platform")
+@pytest.mark.every_platform
 def test_exports_for_every_platform_and_batch_size(params, faces, plain):
     """And without LAPACK, which other runtimes have not."""
     batch, = jax.export.symbolic_shape("batch")

@@ -19,7 +19,7 @@ from rounding import FORMER_EMITTERS
 import deepmds_jax as dm
 from deepmds_jax.weights.locate import shipped_names
 
-pytestmark = pytest.mark.usefixtures("full_optimization")
+pytestmark = pytest.mark.full_optimization
 
 FILE = pathlib.Path(__file__).with_name("shipped_numbers.safetensors")
 NAMES = ("flame51", "flame51_published", "ibug68", "ibug68_published")

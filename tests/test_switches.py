@@ -10,7 +10,7 @@ import pytest
 import deepmds_jax as dm
 from deepmds_jax.data.sources import synthetic
 
-pytestmark = pytest.mark.usefixtures("every_platform")
+pytestmark = pytest.mark.every_platform
 
 TURNED = np.asarray(synthetic.load("flame51").mean) @ np.array(
     [[0.9, 0.1], [-0.1, 0.95], [0.4, 0.2]], np.float32)

@@ -14,7 +14,7 @@ from deepmds_jax.data.sources import synthetic
 from deepmds_jax.exports import functions, onnx_file, stablehlo, tflite
 from deepmds_jax.lifting import reconstruct_detailed
 
-pytestmark = pytest.mark.usefixtures("every_platform")
+pytestmark = pytest.mark.every_platform
 
 onnx = pytest.importorskip("onnx", reason="needs deepmds-jax[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs deepmds-jax[export]")

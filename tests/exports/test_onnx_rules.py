@@ -9,7 +9,7 @@ from jax import lax
 from deepmds_jax.exports import onnx_file
 from deepmds_jax.exports.functions import Exported
 
-pytestmark = pytest.mark.usefixtures("every_platform")
+pytestmark = pytest.mark.every_platform
 
 pytest.importorskip("onnx", reason="needs deepmds-jax[export]")
 pytest.importorskip("onnxruntime", reason="needs deepmds-jax[export]")

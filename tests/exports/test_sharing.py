@@ -14,7 +14,7 @@ from deepmds_jax import exports
 from deepmds_jax.exports import functions
 from deepmds_jax.weights.hub import FILE_NAME
 
-pytestmark = pytest.mark.usefixtures("every_platform")
+pytestmark = pytest.mark.every_platform
 
 pytest.importorskip("onnxruntime", reason="needs deepmds-jax[export]")
 hub = pytest.importorskip("huggingface_hub", reason="needs deepmds-jax[hub]")

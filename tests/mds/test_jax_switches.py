@@ -10,7 +10,7 @@ from problems import noisy_distances
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.usefixtures("every_platform")
+pytestmark = pytest.mark.every_platform
 
 D = np.stack([noisy_distances(seed) for seed in range(2)]).astype(np.float32)
 WEIGHTS = 1 + np.eye(12, dtype=np.float32)[::-1]  # symmetric, and zero nowhere

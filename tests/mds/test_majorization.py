@@ -425,7 +425,7 @@ def test_the_diagonal_is_ignored(x64):
     )
 
 
-@pytest.mark.usefixtures("every_platform")
+@pytest.mark.every_platform
 @TRANSFORMS
 def test_as_accelerators_run_it(transform, x64):
     """There the batch is one vmap: problems that have stopped wait unchanged for the others."""
@@ -442,7 +442,7 @@ def test_as_accelerators_run_it(transform, x64):
     np.testing.assert_allclose(waiting.embedding, expected.embedding, atol=1e-7)
 
 
-@pytest.mark.usefixtures("every_platform")
+@pytest.mark.every_platform
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_exports_without_custom_calls(platform):
     """No LAPACK or cuSOLVER inside: every operation exists wherever StableHLO does."""
