@@ -20,6 +20,7 @@ from absl import flags
 
 from deepmds_jax import adaptation, faces_by_name, topologies
 from deepmds_jax.cli import program
+from deepmds_jax.cli.outputs import check_distinct, check_file
 from deepmds_jax.data.formats.faces import Face
 from deepmds_jax.data.formats.landmark_files import list_all, read_all_landmarks
 from deepmds_jax.data.sources.shapes import read_shape
@@ -62,7 +63,7 @@ def main(paths: list[str]) -> int:
         raise ValueError(f"out: expected a .safetensors file, got {out}")
     picture = figures.check_format(_PICTURE.value or out.with_suffix(".png"))
     for flag, path in (("out", out), ("picture", picture)):
-        program.check_file_writable(flag, path)
+        check_file(flag, path)
     if not paths:
         raise ValueError("expected landmark files or folders of them, got none; "
                          "try: bin/adapt landmarks --out=mine.safetensors")
@@ -73,7 +74,7 @@ def main(paths: list[str]) -> int:
         raise ValueError("weights: expected none with --template, which starts from nothing else, "
                          f"got {_WEIGHTS.value}")
     read = [path for path in (_WEIGHTS.value, _TEMPLATE.value, _TOPOLOGY.value) if path]
-    program.check_outputs([("out", out), ("picture", picture)], [*list_all(paths)[0], *read])
+    check_distinct([("out", out), ("picture", picture)], [*list_all(paths)[0], *read])
     start = _from_template if _TEMPLATE.value else _from_weights
     landmarks, warnings, left_out = read_all_landmarks(paths)
     program.warn(*warnings)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from deepmds_jax.cli import program
+from deepmds_jax.cli.outputs import check_file
 from deepmds_jax.methods.saved import load_weights, save_params
 
 _FLAGS = program.new_flags()
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> None:
     out = program.require(_OUT, "FILE.safetensors")
     if not out.endswith(".safetensors"):
         raise ValueError(f"out: expected a name that ends in .safetensors, got {out!r}")
-    program.check_file_writable("out", out)
+    check_file("out", out)
     params, description = load_weights(f"released:{folder}", topology=topology)
     save_params(out, params, description)
     program.tell(f"wrote {out}; use it: bin/reconstruct --weights={out}")

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from deepmds_jax.cli import program
+from deepmds_jax.cli.outputs import check_folder
 from deepmds_jax.data import specs
 from deepmds_jax.evaluation import scoring, tables
 from deepmds_jax.evaluation.setting import Setting
@@ -75,9 +76,9 @@ _OUT = flags.DEFINE_string(
 def main(arguments: list[str]) -> None:
     """Scores as the flags say."""
     del arguments
-    program.check_writable("out", _OUT.value)  # before hours of work
+    check_folder("out", _OUT.value)  # before hours of work
     if _REPORT.value:
-        program.check_writable("report", _REPORT.value)
+        check_folder("report", _REPORT.value)
     if _REPRODUCE.value:
         return _reproduce(_REPRODUCE.value)
     reports, left_out, scores = [], [], None

@@ -16,6 +16,7 @@ from absl import flags
 
 from deepmds_jax import exports
 from deepmds_jax.cli import program
+from deepmds_jax.cli.outputs import check_folder
 from deepmds_jax.evaluation import tables
 from deepmds_jax.methods.saved import load_weights
 
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
                          f"{'both' if _SMACOF.value else 'none'}")
     if not _SMACOF.value and (_NUM_POINTS.value or _FLAGS["dims"].present):
         raise ValueError("smacof: expected --smacof=ordinal with --num_points or --dims, got none")
-    program.check_writable("out", out)
+    check_folder("out", out)
     if not _WEIGHTS.value:
         if not _NUM_POINTS.value:
             raise ValueError("num_points: expected --num_points=60 with --smacof, got none")

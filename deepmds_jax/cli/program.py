@@ -1,9 +1,6 @@
 """What the programs share: flags of their own, one-line errors, the accelerator."""
 
-import os
-import pathlib
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -106,45 +103,6 @@ def require(flag: flags.FlagHolder, example: str) -> str:
     if not flag.value:
         raise ValueError(f"{flag.name}: expected --{flag.name}={example}, got none")
     return flag.value
-
-
-def check_outputs(
-    outputs: Sequence[tuple[str, str | os.PathLike]], inputs: Sequence[str | os.PathLike]
-) -> None:
-    """Raises ValueError where an output would replace an input, or another output.
-
-    Args:
-      outputs: the flag and the file of each.
-      inputs: files.
-    """
-    read = {os.path.realpath(path): str(path) for path in inputs}
-    for flag, path in outputs:
-        real = os.path.realpath(path)
-        if real in read:
-            raise ValueError(f"{flag}: {path} would replace {read[real]}, expected another file")
-        read[real] = f"--{flag}={path}"
-
-
-def check_writable(flag: str, folder: str | os.PathLike) -> None:
-    """Raises ValueError where a folder neither can be written to nor be made."""
-    folder = pathlib.Path(folder)
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"{flag}: cannot write to {folder}: {there} is no folder")
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        reason = " is read-only" if isinstance(error, PermissionError) else f": {error.strerror}"
-        raise ValueError(f"{flag}: cannot write to {folder}: {there}{reason}") from None
-
-
-def check_file_writable(flag: str, file: str | os.PathLike) -> None:
-    """Raises ValueError where a file cannot be written; before the work, which may take hours."""
-    file = pathlib.Path(file)
-    if file.is_dir():
-        raise ValueError(f"{flag}: expected a file, {file} is a folder")
-    check_writable(flag, file.parent)
 
 
 def _help(values: flags.FlagValues) -> str:

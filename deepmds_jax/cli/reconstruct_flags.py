@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from deepmds_jax.cli import program
+from deepmds_jax.cli.outputs import check_distinct, check_file
 from deepmds_jax.data.formats import meshes
 from deepmds_jax.data.formats.landmark_files import list_all, list_landmark_files
 from deepmds_jax.data.formats.shape_files import check_format
@@ -115,9 +116,9 @@ def check(paths: Sequence[str]) -> str | None:
     outputs = [("out", out) for out in OUT.value]
     outputs += [(flag, file) for flag, file in (("picture", picture), ("mesh", MESH.value))
                 if file]
-    program.check_outputs(outputs, _inputs(paths))
+    check_distinct(outputs, _inputs(paths))
     for flag, out in outputs:
-        program.check_file_writable(flag, out)
+        check_file(flag, out)
     if VIDEO.value is not None:
         return picture
     if any(map(is_film, OUT.value)):

@@ -10,6 +10,7 @@ import jax
 
 from deepmds_jax.cli import program
 from deepmds_jax.cli import reconstruct_flags as given
+from deepmds_jax.cli.outputs import check_folder
 from deepmds_jax.data.formats.landmark_files import list_landmark_files
 from deepmds_jax.methods.saved import load_weights
 
@@ -66,7 +67,7 @@ def _check(paths: Sequence[str]) -> str:
     out = given.OUT.value[0]
     if pathlib.Path(out).suffix and not pathlib.Path(out).is_dir():
         raise ValueError(f"out: expected a folder for the shapes of Parquet files, got {out}")
-    program.check_writable("out", out)
+    check_folder("out", out)
     return out
 
 

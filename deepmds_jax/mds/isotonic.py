@@ -195,7 +195,8 @@ def _min_max(value: list[jax.Array], weight: list[jax.Array]) -> list[jax.Array]
         totals = zip(accumulate(value[start:]), accumulate(weight[start:]), strict=True)
         means = [total / total_weight for total, total_weight in totals]
         falling = accumulate(reversed(means), jnp.minimum)
-        smallest |= {(start, end): x for end, x in zip(reversed(positions[start:]), falling)}
+        ends = reversed(positions[start:])
+        smallest |= {(start, end): x for end, x in zip(ends, falling, strict=True)}
     return [
         reduce(jnp.maximum, (smallest[start, i] for start in positions[:i + 1]))
         for i in positions

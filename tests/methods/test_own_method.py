@@ -5,9 +5,10 @@ It maps the landmarks to the shape by one linear layer. A variant of it is a lif
 """
 
 import dataclasses
-import importlib.util
+import importlib
 import pathlib
 import signal
+import sys
 import types
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 import tensorboardX
 
 import deepmds_jax as dm
-from deepmds_jax import mds, topologies
+from deepmds_jax import cli, mds, topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.sources import synthetic
@@ -235,13 +236,13 @@ def test_it_is_scored_like_any_other(finished, dataset, faces):
 
 
 @pytest.fixture
-def program():
+def program(monkeypatch):
     """bin/train of a process in which the method is registered: its flags are made on import."""
-    spec = importlib.util.find_spec("deepmds_jax.cli.train")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    importlib.import_module("deepmds_jax.cli.train")  # what comes back afterwards
+    for name in ("train", "train_flags"):
+        monkeypatch.delitem(sys.modules, f"deepmds_jax.cli.{name}")
+        monkeypatch.delattr(cli, name)
+    return importlib.import_module("deepmds_jax.cli.train")
 
 
 def test_the_program_trains_it_with_its_options(program, tmp_path, monkeypatch, capsys):
