@@ -139,7 +139,7 @@ def smacof_until_repeated(
         hopeless = best.status >= Status.NON_FINITE
         done = np.all((times_met >= 2) | (best.stress < _PERFECT) | hopeless)
     num_starts = np.full(batch, starts_per_round * num_rounds, np.int32)
-    return RepeatedResult(*jax.tree.map(jnp.asarray, (best, times_met, num_starts)))
+    return RepeatedResult(*jax.device_put((best, times_met, num_starts)))
 
 
 def _choose(best, times_met, found):
