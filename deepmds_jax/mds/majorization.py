@@ -179,7 +179,7 @@ def _start(options, dissimilarities, weights, start):
     problem, dissimilarities, prepared = solver.prepare(options, dissimilarities, weights)
     if start is None:
         start = solver.classical_start(options, problem, dissimilarities)
-    return problem, solver.initial_state(start, prepared)
+    return problem, solver.initial_state(options, problem, start, prepared)
 
 
 _run = jax.jit(solver.run, static_argnames="options", donate_argnames="state")
