@@ -346,7 +346,7 @@ def _iterate(options, problem, state):
         window, candidate, is_plain = state.window, x + step, True
     else:
         window = anderson.extend(state.window, x - state.embedding, stride - state.stride)
-        excess = jnp.where(window.is_empty, _RELAXATION - 1, 0) if known is None else 0
+        excess = jnp.where(window.is_empty, _RELAXATION - 1, 0)
         candidate = anderson.extrapolate(window, x + stride, stride) + excess * stride
         is_plain = False
     # A Guttman transform cannot raise stress, except by rounding.
