@@ -33,11 +33,11 @@ def compare_converged(n: int) -> None:
 
     dissimilarities = jax.device_put(problems[0])
     mds.smacof(dissimilarities, 2, transform="ratio", max_iters=1)  # compiles
-    for options in ({}, {"tolerance": 1e-3}):
+    for tolerance in (2e-4, 1e-3):  # the first is the default
         start = time.perf_counter()
-        result = mds.smacof(dissimilarities, 2, transform="ratio", **options)
+        result = mds.smacof(dissimilarities, 2, transform="ratio", tolerance=tolerance)
         points = np.asarray(result.embedding)
-        report(f"deepmds_jax {options}, {result.num_iters} iterations",
+        report(f"deepmds_jax, tolerance {tolerance:g}, {result.num_iters} iterations",
                time.perf_counter() - start, points[None])
     for peer in find_peers():
         if peer.transform == "ratio" and "default" in peer.name:

@@ -30,8 +30,8 @@ def best_factor(weights):
 
 def problem(weights):
     weighted = weights * DISSIMILARITIES
-    square = jnp.asarray((weighted * DISSIMILARITIES).sum())
-    return Proportion(*map(jnp.asarray, (DISSIMILARITIES, weighted)), square)
+    square = (weighted * DISSIMILARITIES).sum()
+    return Proportion(jnp.asarray(DISSIMILARITIES), jnp.asarray(weighted), jnp.asarray(square))
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "blocks"])
