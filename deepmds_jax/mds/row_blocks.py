@@ -112,7 +112,8 @@ def inverse_curvatures(
     total, mixed = found[:, 0, None], points[:, :, None] * found[:, None, 1:k + 1]
     spread = (total * products + found[:, k + 1:]).reshape(n, k, k) - mixed - mixed.mT
     across = 1 - jnp.trace(spread, axis1=1, axis2=2)
-    curvatures, axes = jnp.linalg.eigh(spread + across[:, None, None] * jnp.eye(k))
+    unit = jnp.eye(k, dtype=points.dtype)[None]
+    curvatures, axes = jnp.linalg.eigh(spread + across[:, None, None] * unit)
     curvatures = jnp.maximum(jnp.abs(curvatures), _MIN_CURVATURE)
     return _matmul(axes / curvatures[:, None, :], axes.mT)
 

@@ -100,3 +100,8 @@ def test_large_problems_end_in_a_minimum(x64):
     shown = mds.smacof(dissimilarities, 2, transform="ratio", progress=True)
     assert shown.num_iters == result.num_iters
     np.testing.assert_allclose(shown.embedding, points, rtol=1e-6, atol=1e-9)
+
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        short = mds.smacof(dissimilarities.astype(np.float32), 2, transform="ratio")
+    assert short.embedding.dtype == np.float32
+    assert short.stress == pytest.approx(stress, rel=1e-4)
