@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mds_peers import find_r_versions
 
 from deepmds_jax.evaluation.hardware import describe_hardware
+from deepmds_jax.mds.cores import num_cores
 
 OURS = "deepmds_jax"
 EQUAL = 1e-6  # a mean excess of stress-1 below this counts as the optimum
@@ -54,7 +55,8 @@ def machine() -> dict:
     """What the numbers are measured on; the version of what is not installed is None."""
     packages = ("jax", "jaxlib", "numpy", "scipy", "scikit-learn")
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    return {**describe_hardware(), "versions": {**versions, **find_r_versions()}}
+    hardware = {**describe_hardware(), "cores": num_cores()}
+    return {**hardware, "versions": {**versions, **find_r_versions()}}
 
 
 def _version(package):
@@ -64,19 +66,27 @@ def _version(package):
         return None
 
 
+def is_ours(tool: str) -> bool:
+    """Whether this is deepmds_jax, whatever its settings."""
+    return tool.split(",")[0] == OURS
+
+
 def add_speedups(rows: list[dict]) -> None:
     """Adds to our rows, all of one kind of problem, the speed over that of the fastest peers."""
-    peers = [row for row in rows if row["tool"] != OURS]
+    ours = [row for row in rows if is_ours(row["tool"])]
+    peers = [row for row in rows if not is_ours(row["tool"])]
     exact = [row for row in peers if row["excess"] < EQUAL]
     for key, others in (("speedup", peers), ("speedup_at_optimum", exact)):
-        for row in rows:
-            if row["tool"] == OURS and others:
-                row[key] = row["problems_per_s"] / max(r["problems_per_s"] for r in others)
+        for row in ours if others else []:
+            row[key] = row["problems_per_s"] / max(r["problems_per_s"] for r in others)
 
 
 def write(folder: str | os.PathLike, results: dict) -> list[pathlib.Path]:
     """Writes mds_<device>.json, .md and .png into a folder and returns their paths."""
-    stem = re.sub(r"[^a-z0-9]+", "-", results["machine"]["device"].lower()).strip("-")
+    machine = results["machine"]
+    stem = re.sub(r"[^a-z0-9]+", "-", machine["device"].lower()).strip("-")
+    if stem == "cpu" and machine["cores"] == 1:
+        stem += "_one_core"
     paths = [pathlib.Path(folder) / f"mds_{stem}{suffix}" for suffix in (".json", ".md", ".png")]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     paths[0].write_text(json.dumps(results, indent=1) + "\n")
@@ -142,10 +152,11 @@ def _draw(axes, rows, x, y):
         excess = 100 * of_tool[-1]["relative_excess"]
         percent = np.format_float_positional(excess, 1, fractional=False, trim="-", sign=True)
         style = {
-            "color": COLORS[re.split("[:-]", tool)[0]], "label": f"{tool}: {percent} %",
-            "linestyle": ":" if "1e-9" in tool else "-", "linewidth": 2.5 if tool == OURS else 1.5,
+            "color": COLORS[re.split("[:,-]", tool)[0]], "label": f"{tool}: {percent} %",
+            "linestyle": ":" if "," in tool and "default" not in tool else "-",
+            "linewidth": 2.5 if is_ours(tool) else 1.5,
         }
-        if x == "batch" and tool != OURS:
+        if x == "batch" and not is_ours(tool):
             axes.axhline(of_tool[0][y], **style)
         else:
             points = [row[x] for row in of_tool], [row[y] for row in of_tool]
@@ -158,5 +169,6 @@ def _draw(axes, rows, x, y):
 
 
 def _name(machine):
-    cpu = f"{machine['cpu']}, {machine['cores']} cores"
+    cores = machine["cores"]
+    cpu = f"{machine['cpu']}, {cores} core{'s' if cores > 1 else ''}"
     return cpu if machine["device"] == "cpu" else f"{machine['device']} ({cpu})"

@@ -50,7 +50,7 @@ def map_on_cores(
     size, on_cpu = arrays[0].shape[0], jax.default_backend() == "cpu"
     cores = num_cores() if on_cpu else 1
     chunk_size = _CHUNK_SIZE if on_cpu else _DEVICE_CHUNK_SIZE
-    max_chunk = max(1, chunk_size // max(math.prod(x.shape[1:]) for x in arrays))
+    max_chunk = max(1, chunk_size // max(x.size // size for x in arrays))
     if on_cpu:  # a power of two, which divides the sizes that people choose with little rest
         max_chunk = 1 << max_chunk.bit_length() - 1
     num_chunks = cores if on_cpu else -(-size // max_chunk)
@@ -95,6 +95,8 @@ def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Ar
     """
     if not batch:
         return solve(*arrays)
+    if len(batch) == 1:  # reshaping outside jit takes longer than a small problem
+        return map_on_cores(solve, *arrays)
     flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]), arrays)
     result = map_on_cores(solve, *flat)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)

@@ -164,6 +164,8 @@ def _smacof(options, dissimilarities, weights, init, max_iters, tolerance):
 
 
 def _with_progress(options, dissimilarities, weights, start, max_iters, tolerance):
+    on_cpu = all(device.platform == "cpu" for device in dissimilarities.devices())
+    options = options._replace(on_cpu=on_cpu)
     problem, state = _start(options, dissimilarities, weights, start)
     with tqdm(desc="SMACOF", unit=" iterations") as bar:
         while state.num_iters < max_iters and not solver.is_done(state, tolerance):
@@ -179,7 +181,7 @@ def _start(options, dissimilarities, weights, start):
     problem, dissimilarities, prepared = solver.prepare(options, dissimilarities, weights)
     if start is None:
         start = solver.classical_start(options, problem, dissimilarities)
-    return problem, solver.initial_state(start, prepared)
+    return problem, solver.initial_state(options, problem, start, prepared)
 
 
 _run = jax.jit(solver.run, static_argnames="options", donate_argnames="state")

@@ -20,6 +20,7 @@ from deepmds_jax.mds.guttman import (
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
 from deepmds_jax.mds.measures import safe_scale, square_root, total, unscaled_distances
+from deepmds_jax.mds.row_blocks import Known, fit_ratio, inverse_curvatures, nothing_known
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import Transform, get_transform
 
@@ -31,6 +32,7 @@ _MAX_BUFFERED_POINTS = 512  # above it, computing a distance matrix on several t
 _PERFECT = 256  # rounding units of stress, up to which it is that of rounding
 _FEW = 16  # where a batch steps together, one in so many problems goes on when the others are done
 _RELAXATION = 1.8  # of a Guttman transform; up to 2 it cannot raise stress
+_CURVATURE_PERIOD = 8  # iterations from one reckoning of the points' curvatures to the next
 _SWEEPS = 4  # Guttman transforms for one ordinal fit, which costs several times as much
 
 
@@ -143,6 +145,7 @@ class State(NamedTuple):
       is_plain: () whether the candidate is the Guttman transform itself.
       num_iters: () int32.
       prepared: what the transform keeps between iterations.
+      known: what `_steps_by_rows` keeps, for a large problem of ratios; None for others.
       distance_buffer: see `_distances`.
     """
 
@@ -156,6 +159,7 @@ class State(NamedTuple):
     is_plain: jax.Array
     num_iters: jax.Array
     prepared: Any
+    known: Known | None
     distance_buffer: jax.Array | None
 
 
@@ -199,10 +203,10 @@ def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
         init = classical_start(options, problem, dissimilarities)[None]
 
     def minimize_from(start):
-        state = initial_state(start, prepared, has_buffer=not together)
+        state = initial_state(options, problem, start, prepared, has_buffer=not together)
         iterate = run_together if together else run
         state = iterate(options, problem, state, max_iters, tolerance)
-        return state._replace(prepared=None, distance_buffer=None)
+        return state._replace(prepared=None, known=None, distance_buffer=None)
 
     states = lax.map(minimize_from, init)
     best = jnp.argmin(jnp.where(jnp.isnan(states.stress), jnp.inf, states.stress))
@@ -242,15 +246,17 @@ def classical_start(options, problem, dissimilarities):
     return torgerson(filled, options.num_dims, tolerance)
 
 
-def initial_state(start, prepared, has_buffer=True):
+def initial_state(options, problem, start, prepared, has_buffer=True):
     """The state before the first iteration, for any (n, k) configuration."""
     start = _center_and_scale(start)
     infinity = jnp.asarray(jnp.inf, start.dtype)
     far = jnp.full_like(start, jnp.inf)
+    by_rows = options.transform == "ratio" and len(start) > _MAX_BUFFERED_POINTS
     return State(
         embedding=start, step=far, stride=far, stress=infinity, decrease=infinity,
         window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
         num_iters=jnp.int32(-1), prepared=prepared,
+        known=nothing_known(prepared, problem.laplacian, start) if by_rows else None,
         distance_buffer=_distance_buffer(start) if has_buffer else start[:0, 0],
     )
 
@@ -333,12 +339,15 @@ def has_converged(state, tolerance):
 def _iterate(options, problem, state):
     """Takes the candidate unless it raises stress, and proposes the next one."""
     x = state.candidate
-    transform = options.get_transform()
-    d, distance_buffer = _distances(x, state.distance_buffer)
-    disparities, prepared = transform.fit(state.prepared, d)
-    stress = _stress_at_norm_1(problem.laplacian, disparities, d)
-    step, stride, distance_buffer = _steps(options, problem, x, d, disparities, stress,
-                                           distance_buffer)
+    prepared, known, distance_buffer = state.prepared, state.known, state.distance_buffer
+    if known is not None:
+        stress, step, stride, known = _steps_by_rows(options, problem, state)
+    else:
+        d, distance_buffer = _distances(x, distance_buffer)
+        disparities, prepared = options.get_transform().fit(prepared, d)
+        stress = _stress_at_norm_1(problem.laplacian, disparities, d)
+        step, stride, distance_buffer = _steps(options, problem, x, d, disparities, stress,
+                                               distance_buffer)
     if options.acceleration == "none":
         window, candidate, is_plain = state.window, x + step, True
     else:
@@ -351,17 +360,36 @@ def _iterate(options, problem, state):
     forward = State(
         embedding=x, step=step, stride=stride, stress=stress, decrease=state.stress - stress,
         window=window, candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
-        num_iters=state.num_iters, prepared=None, distance_buffer=None,
+        num_iters=state.num_iters, prepared=None, known=None, distance_buffer=None,
     )
     back = state._replace(
         window=anderson.empty_window(state.embedding),
         candidate=state.embedding + state.step, is_plain=jnp.asarray(True), prepared=None,
-        distance_buffer=None,
+        known=None, distance_buffer=None,
     )
     state = jax.tree.map(partial(jnp.where, accepted), forward, back)
     return state._replace(
-        num_iters=state.num_iters + 1, prepared=prepared, distance_buffer=distance_buffer
+        num_iters=state.num_iters + 1, prepared=prepared, known=known,
+        distance_buffer=distance_buffer,
     )
+
+
+def _steps_by_rows(options, problem, state):
+    """Stress, step and stride of the candidate, and what the next one takes over."""
+    x, (factor, inverse) = state.candidate, state.known
+    given = problem.laplacian, x
+    stress, image, factor = fit_ratio(state.prepared, *given, factor, options.on_cpu)
+    step = _scale(image) - x
+    if options.acceleration == "none":
+        return stress, step, step, Known(factor, inverse)
+    inverse = lax.cond(
+        (state.num_iters + 1) % _CURVATURE_PERIOD == 0,
+        lambda: inverse_curvatures(state.prepared, *given, factor, options.on_cpu),
+        lambda: inverse,
+    )
+    stride = jnp.sum(inverse * step[:, None, :], axis=2)
+    stride = stride - jnp.mean(stride, axis=0, keepdims=True)
+    return stress, step, stride, Known(factor, inverse)
 
 
 def _steps(options, problem, x, d, disparities, stress, distance_buffer):

@@ -57,15 +57,29 @@ def get_transform(name: str, ties: str, on_cpu: bool | None = None) -> Transform
     return Transform(lambda dissimilarities, weights, _: (dissimilarities, weights), _fit_interval)
 
 
+class Proportion(NamedTuple):
+    """What "ratio" keeps of a problem.
+
+    Attributes:
+      dissimilarities: (n, n).
+      weighted: (n, n) weights times dissimilarities.
+      square: () weighted sum of the squared dissimilarities.
+    """
+
+    dissimilarities: jax.Array
+    weighted: jax.Array
+    square: jax.Array
+
+
 def _prepare_ratio(dissimilarities, weights, _):
     weighted = weights * dissimilarities
-    return dissimilarities, weighted, jnp.sum(weighted * dissimilarities)
+    return Proportion(dissimilarities, weighted, jnp.sum(weighted * dissimilarities))
 
 
 def _fit_ratio(problem, distances):
     """Disparities proportional to the dissimilarities."""
-    dissimilarities, weighted, square = problem
-    return total(weighted * distances) / square * dissimilarities, problem
+    factor = total(problem.weighted * distances) / problem.square
+    return factor * problem.dissimilarities, problem
 
 
 def _fit_interval(problem, distances):

@@ -1,0 +1,149 @@
+"""Ratio scaling of one large problem: little memory traffic per iteration, and few iterations.
+
+Whole matrices of distances, errors and ratios would go through the memory of a CPU ten times in
+every iteration. Those of a block of rows stay in its caches. And because large problems take many
+iterations, each point is moved as its own curvature asks.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, pseudoinverse_product
+from deepmds_jax.mds.measures import square_root
+from deepmds_jax.mds.transforms import Proportion
+
+_BLOCK_SIZE = 2**20  # numbers of each matrix
+_MIN_CURVATURE = 0.1  # relative to that which the Guttman transform assumes
+_MIN_DISTANCE = 0.03  # relative to the root mean square of the coordinates, as curvatures count it
+
+_matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+class Known(NamedTuple):
+    """What one configuration takes over from those before it.
+
+    Attributes:
+      factor: () of the disparities.
+      inverse: (n, k, k) of the curvature by each point, see `inverse_curvatures`.
+    """
+
+    factor: jax.Array
+    inverse: jax.Array
+
+
+def nothing_known(problem: Proportion, laplacian: Laplacian, points: jax.Array) -> Known:
+    """For the first configuration, (n, k): the factor of a perfect fit, and unit matrices."""
+    n, k = points.shape
+    factor = jnp.sqrt(_squared_distances(laplacian, points) / problem.square)
+    return Known(factor, jnp.broadcast_to(jnp.eye(k, dtype=points.dtype), (n, k, k)))
+
+
+def fit_ratio(
+    problem: Proportion, laplacian: Laplacian, points: jax.Array, factor: jax.Array,
+    in_blocks: bool | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Stress-1 of a configuration with its best disparities, and its Guttman transform.
+
+    A single pass over the matrices has to know the factor of the disparities beforehand: it takes
+    that of the last configuration. The error of the best one follows, as error is a parabola in
+    the factor; and the transform only changes in size.
+
+    Args:
+      problem: the dissimilarities.
+      laplacian: of the weights.
+      points: (n, k), centred, of norm 1.
+      factor: () near the best one.
+      in_blocks: whether to take one block of rows after the other.
+
+    Returns:
+      () stress-1, (n, k) the transform, of any size, and () the best factor.
+    """
+    columns = jnp.concatenate([points, jnp.ones_like(points[:, :1])], axis=1)
+
+    def sums(weights, dissimilarities, distances):
+        disparities = factor * dissimilarities
+        error = weights * (disparities - distances) ** 2
+        pull = weights * (1 - disparity_ratios(disparities, distances))
+        return jnp.concatenate([_matmul(error, columns[:, -1:]), _matmul(pull, columns)], axis=1)
+
+    found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
+    error, push = jnp.sum(found[:, 0]), found[:, 1:-1] - found[:, -1:] * points
+    # The derivative by the factor: the sum over all pairs of errors times dissimilarities.
+    slope = (error + 2 * jnp.sum(push * points)) / factor
+    change = slope / problem.square
+    square = _squared_distances(laplacian, points)
+    image = points + pseudoinverse_product(laplacian, push)
+    return square_root((error - slope * change) / square), image, factor - change
+
+
+def inverse_curvatures(
+    problem: Proportion, laplacian: Laplacian, points: jax.Array, factor: jax.Array,
+    in_blocks: bool | None,
+) -> jax.Array:
+    """How much further than its Guttman transform each point can go, in every direction.
+
+    The transform takes raw stress to curve alike everywhere. But a point far out meets little
+    resistance sideways, and takes many iterations to get there.
+
+    Args:
+      As for `fit_ratio`.
+
+    Returns:
+      (n, k, k) inverse second derivatives of raw stress by each point alone, relative to what the
+      transform takes them for. Those of negative or little curvature are bounded.
+    """
+    n, k = points.shape
+    min_distance = _MIN_DISTANCE / n**0.5
+    products = (points[:, :, None] * points[:, None, :]).reshape(n, k * k)
+    columns = jnp.concatenate([jnp.ones_like(points[:, :1]), points, products], axis=1)
+
+    def sums(weights, dissimilarities, distances):
+        distances = jnp.maximum(distances, min_distance)
+        return _matmul(weights * dissimilarities / distances**3, columns)
+
+    found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
+    found = found * (factor / laplacian.degrees)[:, None]
+    # Weighted by w dhat / d^3, the sum of products of the differences from all other points.
+    total, mixed = found[:, 0, None], points[:, :, None] * found[:, None, 1:k + 1]
+    spread = (total * products + found[:, k + 1:]).reshape(n, k, k) - mixed - mixed.mT
+    across = 1 - jnp.trace(spread, axis1=1, axis2=2)
+    unit = jnp.eye(k, dtype=points.dtype)[None]
+    curvatures, axes = jnp.linalg.eigh(spread + across[:, None, None] * unit)
+    curvatures = jnp.maximum(jnp.abs(curvatures), _MIN_CURVATURE)
+    return _matmul(axes / curvatures[:, None, :], axes.mT)
+
+
+def _squared_distances(laplacian, points):
+    """() weighted sum over all pairs, for centred points of norm 1."""
+    weights, degrees, is_constant = laplacian
+    return lax.cond(
+        is_constant,
+        lambda: 2 * weights.shape[0] * weights[0, -1],
+        lambda: 2 * jnp.sum(points * (degrees[:, None] * points - _matmul(weights, points))),
+    )
+
+
+def _over_rows(
+    sums: Callable[..., jax.Array], points: jax.Array, weights: jax.Array,
+    dissimilarities: jax.Array, in_blocks: bool | None,
+) -> jax.Array:
+    """(n, c) `sums(weights, dissimilarities, distances)`, of blocks of their rows or of all."""
+    n = points.shape[0]
+    size = min(n, max(1, _BLOCK_SIZE // n)) if in_blocks else n
+
+    def of_rows(start):
+        rows = partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
+        pairs = zip(rows(points).T, points.T, strict=True)
+        distances = square_root(sum((x[:, None] - y[None, :]) ** 2 for x, y in pairs))
+        return sums(rows(weights), rows(dissimilarities), distances)
+
+    # The last block overlaps the one before it, so that all have one shape.
+    blocks = lax.map(of_rows, jnp.minimum(jnp.arange(0, n, size), n - size))
+    num_left = n - size * (len(blocks) - 1)
+    first = blocks[:-1].reshape(n - num_left, blocks.shape[2])
+    return jnp.concatenate([first, blocks[-1, size - num_left:]])
