@@ -42,6 +42,8 @@ def test_texts_in_other_encodings(tmp_path):
     ("m.npy", np.ones((2, 3)), r"an array of shape \(2, 3\), expected \(n, n\)"),
     ("m.npy", np.array(["a"]), "m.npy: an array of <U1, expected real numbers"),
     ("m.npy", np.array([None]), "m.npy: .*pickle"),
+    ("m.npz", {"a": MATRIX, "labels": np.array([*"abcd"], dtype=object)},
+     r"m.npz: labels: Python objects, .*; expected an array of texts: np.array\(labels, dtype=str"),
     ("m.npz", {"a": MATRIX, "b": MATRIX}, r"m.npz: 2 arrays \(a, b\), expected one, and labels"),
     ("m.npz", {"a": MATRIX, "names": ["a", "b", "c", "a"]}, "3 different labels, expected 4"),
 ])
