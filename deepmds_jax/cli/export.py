@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
         {"file": file.path.name, "kB": f"{os.path.getsize(file.path) / 1000:.0f}",
          "batch": file.batch or "any", "error": f"{file.agreement.error:.1e}"}
         for file in files]))
-    program.tell(f"error: {files[0].agreement.as_metadata()['error_of']}",
+    program.tell(f"the column error: {files[0].agreement.as_metadata()['error_of']}",
                  f"wrote {out}; {os.path.join(out, 'README.md')} has code for each file")
 
 

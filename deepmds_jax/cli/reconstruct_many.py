@@ -41,14 +41,20 @@ def main(paths: Sequence[str]) -> int:
     start = time.monotonic()
     done = many.reconstruct_files(paths, out, params, engine=engine)
     rate = done.num_faces / (time.monotonic() - start)
-    line = f"{done.num_faces} faces in {done.num_written} files, weights for {done.topology}"
+    line = (f"{_count(done.num_faces, 'face')} in {_count(done.num_written, 'file')}, weights for "
+            f"{done.topology}")
     if done.num_faces:
         line += f", {rate:.0f} faces/s, {done.num_noted} without a shape or with a doubtful one"
     if done.num_whole:
-        line += f"; {done.num_whole} files were there already"
+        were = "was" if done.num_whole == 1 else "were"
+        line += f"; {_count(done.num_whole, 'file')} {were} there already"
     program.tell(f"{line}; wrote {out}")
     program.list_left_out(done.left_out)
     return 1 if done.left_out else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _check(paths: Sequence[str]) -> str:

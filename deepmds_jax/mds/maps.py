@@ -137,7 +137,9 @@ def _write_labels(
     for place, text, outward in texts:
         sides, rotation = (_ABOVE, 90) if on_a_line else (_SIDES, 0)
         if outward is not None:  # not on its own arrow
-            sides = sides[np.argsort(-sides @ outward / np.linalg.norm(sides, axis=1))[:3]]
+            along = sides @ outward / np.linalg.norm(sides, axis=1)
+            order = np.argsort(-along)
+            sides = sides[order[along[order] > -1e-6 * np.linalg.norm(outward)]]
         note = axes.annotate(text, place, ha="center", va="center", rotation=rotation, fontsize=7.5,
                              color=INK if outward is None else LINE, textcoords="offset points",
                              xytext=(0, 0), annotation_clip=False, zorder=5)
@@ -145,6 +147,10 @@ def _write_labels(
         size = np.array(note.get_window_extent(renderer).size)
         moves = sides * (size / 2 + gap)
         centres = axes.transData.transform(place) + moves
+        if outward is not None:  # above and below a tip a long name moves into the frame
+            slide = np.clip(centres, frame.min + size / 2, frame.max - size / 2) - centres
+            slide *= (sides[:, :1] == 0) * [1, 0]
+            moves, centres = moves + slide, centres + slide
         low, high = centres - size / 2, centres + size / 2
         overlap = np.minimum(high[:, None], boxes[:, 1]) - np.maximum(low[:, None], boxes[:, 0])
         covered = np.sum(np.prod(np.maximum(overlap, 0), axis=-1), axis=1)

@@ -103,6 +103,14 @@ def test_what_is_hidden_may_hold_anything():
     assert carried(rows.schema, find_columns(rows.schema)).names == ["confidence"]
 
 
+def test_a_confidence_in_percent_is_told():
+    confidence = np.full((3, N), 0.9)
+    confidence[1] = 90
+    confidence[2] = 2  # COCO's number for a visible one
+    table = pa.table({**wide(X2D), **{f"c{i}": confidence[:, i] for i in range(N)}})
+    assert read(table).reasons == {1: "confidence: 90, expected from 0 to 1"}
+
+
 def test_too_few_visible_landmarks_or_weights_that_take_no_hidden_ones():
     few = [[True] * 5 + [False] * 2, [False] + [True] * 6, [True] * 7]
     table = pa.table({"landmarks": X2D.reshape(3, -1).tolist(), "visible": few})

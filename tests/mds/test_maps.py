@@ -74,6 +74,17 @@ def test_vectors_point_from_the_centre_and_are_as_long_as_their_correlation():
     assert lengths[0] == pytest.approx(np.linalg.norm(POINTS[:, :2] - centre, axis=1).max())
 
 
+def test_names_of_vectors_are_not_cut_off():
+    for axis, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        fitted = mds.fit_vectors(POINTS[:, :2], sign * POINTS[:, axis:axis + 1])
+        figure = mds.draw_configuration(
+            POINTS[:, :2], vectors=fitted, vector_labels=["mean wave length in nanometres"])
+        figure.draw_without_rendering()
+        name = figure.axes[0].texts[-1].get_window_extent()
+        assert figure.bbox.x0 <= name.x0 and name.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= name.y0 and name.y1 <= figure.bbox.y1
+
+
 @pytest.mark.parametrize(("points", "options", "message"), [
     (POINTS[0], {}, r"points: expected shape \(n, k\), got \(3,\)"),
     (POINTS, {"labels": ["a"]}, "labels: expected 5, got 1"),

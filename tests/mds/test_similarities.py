@@ -71,12 +71,14 @@ def test_missing_stay_missing_and_what_may_not_be_is_told():
         (zeros, "reciprocal", "similarities: expected > 0 for 'reciprocal', got 0"),
         (3 * S, "correlation", "similarities: expected from -1 to 1 for 'correlation', got 1.5"),
         (S[:2], "reverse", r"similarities: expected shape \(..., n, n\), got \(2, 3\)"),
+        (S * (1 - np.eye(len(S))), "confusion", "counts > 0, with the diagonal for .*, got 0"),
         (S, "inverse", "way: expected one of .*'confusion'.*, got 'inverse'"),
     ):
         with pytest.raises(ValueError, match=message):
             mds.similarity_to_dissimilarity(similarities, way)
-    for way in ("exponential", "gaussian", "reciprocal", "confusion"):
-        with pytest.raises(ValueError, match=f"for '{way}', got -0.5"):
+    for way, value in ("exponential", -0.5), ("gaussian", -0.5), ("reciprocal", -0.5), (
+            "confusion", -1):  # whose diagonal counts
+        with pytest.raises(ValueError, match=f"for '{way}', got {value}"):
             mds.similarity_to_dissimilarity(-S, way)
     with pytest.raises(ValueError, match=r"up to 1 for 'one_minus', got 1\.5"):
         mds.similarity_to_dissimilarity(3 * S, "one_minus")

@@ -60,7 +60,7 @@ def _read_numpy(path):
         labels = None
         if isinstance(content, Npz):
             name = next((name for name in _LABELS if name in content), None)
-            labels = None if name is None else [str(label) for label in content[name]]
+            labels = None if name is None else _read_labels(content, name)
             others = [other for other in content if other != name]
             if len(others) != 1:
                 raise ValueError(f"{len(others)} arrays ({', '.join(map(printable, others))}), "
@@ -79,6 +79,16 @@ def _read_numpy(path):
     matrix = LabelledMatrix(labels, values)
     _check_finite(matrix)
     return matrix
+
+
+def _read_labels(content, name):
+    try:
+        return [str(label) for label in content[name]]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError(f"{name}: Python objects, such as those of a data frame, are not read; "
+                         "expected an array of texts: np.array(labels, dtype=str)") from None
 
 
 def _from_pairs(pairs):

@@ -216,10 +216,19 @@ def is_number(cell: str, decimal: str = ".") -> bool:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 if it says so by a byte order mark."""
+    """The text of a file in UTF-8, or in UTF-16 if it says so by a byte order mark.
+
+    Raises:
+      ValueError: it is in another encoding, such as that of older spreadsheets.
+    """
     content = path.read_bytes()
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return content.decode("utf-16" if utf16 else "utf-8-sig")
+    try:
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{'' if utf16 else f'line {line}: '}no {'UTF-16' if utf16 else 'UTF-8'}, "
+                         "expected a text saved in UTF-8") from None
 
 
 def picture_names(names: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from deepmds_jax.data.formats.plain_names import from_cell, printable
 # What the third column of pairs may be called, in lower case, where the first two hold numbers.
 _MEASURES = ("distance", "dissimilarity", "dist", "similarity", "value", "d", "delta", "weight")
 _WHOLE = re.compile(r"\d+")
+_SEPARATOR = re.compile(r"sep=([;,\t])\s*?(\n|\r)", re.IGNORECASE)  # for Excel
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
 
@@ -46,6 +47,7 @@ def parse_square(text: str) -> LabelledMatrix:
       ValueError: it is no such text; says in which row and column.
     """
     lines, decimal = _split(text)
+    lines = _without_row_numbers(lines, decimal)
     # Names stand in the first line, and in the first cells of others.
     words = [[not is_number(cell, decimal) for cell in line.cells[:None if i == 0 else 3]]
              for i, line in enumerate(lines)]
@@ -73,7 +75,13 @@ def parse_square(text: str) -> LabelledMatrix:
 
 def _split(text):
     """The lines that are not empty, and the decimal point."""
-    delimiter = next((mark for line in text.splitlines() for mark in "\t;," if mark in line), " ")
+    told = _SEPARATOR.match(text)
+    if told:
+        text = text[told.end() - 1:]  # the end of that line stays, or others had other numbers
+        delimiter = told[1]
+    else:
+        delimiter = next((mark for line in text.splitlines() for mark in "\t;," if mark in line),
+                         " ")
     if delimiter == " ":
         text = "\n".join(line.rstrip() for line in text.splitlines())
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,
@@ -106,6 +114,17 @@ def _check_commas(lines):
         row, column, cell = marked[0]
         raise ValueError(f"line {row}, column {column}: '{cell}' may be {cell.replace(',', '')} or "
                          f"{cell.replace(',', '.', 1)}: write it without a comma")
+
+
+def _without_row_numbers(lines, decimal):
+    """Lines of pairs without the numbers of their rows, which R and pandas write before them."""
+    header, *others = [line.cells for line in lines]
+    if header[0] or not others or any(len(row) != 4 for row in (header, *others)):
+        return lines
+    if not all(_WHOLE.fullmatch(row[0]) and not is_number(row[1], decimal)
+               and not is_number(row[2], decimal) for row in others):
+        return lines
+    return [line._replace(cells=line.cells[1:]) for line in lines]
 
 
 def _is_header(lines, words):
@@ -245,7 +264,8 @@ def _merge(rows, columns):
     one, other = (columns, rows) if columns[0] not in rows else (rows, columns)
     if one[1:] != other[:-1]:
         lacking = next(name for name in rows if name not in columns)
-        raise ValueError(f"the row '{printable(lacking)}' has no column of that name")
+        raise ValueError(f"the row '{printable(lacking)}' has no column of that name, expected the "
+                         "same names in both")
     return [*one, other[-1]]
 
 

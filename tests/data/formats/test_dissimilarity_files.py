@@ -34,13 +34,16 @@ def test_texts_in_other_encodings(tmp_path):
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("m.xlsx", b"", "m.xlsx: unknown format, expected .csv"),
     ("m.csv", b"0,1\n1,x\n", "m.csv: line 2, column 2: 'x', expected a number"),
-    ("m.csv", b"\xff\xff", "m.csv: .*decode"),
+    ("m.csv", "a;b\nß;0\n".encode("latin-1"), "m.csv: line 2: no UTF-8, expected a text saved in"),
+    ("m.csv", b"\xff\xfe\x00", "m.csv: no UTF-16, expected"),
     ("m.csv", b'0,1\n1,"x\n\x1b"\n', r"m.csv: line 2, column 2: 'x\\n\\x1b', expected a number"),
     ("m.npy", b"", "m.npy: "),
     ("m.npy", np.ones(5), r"a vector of 5 numbers, expected n \(n - 1\) / 2"),
     ("m.npy", np.ones((2, 3)), r"an array of shape \(2, 3\), expected \(n, n\)"),
     ("m.npy", np.array(["a"]), "m.npy: an array of <U1, expected real numbers"),
     ("m.npy", np.array([None]), "m.npy: .*pickle"),
+    ("m.npz", {"a": MATRIX, "labels": np.array([*"abcd"], dtype=object)},
+     r"m.npz: labels: Python objects, .*; expected an array of texts: np.array\(labels, dtype=str"),
     ("m.npz", {"a": MATRIX, "b": MATRIX}, r"m.npz: 2 arrays \(a, b\), expected one, and labels"),
     ("m.npz", {"a": MATRIX, "names": ["a", "b", "c", "a"]}, "3 different labels, expected 4"),
 ])

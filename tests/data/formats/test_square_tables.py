@@ -109,8 +109,18 @@ def test_missing_values_and_decimal_commas():
         found.values, [[0, 1.5, np.nan], [1.5, np.nan, np.nan], [np.nan, 2.25, 0]])
     found = parse_square("a,b,1\nb,c,2\n")
     np.testing.assert_array_equal(found.values, [[0, 1, np.nan], [1, 0, 2], [np.nan, 2, 0]])
+    found = parse_square("sep=;\r\n;a;b\r\na;0;1,5\r\nb;1,5;0\r\n")
+    np.testing.assert_array_equal(found.values, [[0, 1.5], [1.5, 0]])
     # One pair in one line is no header.
     assert parse_square("a,b,5").values[0, 1] == 5
+
+
+@pytest.mark.parametrize("numbers", ["123", "047"])
+def test_pairs_with_the_numbers_of_their_rows(numbers):
+    rows = zip(numbers, ("a,b,1", "a,c,2", "b,c,3"), strict=True)
+    found = parse_square("\n".join(['"",from,to,km', *map(",".join, rows)]))
+    assert found.labels == ["a", "b", "c"]
+    np.testing.assert_array_equal(found.values, [[0, 1, 2], [1, 0, 3], [2, 3, 0]])
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -123,7 +133,10 @@ def test_missing_values_and_decimal_commas():
     ("0\t1,000\n1,000\t0\n", "line 1, column 2: '1,000' may be 1000 or 1.000: write it without"),
     ("0;1,5\n1.5;0\n", "line 1, column 2: '1,5' may be 15 or 1.5"),
     (",a,a\na,0,1\na,1,0\n", "2 points have the name 'a'"),
-    (",a,b,c\na,0,1,2\nb,1,0,3\nx,2,3,0\n", "the row 'x' has no column of that name"),
+    (",a,b,c\na,0,1,2\nb,1,0,3\nx,2,3,0\n", "the row 'x' has no column of that name, expected "
+     "the same names in both"),
+    ("sep=;\n;a;b\na;0;x\nb;1;0\n", r"line 3 \(a\), column 3 \(b\): 'x', expected a number"),
+    (",a,b,c\n1,0,x,2\n2,3,0,4\n3,2,4,0\n", r"line 2 \(1\), column 3 \(b\): 'x', expected"),
     (",a,b\na,0,1,2\nb,1,0,3\n", "line 2: 3 numbers under 2 names of columns"),
     ("0,1,2\n1,0\n2,3,0\n", "line 2: 2 numbers, expected 3 as in other lines"),
     ("0,1,2\n1,0,3\n", "2 rows of up to 3 numbers, expected a square, a triangle, or rows of two"),
