@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepmds_jax.geometry import linalg
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, pseudoinverse_product
 from deepmds_jax.mds.measures import square_root
 from deepmds_jax.mds.transforms import Proportion
@@ -113,8 +114,9 @@ def inverse_curvatures(
     spread = (total * products + found[:, k + 1:]).reshape(n, k, k) - mixed - mixed.mT
     across = 1 - jnp.trace(spread, axis1=1, axis2=2)
     unit = jnp.eye(k, dtype=points.dtype)[None]
-    curvatures, axes = jnp.linalg.eigh(spread + across[:, None, None] * unit)
-    curvatures = jnp.maximum(jnp.abs(curvatures), _MIN_CURVATURE)
+    # Of a symmetric matrix, singular values are eigenvalues but for their sign.
+    _, curvatures, axes = linalg.svd(spread + across[:, None, None] * unit)
+    curvatures = jnp.maximum(curvatures, _MIN_CURVATURE)
     return _matmul(axes / curvatures[:, None, :], axes.mT)
 
 

@@ -444,9 +444,11 @@ def test_as_accelerators_run_it(transform, x64):
 
 @pytest.mark.every_platform
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_exports_without_custom_calls(platform):
+@pytest.mark.parametrize(("transform", "n"), [("ordinal", 5), ("ratio", 513)])
+def test_exports_without_custom_calls(platform, transform, n):
     """No LAPACK or cuSOLVER inside: every operation exists wherever StableHLO does."""
-    argument = jax.ShapeDtypeStruct((2, 5, 5), jnp.float32)
-    module = export.export(jax.jit(mds.smacof), platforms=[platform])(argument).mlir_module()
+    argument = jax.ShapeDtypeStruct((2, n, n), jnp.float32)
+    solve = jax.jit(partial(mds.smacof, transform=transform))
+    module = export.export(solve, platforms=[platform])(argument).mlir_module()
     assert "stablehlo.while" in module
     assert "stablehlo.custom_call" not in module
