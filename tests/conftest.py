@@ -83,7 +83,7 @@ def shared() -> pathlib.Path:
     return folder
 
 
-_MAX_MAPPINGS = 20_000
+_MAX_MAPPINGS = 12_000
 
 
 @pytest.fixture(autouse=True, scope="module")

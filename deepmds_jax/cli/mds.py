@@ -13,7 +13,8 @@ stress, and stress-1; writes the coordinates as .csv or .tsv, and pictures as .p
 (docs/mds_maps.md).
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -40,21 +41,19 @@ def main(paths: list[str]) -> None:
                          f"{mds_flags.SIMILARITIES.value!r}")
     outputs = mds_flags.check_outputs(paths)
     matrix = files.read_matrix(paths[0])
-    try:
+    with _named(paths[0]):
         labels, dissimilarities = matrix.labels, _dissimilarities(matrix)
-    except ValueError as error:
-        raise ValueError(f"{paths[0]}: {error}") from None
     n, pairs = len(labels), dissimilarities[np.triu_indices(len(labels), 1)]
     if not mds_flags.DIMS.value < n:
         raise ValueError(f"dims: expected 1 to {n - 1} for {n} points, got {mds_flags.DIMS.value}")
     with jax.enable_x64(True):
         options = {"transform": mds_flags.TRANSFORM.value, "ties": mds_flags.TIES.value}
-        result, found = _solve(dissimilarities, options)
+        with _named(paths[0]):
+            result, found = _solve(dissimilarities, options)
         points = np.asarray(mds.to_principal_axes(result.embedding))
         shares = np.asarray(mds.stress_per_point(
             result.disparities, mds.distances(result.embedding), ~jnp.isnan(dissimilarities)))
         stress = float(result.stress)
-        _print_table(labels, points, shares)
         with all_or_none():
             for flag, path in outputs.items():
                 if flag == "out":
@@ -62,6 +61,7 @@ def main(paths: list[str]) -> None:
                 else:
                     figures.save_figure(_draw(flag, dissimilarities, result, points, shares, labels,
                                               options), path)
+    _print_table(labels, points, shares)
     missing = np.sum(np.isnan(pairs))
     gaps = f", {missing} of {len(pairs)} pairs missing" if missing else ""
     wrote = f"; wrote {' '.join(outputs.values())}" if outputs else ""
@@ -71,6 +71,15 @@ def main(paths: list[str]) -> None:
     if stress < _PERFECT and mds_flags.TRANSFORM.value != "ratio":
         program.warn("the fit is perfect: other maps may fit as well; take fewer dimensions, or "
                      "--transform=ratio")
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Errors in here are about what the file holds."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _print_table(labels: Sequence[str], points: np.ndarray, shares: np.ndarray) -> None:

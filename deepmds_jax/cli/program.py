@@ -1,5 +1,6 @@
 """What the programs share: flags of their own, one-line errors, the accelerator."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ def run(
     try:
         rest = values(["program", *map(str, arguments)])[1:]
         if values["help"].value:
-            print(f"{description}\nflags:\n{_help(values)}")
+            print(f"{description}\nflags:\n{_help(values)}", flush=True)
             return 0
         if rest and not positional:
             raise ValueError(f"unexpected argument {rest[0]!r}: flags are --name=value")
@@ -65,11 +66,20 @@ def run(
         logging.use_absl_handler()
         prepare()
         _select_accelerator(values["accelerator"].value)
-        return main(rest) or 0
+        status = main(rest) or 0
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt as reason:
         print(f"\ninterrupted {reason}".rstrip(), file=sys.stderr)
         return 130
-    except (ValueError, ImportError, FloatingPointError, OSError, flags.Error) as error:
+    except BrokenPipeError:  # nobody reads on; nor may Python complain when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        warn(f"error: {reason or error}")
+        return 1
+    except (ValueError, ImportError, FloatingPointError, flags.Error) as error:
         warn(f"error: {error}")
         return 1
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepmds_jax.data.formats.faces import MIN_CONFIDENCE
+from deepmds_jax.data.formats.faces import MAX_CONFIDENCE, MIN_CONFIDENCE
 from deepmds_jax.data.formats.text_tables import wide_columns
 from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import MIN_LANDMARKS
@@ -15,8 +15,6 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS
 LANDMARKS = "landmarks"
 # Of what says which landmarks were seen, the least value of one that was.
 _SEEN_FROM = {"visible": 0.5, "confidence": MIN_CONFIDENCE}
-# COCO counts 0, 1 and 2; what is more, such as percents, would make every landmark a seen one.
-_MAX_CONFIDENCE = 2
 _NUM_NAMED = 6  # columns that an error names
 
 
@@ -96,7 +94,7 @@ def read_block(
     for what, names in columns.seen.items():
         values = _numbers(rows, what, names, num_landmarks, reasons)
         if what == "confidence":
-            _note(reasons, np.any(values > _MAX_CONFIDENCE, axis=1), lambda i, values=values: (
+            _note(reasons, np.any(values > MAX_CONFIDENCE, axis=1), lambda i, values=values: (
                 f"confidence: {np.nanmax(values[i]):g}, expected from 0 to 1"))
         visible &= np.nan_to_num(values) >= _SEEN_FROM[what]
     lost = visible & ~np.all(np.isfinite(x2d), axis=-1)

@@ -226,7 +226,7 @@ def test_executables_differ_in_the_name_of_the_program_alone(verb):
 
 
 def test_an_executable_starts(tmp_path):
-    """The only processes of their own: help, its status, and an error before JAX has started."""
+    """The only processes of their own: help, with its status; an error before JAX has started."""
     def start(verb, *arguments):
         return subprocess.run([sys.executable, ROOT / "bin" / verb, *arguments], cwd=tmp_path,
                               capture_output=True, text=True, timeout=300)
@@ -234,6 +234,12 @@ def test_an_executable_starts(tmp_path):
     done = start("eval", "--help")
     assert done.returncode == 0, done.stderr
     assert "bin/eval " in done.stdout
+    nobody_reads, end = os.pipe()
+    os.close(nobody_reads)
+    done = subprocess.run([sys.executable, ROOT / "bin" / "eval", "--help"], stdout=end,
+                          stderr=subprocess.PIPE, text=True, timeout=300)
+    os.close(end)
+    assert (done.returncode, done.stderr) == (1, "")
     done = start("train", "--accelerator=tpu")
     assert done.returncode == 1
     assert done.stderr.startswith("error: accelerator: no tpu that JAX can use here")

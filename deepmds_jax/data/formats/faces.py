@@ -14,6 +14,8 @@ from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS as MESH_POINTS
 # Below it a landmark counts as hidden, and a face as not found. Trackers that fail report less
 # than 0.1, and MMPose draws landmarks from 0.3 on (its `kpt_thr`).
 MIN_CONFIDENCE = 0.3
+# COCO counts 0, 1 and 2; what is more, such as percents, would make every landmark a seen one.
+MAX_CONFIDENCE = 2
 
 # A face that is given in parts of its picture's width and height may lie across the edge.
 _PARTS = (-0.5, 1.5)
@@ -84,6 +86,9 @@ def make_face(
       visible, confidence: of the face or of each landmark; NaN counts as low. All by default.
       found: whether the frame shows a face at all.
       **fields: others of `Face`.
+
+    Raises:
+      ValueError: a landmark's confidence is none.
     """
     points = np.array(points, np.float64)
     seen = np.isfinite(points).all(-1)
@@ -91,6 +96,8 @@ def make_face(
         seen &= np.nan_to_num(np.asarray(visible, float)) >= 0.5
     if confidence is not None:
         confidence = np.asarray(confidence, float)
+        if confidence.ndim and np.any(confidence > MAX_CONFIDENCE):
+            raise ValueError(f"confidence: expected from 0 to 1, got {np.nanmax(confidence):g}")
         seen &= np.nan_to_num(confidence) >= MIN_CONFIDENCE
         confidence = confidence if confidence.ndim else float(confidence)
     return Face(points, seen & found, confidence, **fields)

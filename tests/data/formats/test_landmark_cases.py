@@ -219,6 +219,17 @@ def test_third_numbers_are_depth_or_a_confidence_and_that_is_told(tmp_path):
     assert len(found.warnings) == 1 and "are taken as their confidence" in found.warnings[0]
 
 
+def test_percents_are_no_confidences(tmp_path):
+    percents = (100 * CONFIDENT).tolist()
+    path = write(tmp_path / "a.json", [{"keypoints": FACE.tolist(), "keypoint_scores": percents}])
+    with pytest.raises(ValueError, match=r"a\.json: .*confidence: expected from 0 to 1, got 90"):
+        read_landmarks(path)
+    np.savez(tmp_path / "b.npz", points=[FACE, FACE], confidence=[CONFIDENT, percents])
+    found = read_all_landmarks([tmp_path / "b.npz"])
+    assert len(found.faces) == 1
+    assert "b.npz: confidence: expected from 0 to 1, got 90" in found.left_out[0]
+
+
 # Trackers.
 
 
