@@ -28,6 +28,7 @@ from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.files import all_or_none
 from deepmds_jax.mds.similarities import SIMILARITIES
 
+_FLAGS = mds_flags.FLAGS
 _MAX_ROWS = 100  # on the terminal
 _PERFECT = 1e-5  # stress-1
 
@@ -134,4 +135,4 @@ def _draw(name, dissimilarities, result, points, shares, labels, options):
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit status."""
-    return program.run(main, mds_flags.FLAGS, __doc__, arguments, positional=True)
+    return program.run(main, _FLAGS, __doc__, arguments, positional=True)

@@ -24,6 +24,9 @@ from deepmds_jax.methods import table
 from deepmds_jax.weights.locate import FILE_NAME
 
 
+_FLAGS = train_flags.FLAGS
+
+
 def main(arguments: list[str]) -> None:
     """Trains as the flags say."""
     del arguments
@@ -51,5 +54,5 @@ def main(arguments: list[str]) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit status."""
-    return program.run(main, train_flags.FLAGS, __doc__, arguments,
+    return program.run(main, _FLAGS, __doc__, arguments,
                        prepare=train_flags.join_processes)
