@@ -23,7 +23,6 @@ from deepmds_jax.cli import program, train_flags
 from deepmds_jax.methods import table
 from deepmds_jax.weights.locate import FILE_NAME
 
-
 _FLAGS = train_flags.FLAGS
 
 
@@ -54,5 +53,4 @@ def main(arguments: list[str]) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The program; returns its exit status."""
-    return program.run(main, _FLAGS, __doc__, arguments,
-                       prepare=train_flags.join_processes)
+    return program.run(main, _FLAGS, __doc__, arguments, prepare=train_flags.join_processes)
