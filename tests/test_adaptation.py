@@ -125,7 +125,9 @@ def test_what_was_learnt_is_told_in_mm_and_drawn(params, shapes, learnt):
 
 
 def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, learnt, monkeypatch):
-    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 64)
+    monkeypatch.setattr(stages, "ENCODER_FACES", 64)
+    monkeypatch.setattr(stages, "JOINT_FACES", 32)
     monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-4))
     monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
     x2d = see(shapes, WIDE)

@@ -10,8 +10,6 @@ from problems import noisy_distances
 
 from deepmds_jax import mds
 
-pytestmark = pytest.mark.every_platform
-
 D = np.stack([noisy_distances(seed) for seed in range(2)]).astype(np.float32)
 WEIGHTS = 1 + np.eye(12, dtype=np.float32)[::-1]  # symmetric, and zero nowhere
 
@@ -39,6 +37,7 @@ def no_leaks():
     gc.unfreeze()
 
 
+@pytest.mark.every_platform
 @pytest.mark.usefixtures("no_leaks")
 @pytest.mark.parametrize("transform", ["ratio", "interval", "ordinal"])
 def test_smacof(transform):
@@ -48,6 +47,7 @@ def test_smacof(transform):
     assert np.isfinite(mds.smacof_anchored(D, anchors, trust).embedding).all()
 
 
+@pytest.mark.every_platform
 def test_derivatives():
     def total(d):
         return mds.smacof(d, 2, transform="ratio", weights=WEIGHTS).stress.sum()
@@ -55,6 +55,7 @@ def test_derivatives():
     assert np.isfinite(jax.jit(jax.grad(total))(D)).all()
 
 
+@pytest.mark.every_platform
 @pytest.mark.usefixtures("no_leaks")
 def test_the_rest():
     points = np.asarray(mds.classical(D, 2))
@@ -83,7 +84,10 @@ def problems(count, n):
 
 
 def test_models():
-    """In the shapes of the models' own tests, whose programs serve here too."""
+    """In the shapes of the models' own tests, whose programs serve here too.
+
+    Traced for a CPU: on others the same is traced, but for what `test_smacof` has.
+    """
     assert mds.smacof(D, 2, transform="spline", weights=WEIGHTS).converged.all()
     assert mds.smacof_robust(problems(20, 20), 2).converged.all()
     subjects = problems(24, 12).reshape(4, 6, 12, 12)

@@ -27,7 +27,7 @@ SPEC = dataclasses.replace(
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),
 )
 TRAINING = anchored.Training(autoencoder_epochs=20, dissimilarity_epochs=4, learning_rate=2e-3)
-RUN = Run(anchored.Config("flame51"), TRAINING, num_train=256)
+RUN = Run(anchored.Config("flame51"), TRAINING, num_train=128)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,6 +38,8 @@ def quicker_start_and_end():
         patch.setattr(augmentation, "deform",
                       jax.jit(augmentation.deform, static_argnames=("mirror", "max_amount")))
         patch.setattr(stages, "CALIBRATION_FACES", 512)
+        patch.setattr(stages, "ENCODER_FACES", 128)
+        patch.setattr(stages, "JOINT_FACES", 32)
         yield
 
 
@@ -119,8 +121,8 @@ def test_another_run_is_refused_in_its_folder(finished, dataset):
 
 
 def test_too_few_faces_for_a_minibatch(dataset, tmp_path):
-    with pytest.raises(ValueError, match="num_train: a minibatch takes 256 faces, got 200"):
-        train(anchored, dataclasses.replace(RUN, num_train=200), dataset, tmp_path / "run")
+    with pytest.raises(ValueError, match="num_train: a minibatch takes 128 faces, got 50"):
+        train(anchored, dataclasses.replace(RUN, num_train=50), dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
