@@ -88,7 +88,7 @@ def smacof_anchored(
         solve = jax.vmap(solve)
     result = solve(dissimilarities, weights, anchors.astype(dtype), anchor_weights.astype(dtype),
                    init.astype(dtype))
-    return result if given_dtype == dtype else narrow(result, given_dtype)
+    return narrow(result, given_dtype)
 
 
 @jax.jit

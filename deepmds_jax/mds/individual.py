@@ -139,7 +139,7 @@ def individual_differences(
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         for s in range(len(dissimilarities)):
             check_values(dissimilarities[s], None if weights is None else weights[s])
-    return result if dtype == result.stress.dtype else narrow(result, dtype)
+    return narrow(result, dtype)
 
 
 @partial(jax.jit, static_argnames="options")

@@ -141,7 +141,7 @@ def smacof(
             check_values(dissimilarities, weights)
         elif given_weights is not None and np.ndim(given_weights) == 2:
             check_weights(as_computed(given_weights))
-    return result if dtype == dissimilarities.dtype else narrow(result, dtype)
+    return narrow(result, dtype)
 
 
 def check_key(key: object) -> None:

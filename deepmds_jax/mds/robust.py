@@ -133,7 +133,7 @@ def smacof_robust(
     result = solve_all(solve, tuple(batch), dissimilarities, weights, init)
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(dissimilarities, weights)
-    return result if dtype == result.stress.dtype else narrow(result, dtype)
+    return narrow(result, dtype)
 
 
 @partial(jax.jit, static_argnames="num_dims")

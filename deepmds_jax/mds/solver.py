@@ -84,9 +84,16 @@ def status_of(
     return status.astype(jnp.int32)
 
 
-@partial(jax.jit, static_argnames="dtype")
 def narrow(result, dtype):
-    """A result with a status, its floats in half precision: NaN and `NON_FINITE` on overflow."""
+    """A result with a status, its floats in the dtype of the data.
+
+    Half precision is computed in float32; where a result overflows it, it is NaN and `NON_FINITE`.
+    """
+    return result if dtype == result.stress.dtype else _narrow(result, dtype)
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _narrow(result, dtype):
     halves = jax.tree.map(lambda x: x if x.dtype == jnp.int32 else x.astype(dtype), result)
     batch = result.status.ndim
     overflows = jnp.any(jnp.stack([

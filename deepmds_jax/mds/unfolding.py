@@ -117,7 +117,7 @@ def unfold(
     result = solve_all(solve, shape[:-2], preferences, weights)
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(_as_square(preferences, jnp.nan), _as_square(weights, 0))
-    return result if dtype == result.stress.dtype else narrow(result, dtype)
+    return narrow(result, dtype)
 
 
 @partial(jax.jit, static_argnames=("num_dims", "transform"))
