@@ -11,7 +11,7 @@ from deepmds_jax import loops
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import as_computed, check_shapes, float_dtype, is_valid, symmetrize
 from deepmds_jax.mds.krylov import conjugate_gradients
-from deepmds_jax.mds.measures import stress, unscaled_distances
+from deepmds_jax.mds.measures import power_of_two, stress, unscaled_distances
 from deepmds_jax.mds.solver import MDSResult, narrow, status_of
 
 # Of a Guttman transform; up to 2 it cannot raise the loss. Where the anchors alone decide, as for
@@ -99,6 +99,10 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
     valid = is_valid(dissimilarities) & is_valid(weights) & ~jnp.any(anchor_weights < 0)
     weights = symmetrize(jnp.where(observed, weights, 0))
     disparities = symmetrize(jnp.where(observed, dissimilarities, 0))
+    unit = power_of_two(jnp.maximum(jnp.max(disparities), jnp.max(jnp.abs(anchors))))
+    disparities, anchors, init = disparities / unit, anchors / unit, init / unit
+    heaviest = power_of_two(jnp.maximum(jnp.max(weights), jnp.max(anchor_weights)))
+    weights, anchor_weights = weights / heaviest, anchor_weights / heaviest
 
     def gradient(points):
         """Half the gradient of the loss."""
@@ -143,9 +147,8 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
         gradient, init, minimize, tangent_solve, has_aux=True
     )
     # An infinite gradient gives no step and leaves the points finite, as may an infinite loss.
-    finite = jnp.all(jnp.isfinite(points) & jnp.isfinite(gradient(points)))
-    finite &= ~jnp.isinf(stress(disparities, unscaled_distances(points), weights))
+    fit = stress(disparities, unscaled_distances(points), weights)
+    finite = jnp.all(jnp.isfinite(points) & jnp.isfinite(gradient(points))) & ~jnp.isinf(fit)
     status = status_of(step <= tolerance, finite, True, valid)
-    points = jnp.where(finite & valid, points, jnp.nan)
-    return MDSResult(points, stress(disparities, unscaled_distances(points), weights), disparities,
-                     num_iters.astype(jnp.int32), status)
+    points, fit = (jnp.where(finite & valid, x, jnp.nan) for x in (unit * points, fit))
+    return MDSResult(points, fit, unit * disparities, num_iters.astype(jnp.int32), status)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepmds_jax.mds.inputs import as_computed
+from deepmds_jax.mds.inputs import as_computed, as_float
 
 
 def distances(points: jax.Array) -> jax.Array:
@@ -27,7 +27,7 @@ def distances(points: jax.Array) -> jax.Array:
     """
     computed = as_computed(points)
     differences = _differences(computed)
-    scale = safe_scale(lax.stop_gradient(reduce(jnp.maximum, map(jnp.abs, differences))))
+    scale = _safe_scale(lax.stop_gradient(reduce(jnp.maximum, map(jnp.abs, differences))))
     square = sum((x * scale) ** 2 for x in differences)
     return (square_root(square) / scale).astype(jnp.asarray(points).dtype)
 
@@ -47,7 +47,7 @@ def _differences(points):
     return [x[..., :, None] - x[..., None, :] for x in jnp.unstack(points, axis=-1)]
 
 
-def safe_scale(size: jax.Array) -> jax.Array:
+def _safe_scale(size: jax.Array) -> jax.Array:
     """Powers of two; times one, a number of this size can be squared in the range of the dtype.
 
     Source: Blue (1978), "A portable Fortran program to find the Euclidean norm of a vector", ACM
@@ -57,6 +57,28 @@ def safe_scale(size: jax.Array) -> jax.Array:
     far, scale = 2.0 ** (exponent // 4), 2.0 ** (exponent // 2 + 6)
     near = jnp.where(size < 1 / far, scale, 1.0)
     return jnp.where(size > far, 1 / scale, near).astype(size.dtype)
+
+
+def power_of_two(size: jax.Array) -> jax.Array:
+    """One of seven, (...), that is the least far from each size: dividing by it rounds nothing.
+
+    Divided, numbers of that size can be squared, multiplied and summed in the range of the dtype.
+    Those that can be so anyway have the power 1.
+    """
+    step = np.finfo(size.dtype).maxexp // 4
+    power = jnp.full_like(size, 2.0 ** (-3 * step))
+    for exponent in range(-2 * step, 4 * step, step):
+        power = jnp.where(size >= 2.0 ** (exponent - step // 2), 2.0**exponent, power)
+    return power
+
+
+def scale_weights(weights: jax.Array) -> jax.Array:
+    """(..., n, n) weights, divided by a power of two near the largest of each matrix.
+
+    A common factor changes no solution. Weights that count do not become 0.
+    """
+    scaled = weights / power_of_two(jnp.max(weights, axis=(-2, -1), keepdims=True))
+    return jnp.where((scaled == 0) & (weights > 0), jnp.finfo(weights.dtype).tiny, scaled)
 
 
 def total(matrix: jax.Array) -> jax.Array:
@@ -95,6 +117,7 @@ def normalized_stress(
 
     Source: Borg & Groenen (2005), section 11.1.
     """
+    disparities, distances, weights = _scale(disparities, distances, weights)
     return raw_stress(disparities, distances, weights) / _sum_of_squares(disparities, weights)
 
 
@@ -108,6 +131,7 @@ def stress(
     Source: Kruskal (1964), "Multidimensional scaling by optimizing goodness of fit to a nonmetric
     hypothesis", Psychometrika 29.
     """
+    disparities, distances, weights = _scale(disparities, distances, weights)
     square = _sum_of_squares(distances, weights)
     return square_root(raw_stress(disparities, distances, weights) / square)
 
@@ -123,6 +147,7 @@ def stress_2(
     Source: Kruskal & Carroll (1969), "Geometrical models and badness-of-fit functions", in
     Multivariate Analysis II; Borg & Groenen (2005), chapter 11.
     """
+    disparities, distances, weights = _scale(disparities, distances, weights)
     pairs = ~jnp.eye(distances.shape[-1], dtype=bool)
     counted = jnp.where(pairs, 1.0 if weights is None else weights, 0.0)
     d = _known(distances, counted)
@@ -145,10 +170,24 @@ def stress_per_point(
     Source: Mair, Groenen & de Leeuw (2022), "More on multidimensional scaling and unfolding in R:
     smacof version 2", J. Statistical Software 102(10).
     """
+    disparities, distances, weights = _scale(disparities, distances, weights)
     per_point = jnp.sum(_weighted_squares(disparities - distances, weights), axis=-1)
     total = jnp.sum(per_point, axis=-1, keepdims=True)
     perfect = total == 0
     return jnp.where(perfect, 1 / per_point.shape[-1], per_point / jnp.where(perfect, 1, total))
+
+
+def _scale(disparities, distances, weights):
+    """The arguments of a ratio of sums, in units in which squares are safe: the same ratio."""
+    disparities, distances = as_float(disparities), as_float(distances)
+    weights = None if weights is None else scale_weights(as_float(weights))
+
+    def largest(values):
+        counted = jnp.isfinite(values) & (weights is None or weights != 0)
+        return jnp.max(jnp.where(counted, jnp.abs(values), 0), axis=(-2, -1), keepdims=True)
+
+    unit = power_of_two(jnp.maximum(largest(disparities), largest(distances)))
+    return disparities / unit, distances / unit, weights
 
 
 def _sum_of_squares(values: jax.Array, weights: jax.Array | None) -> jax.Array:

@@ -25,7 +25,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
-from deepmds_jax.mds.measures import square_root, unscaled_distances
+from deepmds_jax.mds.measures import scale_weights, square_root, unscaled_distances
 from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
 
@@ -166,7 +166,7 @@ def _prepare(dissimilarities, weights):
         valid &= is_valid(weights) & jnp.all(jnp.isfinite(weights))
     weights = symmetrize(weights)
     missing = jnp.isnan(dissimilarities) | (weights == 0)
-    weights = jnp.where(missing, 0, weights)
+    weights = scale_weights(jnp.where(missing, 0, weights))
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     finite = jnp.all(jnp.isfinite(dissimilarities))
     known = lax.stop_gradient(dissimilarities)

@@ -19,7 +19,13 @@ from deepmds_jax.mds.guttman import (
 )
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
-from deepmds_jax.mds.measures import safe_scale, square_root, total, unscaled_distances
+from deepmds_jax.mds.measures import (
+    power_of_two,
+    scale_weights,
+    square_root,
+    total,
+    unscaled_distances,
+)
 from deepmds_jax.mds.row_blocks import Known, fit_ratio, inverse_curvatures, nothing_known
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import Transform, get_transform
@@ -237,6 +243,8 @@ def prepare(options, dissimilarities, weights):
     valid &= jnp.all(jnp.isfinite(weights))
     missing = jnp.isnan(dissimilarities) | (weights == 0)
     weights = jnp.where(missing, 0, weights)
+    if weighted:
+        weights = scale_weights(weights)
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     unit = lax.stop_gradient(jnp.max(dissimilarities))
     dissimilarities = dissimilarities / jnp.where(unit > 0, unit, 1)
@@ -462,8 +470,9 @@ def _rescale(options, problem, prepared, embedding):
     if options.transform == "ratio":
         dissimilarities, *_ = prepared
         weighted = problem.laplacian.weights * d
-        safe = safe_scale(problem.unit)
-        scale = safe * problem.unit * _dot(weighted, dissimilarities) / _dot(weighted, d) / safe
+        power = power_of_two(problem.unit)
+        unit = problem.unit / power
+        scale = unit * _dot(weighted, dissimilarities) / _dot(weighted, d) * power
     else:
         scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squared distances sum to n
     return scale * embedding, stress, scale * disparities

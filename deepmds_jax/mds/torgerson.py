@@ -16,7 +16,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
-from deepmds_jax.mds.measures import safe_scale
+from deepmds_jax.mds.measures import power_of_two
 
 
 def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
@@ -114,8 +114,8 @@ def _classical(dissimilarities, num_dims):
     def solve(dissimilarities):
         symmetric = symmetrize(dissimilarities)
         # XLA may divide by a unit by multiplying by its reciprocal, which may be out of range.
-        safe = safe_scale(jnp.max(symmetric))
-        points = torgerson(symmetric * safe, num_dims) / safe
+        unit = power_of_two(jnp.max(symmetric))
+        points = torgerson(symmetric / unit, num_dims) * unit
         valid = is_valid(dissimilarities) | ~jnp.all(jnp.isfinite(points))
         return jnp.where(valid, points, jnp.nan), valid
 

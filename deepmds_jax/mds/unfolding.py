@@ -16,7 +16,7 @@ from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import as_computed, check_values, float_dtype, is_connected, is_traced
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
-from deepmds_jax.mds.measures import square_root, unscaled_distances
+from deepmds_jax.mds.measures import scale_weights, square_root, unscaled_distances
 from deepmds_jax.mds.solver import Options, Status, narrow, status_of
 
 UNFOLDINGS = ("ratio", "interval", "ordinal")
@@ -151,11 +151,11 @@ def _as_square(block, fill):
 
 
 def _scale(preferences, weights):
-    """Preferences of at most 1 and weights, both 0 where missing; and () their unit."""
+    """Preferences of at most 1 and scaled weights, both 0 where missing; and () their unit."""
     missing = jnp.isnan(preferences) | (weights == 0)
     known = jnp.where(missing, 0, preferences)
     unit = jnp.max(known)
-    return known / jnp.where(unit > 0, unit, 1), jnp.where(missing, 0, weights), unit
+    return known / jnp.where(unit > 0, unit, 1), scale_weights(jnp.where(missing, 0, weights)), unit
 
 
 def _start(num_dims, preferences, weights):

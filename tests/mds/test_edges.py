@@ -227,3 +227,48 @@ def test_weights_that_are_truth_values():
     seen = D < 3
     np.testing.assert_array_equal(
         solve(D, weights=seen).embedding, solve(D, weights=1.0 * seen).embedding)
+
+
+WEIGHTS = np.float32(0.5) + D / (2 * D.max())
+ANCHORS = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
+
+
+def anchored(dissimilarities, anchors, weights):
+    return mds.smacof_anchored(
+        dissimilarities, anchors, weights[:, :2], weights=weights, max_iters=1000)
+
+
+@pytest.mark.parametrize("solve_weighted", [
+    lambda weights: solve(D, weights=weights),
+    lambda weights: mds.smacof_robust(D, 2, weights=weights),
+    lambda weights: mds.unfold(D[:7, 7:], 2, transform="ratio", weights=weights[:7, 7:]),
+    lambda weights: mds.unfold(D[:7, 7:], 2, transform="interval", weights=weights[:7, 7:]),
+    lambda weights: anchored(D, ANCHORS, weights),
+], ids=["ratio", "robust", "unfold", "unfold by rows", "anchored"])
+def test_a_common_factor_of_the_weights_changes_nothing(solve_weighted):
+    """Powers of two only move the exponent: even the last bit must stay."""
+    expected = solve_weighted(WEIGHTS)
+    assert expected.status == mds.Status.CONVERGED
+    for power in (-120, -60, 60, 125):
+        found = solve_weighted(WEIGHTS * np.float32(2) ** power)
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_weights_that_differ_by_more_than_the_dtype_can_tell():
+    """The light pairs count next to nothing, yet still connect their point."""
+    weights = np.full((12, 12), 2e38, np.float32)
+    weights[0] = weights[:, 0] = 1e-37
+    result = solve(D, weights=weights)
+    assert result.status <= mds.Status.STEP_LIMIT
+    assert np.isfinite(result.embedding).all()
+
+
+@pytest.mark.parametrize("power", [-110, -60, 60, 120])
+def test_anchors_of_any_unit(power):
+    expected = anchored(D, ANCHORS, WEIGHTS)
+    unit = np.float32(2) ** power
+    found = anchored(unit * D, unit * ANCHORS, WEIGHTS)
+    np.testing.assert_array_equal(found.embedding, unit * np.asarray(expected.embedding))
+    np.testing.assert_array_equal(found.disparities, unit * np.asarray(expected.disparities))
+    np.testing.assert_array_equal(found.stress, expected.stress)
+    assert found.status == expected.status == mds.Status.CONVERGED

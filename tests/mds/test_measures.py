@@ -160,3 +160,16 @@ def test_coincident_points_have_finite_gradients():
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(mds.distances(x))))(points)
     # Each of the first two is pulled by the third alone, once per ordered pair: 2 (-3, -4) / 5.
     np.testing.assert_allclose(gradient, [[-1.2, -1.6], [-1.2, -1.6], [2.4, 3.2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("power", [-100, 100])
+def test_ratios_of_sums_of_any_unit(power):
+    """Powers of two only move the exponent: even the last bit must stay."""
+    d, disparities = DISTANCES.astype(np.float32), DISPARITIES.astype(np.float32)
+    weights = (1 + d) ** 0.3
+    factor = np.float32(2) ** power
+    expected = all_measures(disparities, d, weights)
+    found = all_measures(factor * disparities, factor * d, weights / factor)
+    for measure in FUNCTIONS[1:]:
+        name = measure.__name__
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
