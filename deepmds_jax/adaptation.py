@@ -298,9 +298,8 @@ def as_dataset(
       topology: its name.
       views: of the faces; those of the robust training by default.
     """
-    values, vectors = jnp.linalg.eigh(shapes.covariance)
-    modes = (vectors * jnp.sqrt(jnp.maximum(values, 0))).T.reshape(-1, *shapes.mean.shape)
-    model = MorphableModel(shapes.mean, modes, jnp.zeros((0, *shapes.mean.shape)), topology, "size")
+    no_expressions = jnp.zeros((0, *shapes.mean.shape))
+    model = MorphableModel(shapes.mean, _modes(shapes), no_expressions, topology, "size")
     robust = specs.load_spec("ict_robust")
     # Where landmarks are few, most have to stay: twice as many as a pose takes, or more.
     most = max(0.0, 1 - 2 * MIN_LANDMARKS / len(shapes.mean))
@@ -310,6 +309,13 @@ def as_dataset(
         robust, name="adapted", title="faces like the unlabelled ones", expression=False,
         views=views or robust.views, augmentation=augmentation)
     return Dataset(spec, model, pathlib.Path())
+
+
+@jax.jit
+def _modes(shapes):
+    """All modes of a Gaussian, (3 N, N, 3), by their deviations."""
+    values, vectors = jnp.linalg.eigh(shapes.covariance)
+    return (vectors * jnp.sqrt(jnp.maximum(values, 0))).T.reshape(-1, *shapes.mean.shape)
 
 
 class _Kind(NamedTuple):
@@ -459,9 +465,10 @@ def _priors(params):
     modes = params.modes.reshape(len(params.modes), -1)
     basis = deformation_basis(np.asarray(mean))
     smooth = jnp.kron(jnp.einsum("gij,gkj->ik", basis, basis), jnp.eye(3, dtype=mean.dtype))
-    keep = without_rigid_motion(mean)
 
+    @jax.jit
     def widened(amount):
+        keep = without_rigid_motion(mean)
         return Gaussian(mean, keep @ (modes.T @ modes + amount**2 * smooth) @ keep)
 
     return widened(_BETWEEN_FACES), widened(_ELSEWHERE)
@@ -530,7 +537,7 @@ def _expect(shapes, points, seen, any_side):
         parts.append(_expect_some(shapes, *faces, any_side))
     sums, surveys = zip(*parts, strict=True)
     survey = jax.tree.map(lambda *x: np.concatenate(x)[: len(points)], *jax.device_get(surveys))
-    return jax.tree.map(lambda *x: sum(x), *sums), survey
+    return jax.tree.map(lambda *x: sum(x), *jax.device_get(sums)), survey
 
 
 @functools.partial(jax.jit, static_argnames="any_side")

@@ -80,6 +80,7 @@ def unexplained(reference: ArrayLike, modes: ArrayLike) -> np.ndarray:
     return (precision - pull @ np.linalg.solve(views.T @ pull, pull.T)).astype(np.float32)
 
 
+@functools.partial(jax.jit, static_argnames="topology", inline=True)
 @jax.default_matmul_precision("highest")
 def gains(x2d: jax.Array, unexplained: jax.Array, topology: str) -> jax.Array:
     """How much better each reordering fits than the order at hand. Pure.

@@ -144,12 +144,7 @@ def reconstruct_sequence(
             params, *one, frame_rate=frame_rate, smoothing=smoothing), x2d.shape[:-3])
     lead, per_face = x2d.shape[:-2], x2d.shape[-2:]
     seen = jnp.ones(x2d.shape[:-1], bool) if visible is None else visible
-    shown = jnp.where(seen[..., None], x2d, jnp.nan)
-    extent = jnp.nanmax(shown, axis=-2) - jnp.nanmin(shown, axis=-2)
-    there = (jnp.sum(seen, axis=-1) >= MIN_LANDMARKS) & jnp.any(extent > 0, axis=-1)
-    there &= jnp.all(jnp.isfinite(x2d) | ~seen[..., None], axis=(-2, -1))
-    # Frames without a face are lifted too, with the mean face in their place.
-    x2d = jnp.where(there[..., None, None], x2d, params.reference[:, :2])
+    there, x2d = _with_faces_alone(x2d, seen, params.reference)
     frames = x2d.reshape(-1, *per_face)
     if visible is not None:
         visible = (seen | ~there[..., None]).reshape(frames.shape[:-1])
@@ -158,9 +153,7 @@ def reconstruct_sequence(
     points, rotation, status, num_iters, std = jax.tree.map(
         lambda array: array.reshape(*lead, *array.shape[1:]), lifted
     )
-    status = jnp.where(there, status, mds.Status.INVALID).astype(jnp.int32)
-    good = (status != mds.Status.INVALID) & jnp.all(jnp.isfinite(points), axis=(-2, -1))
-
+    status, good = _which_succeeded(there, status, points)
     points, rotation = over_time(points, rotation, good, params.reference, frame_rate, smoothing)
     angles = angles_from_rotation(rotation)
     if std is not None:
@@ -181,13 +174,31 @@ def over_time(
     Frames that are not `good` (..., T) may hold anything and are filled in, with the frontal
     `reference` (N, 3) where no other frame helps. Without smoothing the others stay as they are.
     """
-    mean, forward = standardize(reference), jnp.eye(3, dtype=points.dtype)
+    mean, forward = standardize(reference), np.eye(3, dtype=points.dtype)
     if smoothing is None or frame_rate is None:
         return _hold(points, good, mean), _hold(rotation, good, forward)
     shape, pose, both_ways = smoothing
     points = smooth(points, good, mean, frame_rate, shape, both_ways)
     rotation = smooth(rotation, good, forward, frame_rate, pose, both_ways, angular_speed)
     return standardize(points), jax.jit(_nearest_rotation)(rotation)
+
+
+@jax.jit
+@jax.numpy_rank_promotion("allow")
+def _with_faces_alone(x2d, seen, reference):
+    """Whether each frame shows a face, and the landmarks with the mean face where none is."""
+    shown = jnp.where(seen[..., None], x2d, jnp.nan)
+    extent = jnp.nanmax(shown, axis=-2) - jnp.nanmin(shown, axis=-2)
+    there = (jnp.sum(seen, axis=-1) >= MIN_LANDMARKS) & jnp.any(extent > 0, axis=-1)
+    there &= jnp.all(jnp.isfinite(x2d) | ~seen[..., None], axis=(-2, -1))
+    return there, jnp.where(there[..., None, None], x2d, reference[:, :2])
+
+
+@jax.jit
+def _which_succeeded(there, status, points):
+    """The status of each frame, INVALID without a face, and whether it has points to go by."""
+    status = jnp.where(there, status, mds.Status.INVALID).astype(jnp.int32)
+    return status, (status != mds.Status.INVALID) & jnp.all(jnp.isfinite(points), axis=(-2, -1))
 
 
 @jax.jit
@@ -224,6 +235,7 @@ def angular_speed(velocity: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(velocity**2, axis=(-2, -1), keepdims=True) / 2)
 
 
+@partial(jax.jit, static_argnames=("both_ways", "speed_of"))
 def smooth(
     values: jax.Array,
     good: jax.Array,

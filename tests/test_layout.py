@@ -19,7 +19,7 @@ FLOORS = [
     "cli", "paper", "exports", "evaluation", "many", "adaptation", "suspicions", "faces_by_name",
     "video",
     "surface", "lifting", "methods", "training", "weights", "data", "mds", "geometry",
-    "landmark_order", "topologies", "files", "given_arrays", "loops", "extras",
+    "landmark_order", "topologies", "files", "given_arrays", "loops", "programs", "extras",
 ]
 # Files that each method's folder has, with one meaning.
 METHOD_FILES = {"parameters", "pipeline", "stages"}

@@ -145,7 +145,8 @@ class Dataset:
                 faces = slide(faces, lines, self.spec.outline, self.topology)
         else:
             rows = source.draw_rows(row_key, num_faces, test=test)
-            faces = view_shapes(view_key, source.points[rows], self.spec.views)._replace(row=rows)
+            points = jnp.take(source.points, rows, axis=0)
+            faces = view_shapes(view_key, points, self.spec.views)._replace(row=rows)
         if self.spec.outline and isinstance(source, MorphableModel) and source.jaw_lines:
             assert faces.identity is not None and faces.expression is not None
             lines = source.jaw_lines.points(faces.identity, faces.expression)
@@ -166,7 +167,8 @@ class Dataset:
         source = self.source
         assert isinstance(source, Recordings)
         rows = jax.random.permutation(key, len(source.names))[:num_faces]
-        faces = Faces(source.x2d[rows], source.points[rows], row=rows.astype(jnp.int32))
+        x2d, points = (jnp.take(x, rows, axis=0) for x in (source.x2d, source.points))
+        faces = Faces(x2d, points, row=rows.astype(jnp.int32))
         if not images:
             return faces
         paths = [source.images[int(row)] for row in rows]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax.data.morphable_model import JawLines, MorphableModel, sample_points
 from deepmds_jax.data.outline import jaw_landmarks
@@ -67,7 +68,8 @@ class Mixture:
                 drawn.append(sample_points(
                     part, part_key, num_faces, expression=expression, jaw_lines=jaw_lines))
             else:
-                drawn.append(part.points[part.draw_rows(part_key, num_faces, test=test)])
+                rows = part.draw_rows(part_key, num_faces, test=test)
+                drawn.append(jnp.take(part.points, rows, axis=0))
         return self.pick(pick_key, drawn)
 
     def pick(self, key: jax.Array, drawn: Sequence[jax.Array]) -> jax.Array:
@@ -88,9 +90,9 @@ class Mixture:
     def _with_lines(self, shapes: jax.Array, num_points: int) -> jax.Array:
         if shapes.shape[1] == num_points:
             return shapes
-        jaw = jnp.array(jaw_landmarks(self.topology))
+        jaw = np.array(jaw_landmarks(self.topology))
         per_line = (num_points - shapes.shape[1]) // len(jaw)
-        return jnp.concatenate([shapes, jnp.repeat(shapes[:, jaw], per_line, axis=1)], axis=1)
+        return jnp.concatenate([shapes, jnp.take(shapes, np.repeat(jaw, per_line), axis=1)], axis=1)
 
 
 def mix(

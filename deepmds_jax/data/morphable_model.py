@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from deepmds_jax.programs import one_program
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class MorphableModel:
     unit: str = dataclasses.field(metadata={"static": True})
     jaw_lines: JawLines | None = None
 
+    @one_program
     @jax.default_matmul_precision("highest")
     def shapes(self, identity: jax.Array, expression: jax.Array) -> jax.Array:
         """Shapes (F, N, 3) of coefficients (F, K) and expression weights (F, E)."""

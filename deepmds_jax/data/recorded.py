@@ -31,7 +31,7 @@ class ShapeSet:
     @property
     def mean(self) -> jax.Array:
         """(N, 3) mean of the training faces."""
-        return self.points[~self.is_test].mean(axis=0)
+        return jnp.take(self.points, np.flatnonzero(~self.is_test), axis=0).mean(axis=0)
 
     def draw_rows(self, key: jax.Array, num_faces: int, *, test: bool) -> jax.Array:
         """Rows (num_faces,) of faces to test or to train on, with replacement."""

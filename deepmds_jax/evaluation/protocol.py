@@ -93,7 +93,8 @@ def draw_samples(
     size = max(1, min(size, num_faces // num_samples))
     key = key if isinstance(key, jax.Array) else jax.random.key(key)
     keys = jax.random.split(key, num_samples)
-    return np.stack([np.asarray(jax.random.permutation(k, num_faces))[:size] for k in keys])
+    orders = jax.jit(jax.vmap(lambda key: jax.random.permutation(key, num_faces)))(keys)
+    return np.asarray(orders)[:, :size]
 
 
 def describe_samples(samples: np.ndarray, num_faces: int) -> str:

@@ -9,7 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from deepmds_jax.programs import one_program
 
+
+@one_program
 @jax.default_matmul_precision("highest")
 def rotation_from_angles(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> jax.Array:
     """Rotation for column vectors: first yaw, then pitch, then roll.
@@ -65,6 +68,7 @@ def turn_in_image(turn: jax.Array, rotation: jax.Array) -> jax.Array:
     return jnp.concatenate([turn @ rotation[..., :2, :], rotation[..., 2:, :]], axis=-2)
 
 
+@one_program
 def angles_from_rotation(rotation: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Yaw, pitch and roll in degrees, (...) each, of a (..., 3, 3) rotation.
 
@@ -94,6 +98,7 @@ def project(points: jax.Array, rotation: jax.Array, field_of_view: jax.Array) ->
     return project_with_depth(points, rotation, field_of_view, points)[..., :2]
 
 
+@one_program
 @jax.default_matmul_precision("highest")
 def project_with_depth(
     points: jax.Array, rotation: jax.Array, field_of_view: jax.Array, landmarks: jax.Array

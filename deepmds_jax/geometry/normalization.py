@@ -1,19 +1,25 @@
-"""Centring and scaling, of each (N, d) configuration of a batch separately."""
+"""Centring and scaling, of each (N, d) configuration of a batch separately.
+"""
 
 import jax
 import jax.numpy as jnp
 
+from deepmds_jax.programs import one_program
 
+
+@one_program
 def centre(points: jax.Array) -> jax.Array:
     """Moves the centroid of each (..., N, d) configuration to the origin."""
     return points - jnp.mean(points, axis=-2, keepdims=True)
 
 
+@one_program
 def size(points: jax.Array) -> jax.Array:
     """Root-mean-square distance (...) of (..., N, d) points to their centroid."""
     return jnp.sqrt(jnp.mean(jnp.sum(centre(points) ** 2, axis=-1), axis=-1))
 
 
+@one_program
 def min_max(points: jax.Array) -> jax.Array:
     """Scales each (..., N, d) configuration to [0, 1], jointly over all its coordinates.
 
@@ -25,6 +31,7 @@ def min_max(points: jax.Array) -> jax.Array:
     return (points - low) / (high - low)
 
 
+@one_program
 def standardize(points: jax.Array) -> jax.Array:
     """Centres each (..., N, d) configuration and scales it to root-mean-square distance 1.
 

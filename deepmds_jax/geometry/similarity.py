@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import linalg
 from deepmds_jax.geometry.normalization import centre
+from deepmds_jax.programs import one_program
 
 
 class Similarity(NamedTuple):
@@ -24,6 +25,7 @@ class Similarity(NamedTuple):
     scale: jax.Array
     translation: jax.Array
 
+    @one_program
     @jax.default_matmul_precision("highest")
     def __call__(self, points: jax.Array) -> jax.Array:
         """Maps (..., N, d) points."""

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax.mds.inputs import as_computed, as_float
+from deepmds_jax.programs import one_program
 
 
 def distances(points: jax.Array) -> jax.Array:
@@ -25,11 +26,15 @@ def distances(points: jax.Array) -> jax.Array:
       (..., n, n) in the dtype of the points, symmetric with a zero diagonal, without overflow or
       underflow on the way. The gradient of a zero distance is zero.
     """
-    computed = as_computed(points)
-    differences = _differences(computed)
+    return _distances(as_computed(points)).astype(jnp.asarray(points).dtype)
+
+
+@one_program
+def _distances(points):
+    differences = _differences(points)
     scale = _safe_scale(lax.stop_gradient(reduce(jnp.maximum, map(jnp.abs, differences))))
     square = sum((x * scale) ** 2 for x in differences)
-    return (square_root(square) / scale).astype(jnp.asarray(points).dtype)
+    return square_root(square) / scale
 
 
 def unscaled_distances(points: jax.Array) -> jax.Array:
@@ -90,6 +95,7 @@ def total(matrix: jax.Array) -> jax.Array:
     return lax.platform_dependent(matrix, cpu=by_product, default=jnp.sum)
 
 
+@one_program
 def raw_stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -108,6 +114,7 @@ def raw_stress(
     return _sum_of_squares(disparities - distances, weights)
 
 
+@one_program
 def normalized_stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -121,6 +128,7 @@ def normalized_stress(
     return raw_stress(disparities, distances, weights) / _sum_of_squares(disparities, weights)
 
 
+@one_program
 def stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -136,6 +144,7 @@ def stress(
     return square_root(raw_stress(disparities, distances, weights) / square)
 
 
+@one_program
 def stress_2(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -156,6 +165,7 @@ def stress_2(
     return square_root(raw_stress(disparities, distances, weights) / spread)
 
 
+@one_program
 def stress_per_point(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:

@@ -68,7 +68,6 @@ def place(
     dtype = float_dtype(points)
     points = as_computed(points)
     disparities = jnp.asarray(disparities, points.dtype)
-    disparities = jnp.where(disparities < 0, 0, disparities)  # rounding
     weights = jnp.asarray(1 if weights is None else weights, points.dtype)
     if points.ndim != 2:
         raise ValueError(f"points: expected shape (n, k), got {points.shape}")
@@ -77,16 +76,20 @@ def place(
             f"disparities: expected shape (..., {len(points)}), got {disparities.shape}"
         )
     try:
-        weights = jnp.broadcast_to(weights, disparities.shape)
+        fits = np.broadcast_shapes(weights.shape, disparities.shape) == disparities.shape
     except ValueError:
+        fits = False
+    if not fits:
         raise ValueError(
             f"weights: expected to broadcast to {disparities.shape}, got {weights.shape}"
-        ) from None
+        )
     return _place(points, disparities, weights, max_iters, tolerance).astype(dtype)
 
 
 @jax.jit
 def _place(points, disparities, weights, max_iters, tolerance):
+    disparities = jnp.where(disparities < 0, 0, disparities)  # rounding
+    weights = jnp.broadcast_to(weights, disparities.shape)
     centroid = jnp.mean(points, axis=0)
     centered = points - centroid[None]
 

@@ -119,7 +119,7 @@ def from_rows(
         if faces.row is None:
             raise ValueError(f"{title}: predictions from elsewhere are for recorded faces, and "
                              "these are drawn from a model")
-        return table[faces.row]
+        return jnp.take(table, faces.row, axis=0)
 
     return Method(title, predict, None)
 

@@ -22,6 +22,7 @@ from deepmds_jax.geometry import (
 )
 from deepmds_jax.methods.arguments import refuse_argument
 from deepmds_jax.methods.contract import Method
+from deepmds_jax.programs import one_program
 
 _NUM_SHAPES = 10_000  # drawn for the mean and the covariance of a dataset
 _NUM_ITERS = 10
@@ -98,6 +99,7 @@ def fit_gaussian(points: jax.Array) -> Gaussian:
     return Gaussian(mean, changes.T @ changes / len(points))
 
 
+@one_program
 def rigid_motions(mean: jax.Array) -> jax.Array:
     """Orthonormal (7, 3 N) changes of a shape that move, turn or scale it."""
     axes = jnp.eye(3, dtype=mean.dtype)
@@ -107,6 +109,7 @@ def rigid_motions(mean: jax.Array) -> jax.Array:
     return jnp.linalg.qr(changes.T)[0].T
 
 
+@one_program
 def without_rigid_motion(mean: jax.Array) -> jax.Array:
     """(3 N, 3 N) projection of changes of a shape onto those that change it itself."""
     motions = rigid_motions(mean)

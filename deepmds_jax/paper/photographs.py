@@ -66,7 +66,8 @@ def as_faces(dataset: Dataset, rows: Sequence[int], pictures: bool) -> Faces:
     source = dataset.source
     assert isinstance(source, Recordings)
     chosen = np.asarray(rows, np.int32)
-    faces = Faces(source.x2d[chosen], source.points[chosen], row=jnp.asarray(chosen))
+    x2d, points = (jnp.take(x, chosen, axis=0) for x in (source.x2d, source.points))
+    faces = Faces(x2d, points, row=jnp.asarray(chosen))
     if not pictures:
         return faces
     paths = [source.images[int(row)] for row in chosen]

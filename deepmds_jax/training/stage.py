@@ -90,4 +90,4 @@ class FitStage(Protocol):
 def take_rows(data: Any, rows: jax.Array, key: jax.Array | None = None) -> Any:
     """The minibatch of data that are inputs and targets, with one row per face."""
     del key
-    return jax.tree.map(lambda x: x[rows], data)
+    return jax.tree.map(lambda x: jnp.take(x, rows, axis=0), data)

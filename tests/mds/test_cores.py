@@ -26,7 +26,8 @@ def test_equals_the_direct_call(size, use_jit, dtype):
     x = jax.device_put(np.random.default_rng(0).standard_normal((size, 5)).astype(dtype))
     for y in (None, jax.device_put(np.arange(size, dtype=dtype))):
         found = map_in_jit(x, y) if use_jit else map_on_cores(solve, x, y)
-        expected = {"sum": np.sum(x, axis=1) + (0 if y is None else y), "square": x**2}
+        summed, added = np.asarray(x), 0 if y is None else np.asarray(y)
+        expected = {"sum": np.sum(summed, axis=1) + added, "square": summed**2}
         for name in expected:
             assert found[name].dtype == dtype
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)

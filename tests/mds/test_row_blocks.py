@@ -71,7 +71,7 @@ def test_curvatures_are_those_of_raw_stress(in_blocks, x64, monkeypatch):
         residual = factor * jnp.asarray(DISSIMILARITIES)[point] - distances
         return jnp.sum(jnp.where(others, jnp.asarray(weights)[point] * residual**2, 0)) / 2
 
-    hessians = jax.vmap(jax.hessian(raw_stress))(jnp.asarray(POINTS), jnp.arange(N))
+    hessians = jax.jit(jax.vmap(jax.hessian(raw_stress)))(jnp.asarray(POINTS), jnp.arange(N))
     values, vectors = np.linalg.eigh(hessians / weights.sum(1)[:, None, None])
     assert values.min() < 0 and (np.abs(values) < 0.1).any()  # both are bounded
     values = np.maximum(np.abs(values), 0.1)

@@ -21,7 +21,7 @@ ORACLES = [
 
 def stress_of(embedding, disparities, weights=1):
     """Stress-1 by its definition."""
-    d = euclidean(np.asarray(embedding))
+    d, disparities = euclidean(np.asarray(embedding)), np.asarray(disparities)
     misfit = np.sum(weights * (disparities - d) ** 2, axis=(-2, -1))
     return np.sqrt(misfit / np.sum(weights * d**2, axis=(-2, -1)))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -135,6 +136,7 @@ def _train_both(params, dataset, points, training, keys, fit_stage):
     return assemble(config, {"joint": both}, beside)
 
 
+@partial(jax.jit, static_argnames="num_modes")
 def _modes(points, reference, num_modes):
     """The largest modes (num_modes, N, 3) of aligned shapes about a reference; zeros if fewer."""
     changes = (procrustes(points, reference)(points) - reference).reshape(len(points), -1)
@@ -255,7 +257,7 @@ def calibrated(
       key: of their views.
     """
     data = points, standardize(mean), deformation_basis(np.asarray(mean))
-    params = jax.tree.map(jnp.asarray, variables["params"])
+    params = jax.device_put(variables["params"])
 
     @jax.jit
     def factors(params, data, key):
