@@ -8,8 +8,8 @@ import pathlib
 # Compilation takes most of the time: what one run, process or program compiles, others load.
 _CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "deepmds_jax" / "tests"))
-# Loading a program takes 0.01 s, and so does compiling four in five: these are not worth keeping.
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.03")
+# Keeping and loading a program takes as long as compiling most of them does.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; their threads would wait in turns
     os.environ["NPROC"] = "1"
 # Most programs of the tests run for less time than their optimization would take.
@@ -71,12 +71,18 @@ _AS_USERS = ("every_platform", "full_optimization")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test as fast or slow, by its file; those that run as users' programs come last."""
+    """Marks each test as fast or slow, by its file, and orders the files.
+
+    First come those with tests that run as users' programs, then other slow ones, then the fast
+    ones, of which no worker waits long for the other's last.
+    """
+    turn = {}
     for item in items:
         slow = item.path.stem.removeprefix("test_") in SLOW
         item.add_marker(pytest.mark.slow if slow else pytest.mark.fast)
-    others = {item.path for item in items if not any(map(item.get_closest_marker, _AS_USERS))}
-    items.sort(key=lambda item: item.path not in others)
+        first = any(map(item.get_closest_marker, _AS_USERS))
+        turn[item.path] = min(turn.get(item.path, 2), 0 if first else 1 if slow else 2)
+    items.sort(key=lambda item: turn[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -51,8 +51,7 @@ def scaled(transform):
 
 
 def lifted(weights):
-    params = dm.load_pretrained(weights)
-    return lambda x2d: dm.reconstruct(params, x2d)
+    return lambda x2d: dm.reconstruct(dm.load_pretrained(weights), x2d)
 
 
 def drawn(shape):
