@@ -98,7 +98,7 @@ def _put(value, symmetric=False):
 
 
 def _times(factor):
-    return lambda _, row: row * (np.float32(factor) / np.abs(row).max())
+    return lambda _, row: (row / np.float64(np.abs(row).max()) * factor).astype(np.float32)
 
 
 def _all(value):
@@ -164,6 +164,49 @@ def _check_stress(transform, given, found):
     stress = np.sqrt(np.sum((best - distances) ** 2) / np.sum(distances**2))
     wrong = abs(stress - found["stress"]) > 1e-3 * stress + 1e-4
     return f"stress {found['stress']:.6f}, by NumPy {stress:.6f}" if wrong else ""
+
+
+def _of(part, spoil):
+    """A spoil of the dissimilarities, 0, or of the weights, 1, of a row."""
+
+    def spoil_part(rng, row):
+        row[part] = spoil(rng, row[part])
+        return row
+
+    return spoil_part
+
+
+WEIGHTED = {name: (_of(0, spoil), refused) for name, (spoil, refused) in MATRIX.items()} | {
+    "a weight of 0": (_of(1, _put(0, True)), False), "no weights": (_of(1, _all(0)), True),
+    "weights of 1e38": (_of(1, _times(LARGE)), False),
+    "weights of 1e-37": (_of(1, _times(1e-37)), False),
+    "a weight of 1e38": (_of(1, _put(LARGE, True)), None),
+    "a weight NaN": (_of(1, _put(np.nan, True)), None),
+    "a weight infinite": (_of(1, _put(np.inf, True)), True),
+    "a weight negative": (_of(1, _put(-LARGE, True)), True),
+}
+
+
+def draw_weighted(rng):
+    """(BATCH, 2, N, N) dissimilarities, and weights of any unit."""
+    weights = np.triu(rng.uniform(0.5, 1.5, size=(BATCH, N, N)), 1)
+    units = 10 ** rng.uniform(-36, 36, size=(BATCH, 1, 1))
+    weights = units * (weights + weights.swapaxes(1, 2))
+    return np.stack([draw_matrices(rng), weights.astype(np.float32)], axis=1)
+
+
+def _solve_weighted(batch):
+    """With the weights, and the stress with those in units of the largest."""
+    dissimilarities, weights = batch[:, 0], batch[:, 1]
+    usual = weights / weights.max(axis=(1, 2), keepdims=True)
+    found, other = (mds.smacof(dissimilarities, K, transform="ratio", weights=x)
+                    for x in (weights, usual))
+    return _by_name(found) | {"usual": other.stress}
+
+
+def _check_weighted(given, found):
+    wrong = abs(found["stress"] - found["usual"]) > 1e-3 * found["usual"] + 1e-5
+    return f"stress {found['stress']}, with weights up to 1 {found['usual']}" if wrong else ""
 
 
 def _by_name(result):
@@ -276,6 +319,8 @@ def kinds() -> dict[str, Kind]:
         jax.jit(lambda batch, t=transform: _by_name(mds.smacof(batch, K, transform=t))),
         draw_matrices, MATRIX, functools.partial(_check_stress, transform))
         for transform in ("ratio", "interval", "ordinal")}
+    found["smacof, weights"] = Kind(jax.jit(_solve_weighted), draw_weighted, WEIGHTED,
+                                    _check_weighted)
     anchored = MATRIX | {"disconnected": (_apart, False), "NaN": (_all(np.nan), None),
                          "constant": (_constant, None)}
     found["smacof_anchored"] = Kind(jax.jit(_anchored), draw_matrices, anchored,
