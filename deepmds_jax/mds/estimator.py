@@ -14,7 +14,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deepmds_jax.mds.inputs import is_negative, pairs_advice
+from deepmds_jax.mds.inputs import check_order, is_negative, pairs_advice
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.solver import Status
@@ -296,12 +296,8 @@ def _check_pairs(X, is_square):
     shape = np.asarray(X).shape
     if advice := pairs_advice(shape):
         raise ValueError(f"X: expected a square matrix if precomputed, got {shape}{advice}")
-    if is_square and hasattr(X, "index") and hasattr(X, "columns"):  # a data frame
-        rows, columns = list(map(str, X.index)), list(map(str, X.columns))
-        if rows != columns and sorted(rows) == sorted(columns):
-            first = next(pair for pair in zip(rows, columns, strict=True) if pair[0] != pair[1])
-            raise ValueError("X: expected rows and columns in the same order, got row {} where "
-                             "column {} is".format(*first))
+    if is_square:
+        check_order("X", X)
 
 
 def _pair_weights(weights, num_samples):

@@ -85,8 +85,20 @@ def _check_kind(name: str, given: Any) -> None:
     if hasattr(given, "toarray"):
         raise ValueError(f"{name}: expected an array, got a sparse one: give {name}.toarray(), and "
                          f"NaN for pairs that are missing, for it has 0 there")
+    check_order(name, given)
     if not np.issubdtype(getattr(given, "dtype", float), np.bool_):  # these are weights too
         check_numbers(name, given, "give NaN where a pair is missing")
+
+
+def check_order(name: str, table: Any) -> None:
+    """ValueError for a data frame whose rows are those of its columns, in another order."""
+    if not (hasattr(table, "index") and hasattr(table, "columns")):
+        return
+    rows, columns = list(map(str, table.index)), list(map(str, table.columns))
+    if rows != columns and sorted(rows) == sorted(columns):
+        row, column = next(pair for pair in zip(rows, columns, strict=True) if pair[0] != pair[1])
+        raise ValueError(f"{name}: expected rows and columns in the same order, got row {row} "
+                         f"where column {column} is")
 
 
 def pairs_advice(shape: tuple[int, ...]) -> str:

@@ -262,6 +262,10 @@ def test_rows_of_a_frame_in_another_order_are_refused():
     MDS(**PRECOMPUTED).fit(Frame(distances, range(12), names))
     with pytest.raises(ValueError, match="same order, got row c where column b is"):
         MDS(**PRECOMPUTED).fit(Frame(distances, list("acbdefghijkl"), names))
+    for name in ("dissimilarities", "weights"):
+        given = {"dissimilarities": distances, name: Frame(distances, list("acbdefghijkl"), names)}
+        with pytest.raises(ValueError, match=f"{name}: .* got row c where column b is"):
+            mds.smacof(num_dims=2, **given)
 
 
 def test_ratio_stress_is_scikit_learns_normalized_stress(x64):
