@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -93,8 +94,12 @@ def draw_samples(
     size = max(1, min(size, num_faces // num_samples))
     key = key if isinstance(key, jax.Array) else jax.random.key(key)
     keys = jax.random.split(key, num_samples)
-    orders = jax.jit(jax.vmap(lambda key: jax.random.permutation(key, num_faces)))(keys)
-    return np.asarray(orders)[:, :size]
+    return np.asarray(_orders(keys, num_faces))[:, :size]
+
+
+@partial(jax.jit, static_argnames="num_faces")
+def _orders(keys, num_faces):
+    return jax.vmap(lambda key: jax.random.permutation(key, num_faces))(keys)
 
 
 def describe_samples(samples: np.ndarray, num_faces: int) -> str:

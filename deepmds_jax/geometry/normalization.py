@@ -1,5 +1,4 @@
-"""Centring and scaling, of each (N, d) configuration of a batch separately.
-"""
+"""Centring and scaling, of each (N, d) configuration of a batch separately."""
 
 import jax
 import jax.numpy as jnp
