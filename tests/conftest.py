@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "deepmds_jax" / 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; their threads would wait in turns
     os.environ["NPROC"] = "1"
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Most programs of the tests run for less time than their optimization would take.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # XLA's former emitters take a third of the time; JAX 0.11 came without them.
@@ -20,16 +21,9 @@ if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11
         [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false",
          "--xla_cpu_parallel_codegen_split_count=1"]).strip()
 
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
-
-# SciPy's LAPACK, which is JAX's, gets one thread: on matrices so small, several wait for each other
-# longer than they compute. NumPy's is loaded by now and keeps its own, as it does in programs: the
-# eigenvectors that the synthetic faces are drawn from depend on their number.
-with pytest.MonkeyPatch.context() as _patch:
-    _patch.setenv("OPENBLAS_NUM_THREADS", "1")
-    import jax
-    import scipy.linalg  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -14,7 +14,8 @@ class FittedVectors(NamedTuple):
     """The result of `fit_vectors`; (...) are the leading axes of the points.
 
     Attributes:
-      directions: (..., m, k) of length 1, in which each variable increases.
+      directions: (..., m, k) of length 1, in which each variable increases; 0 for one that is
+        uncorrelated with all coordinates.
       r_squared: (..., m) in [0, 1], the share of each variable's variance that the coordinates
         explain.
     """
@@ -45,11 +46,14 @@ def fit_vectors(points: ArrayLike, variables: ArrayLike) -> FittedVectors:
     if points.ndim < 2 or variables.shape[:-1] != points.shape[:-1]:
         raise ValueError(f"variables: expected shape (..., n, m) and points (..., n, k), got "
                          f"{variables.shape} and {points.shape}")
-    y = centre(variables)
+    constant = jnp.all(variables == variables[..., :1, :], axis=-2, keepdims=True)
+    y = jnp.where(constant, jnp.nan, centre(variables))
+    y = y / jnp.max(jnp.abs(y), axis=-2, keepdims=True)  # keeps squares in range
     left, sizes, right = linalg.svd(centre(points))
     shares = left.mT @ y  # (..., k, m)
     present = (sizes > 0)[..., None]
-    slopes = right @ jnp.where(present, shares / jnp.where(present, sizes[..., None], 1), 0)
+    slopes = right @ jnp.where(
+        present, shares * sizes[..., :1, None] / jnp.where(present, sizes[..., None], 1), 0)
     length = jnp.sqrt(jnp.sum(slopes**2, axis=-2, keepdims=True))
     r_squared = jnp.sum(shares**2, axis=-2) / jnp.sum(y**2, axis=-2)
-    return FittedVectors((slopes / length).mT, r_squared)
+    return FittedVectors((slopes / jnp.where(length == 0, 1, length)).mT, r_squared)

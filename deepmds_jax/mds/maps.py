@@ -139,7 +139,7 @@ def _write_labels(
         if outward is not None:  # not on its own arrow
             along = sides @ outward / np.linalg.norm(sides, axis=1)
             order = np.argsort(-along)
-            sides = sides[order[along[order] > -1e-6 * np.linalg.norm(outward)]]
+            sides = sides[order[along[order] >= -1e-6 * np.linalg.norm(outward)]]
         note = axes.annotate(text, place, ha="center", va="center", rotation=rotation, fontsize=7.5,
                              color=INK if outward is None else LINE, textcoords="offset points",
                              xytext=(0, 0), annotation_clip=False, zorder=5)

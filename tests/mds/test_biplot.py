@@ -24,6 +24,17 @@ def test_by_hand_and_in_a_batch():
         mds.fit_vectors(points, variables[:3])
 
 
+def test_any_unit_and_constants_that_no_float_is_equal_to():
+    points = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    variables = np.stack([points[:, 0] ** 2, np.full(5, 12345.678)], axis=1).astype(np.float32)
+    found = mds.fit_vectors(points, variables)
+    assert np.isnan(found.directions[1]).all() and np.isnan(found.r_squared[1])
+    for unit in (1e30, 1e-30):
+        other = mds.fit_vectors(points * np.float32(unit), variables * np.float32(unit))
+        np.testing.assert_allclose(other.directions, found.directions, atol=1e-5)
+        np.testing.assert_allclose(other.r_squared, found.r_squared, rtol=1e-4)
+
+
 def test_axes_that_are_zero_have_no_part():
     points = np.float32([[-1, 0], [0, 0], [1, 0]])
     found = mds.fit_vectors(points, points[:, :1] ** 2 + 2 * points[:, :1])

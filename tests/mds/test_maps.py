@@ -57,16 +57,19 @@ def test_ellipses_hold_the_share_that_they_say():
 
 
 def test_vectors_point_from_the_centre_and_are_as_long_as_their_correlation():
-    variables = np.stack([POINTS[:, 1], [1, -1, 1, -1, 0.0], np.ones(5)], axis=1)
+    unrelated = np.array([1, -1, 1, -1, 0.0])
+    variables = np.stack([POINTS[:, 1], unrelated + [0, 0, 0, 0, 1], np.ones(5), unrelated], axis=1)
     fitted = mds.fit_vectors(POINTS[:, :2], variables)
     figure = mds.draw_configuration(
-        POINTS[:, :2], vectors=fitted, vector_labels=["north", "odd", "constant"])
+        POINTS[:, :2], vectors=fitted, vector_labels=["north", "odd", "constant", "unrelated"])
     arrows = [text for text in figure.axes[0].texts if not text.get_text()]
     names = [text for text in figure.axes[0].texts if text.get_text()]
-    assert [text.get_text() for text in names] == ["north", "odd"]  # a constant has no direction
+    # A constant has no direction.
+    assert [text.get_text() for text in names] == ["north", "odd", "unrelated"]
     centre = POINTS[:, :2].mean(axis=0)
-    np.testing.assert_allclose([arrow.xyann for arrow in arrows], [centre, centre])
-    tips = np.array([arrow.xy for arrow in arrows]) - centre
+    np.testing.assert_allclose([arrow.xyann for arrow in arrows], [centre] * 3)
+    *tips, none = np.array([arrow.xy for arrow in arrows]) - centre
+    np.testing.assert_allclose(none, 0, atol=1e-6)
     lengths = np.linalg.norm(tips, axis=1)
     np.testing.assert_allclose(tips / lengths[:, None], fitted.directions[:2], atol=1e-6)
     np.testing.assert_allclose(

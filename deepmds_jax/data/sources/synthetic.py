@@ -116,6 +116,11 @@ BROW_RAISE = {
 }  # fmt: skip
 SPREAD_LENGTH = 20.0
 
+# Of a mode's two directions LAPACK returns either, by the processor and the number of threads. One
+# bit for each mode: 1 where its coordinates add up to less than 0, as they did when the published
+# figures were measured.
+DIRECTIONS = 0x8062A0AB64DB4DFC88B7
+
 
 def load(topology: str, folder: pathlib.Path | None = None) -> MorphableModel:
     """The synthetic face model on the landmarks of a topology.
@@ -169,8 +174,10 @@ def _face() -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     ratio = np.array([d.sd for d in DIMENSIONS for _ in d.pairs]) / np.sqrt(np.diag(prior))
     covariance = covariance + response @ (prior * np.outer(ratio, ratio) - prior) @ response.T
     variances, vectors = np.linalg.eigh(covariance)
-    modes = (vectors * np.sqrt(np.maximum(variances, 0)))[:, ::-1][:, :NUM_MODES]
-    return names, points, modes.T.reshape(NUM_MODES, -1, 3), _expressions(names, points)
+    modes = (vectors * np.sqrt(np.maximum(variances, 0))).T[::-1][:NUM_MODES]
+    negative = np.array([bit == "1" for bit in f"{DIRECTIONS:0{NUM_MODES}b}"])
+    modes[(modes.sum(axis=1) < 0) != negative] *= -1
+    return names, points, modes.reshape(NUM_MODES, -1, 3), _expressions(names, points)
 
 
 def _draft() -> tuple[list[str], np.ndarray]:

@@ -190,3 +190,10 @@ def test_bfm72_close_to_the_authors_mean_frontal_face(shared):
     squared = ((ours[:, None] - target[None]) ** 2).sum(-1)
     assert np.sqrt(squared.diagonal().mean()) < 3.5
     np.testing.assert_array_equal(linear_sum_assignment(squared)[1], np.arange(72))
+
+
+def test_the_directions_of_modes_are_the_same_on_every_machine():
+    modes = synthetic.load("flame51").identity
+    expected = [[-1.582, -1.106, -3.274], [-0.436, -0.743, -0.896], [0.521, -0.413, 0.274],
+                [0.136, -0.018, -0.028], [0.027, 0.002, -0.007]]  # mm, of the first landmark
+    np.testing.assert_allclose(modes[np.array([0, 1, 7, 30, 79]), 0], expected, atol=1e-3)
