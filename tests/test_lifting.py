@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 from rounding import bound
+from scipy.spatial.transform import Rotation
 
 import deepmds_jax as dm
 from deepmds_jax import lifting

@@ -30,25 +30,13 @@ def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     Source: Hestenes (1958), "Inversion of matrices by biorthogonalization", J. SIAM 6;
     Golub & Van Loan (2013), Matrix Computations, section 8.6.3.
     """
-    num_rows, num_columns = a.shape[-2:]
     peak = jnp.max(jnp.abs(a), axis=(-2, -1), keepdims=True)
     peak = jnp.where(peak > 0, peak, 1)  # keeps fourth powers in range
-    eye = jnp.broadcast_to(jnp.eye(num_columns, dtype=a.dtype), (*a.shape[:-2], *2 * [num_columns]))
-    columns = jnp.concatenate([a / peak, eye], axis=-2)  # both are rotated: [u s; v]
-
-    if num_columns <= _MAX_UNROLLED_COLUMNS:
-        sweep = _sweep_unrolled
-    else:
-        sweep = jacobi_sweep
-        padding = [(0, 0)] * (columns.ndim - 1) + [(0, num_columns % 2)]
-        columns = jnp.pad(columns, padding)
     # Convergence is finally quadratic: even graded matrices reach rounding in fewer sweeps.
+    num_columns = a.shape[-1]
     num_sweeps = 2 + 3 * (num_columns - 1).bit_length()
     num_sweeps += num_columns > _MAX_UNROLLED_COLUMNS  # many equal zeros shrink by 50 a sweep
-    columns, _ = loops.scan(lambda c, _: sweep(c, num_rows), columns, length=num_sweeps)
-    columns = columns[..., :num_columns]
-
-    us, v = columns[..., :num_rows, :], columns[..., num_rows:, :]
+    us, v = orthogonalize(a / peak, num_sweeps)
     square = jnp.sum(us * us, axis=-2)
     order = jnp.argsort(-square, axis=-1)
     square = jnp.take_along_axis(square, order, axis=-1)
@@ -56,6 +44,30 @@ def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     s = jnp.sqrt(jnp.where(square > 0, square, 1))
     u = us / s[..., None, :]
     return u, jnp.where(square > 0, s, 0) * peak[..., 0], v
+
+
+def orthogonalize(a: jax.Array, num_sweeps: int) -> tuple[jax.Array, jax.Array]:
+    """Rotates columns until they are orthogonal, or nearly so after few sweeps.
+
+    Args:
+      a: (..., m, k) float, with entries near 1 (their fourth powers are taken).
+      num_sweeps: how often each pair of columns is rotated.
+
+    Returns:
+      `a @ v` (..., m, k), in no order, and the rotation `v` (..., k, k).
+    """
+    num_rows, num_columns = a.shape[-2:]
+    eye = jnp.broadcast_to(jnp.eye(num_columns, dtype=a.dtype), (*a.shape[:-2], *2 * [num_columns]))
+    columns = jnp.concatenate([a, eye], axis=-2)  # both are rotated
+    if num_columns <= _MAX_UNROLLED_COLUMNS:
+        sweep = _sweep_unrolled
+    else:
+        sweep = jacobi_sweep
+        padding = [(0, 0)] * (columns.ndim - 1) + [(0, num_columns % 2)]
+        columns = jnp.pad(columns, padding)
+    columns, _ = loops.scan(lambda c, _: sweep(c, num_rows), columns, length=num_sweeps)
+    columns = columns[..., :num_columns]
+    return columns[..., :num_rows, :], columns[..., num_rows:, :]
 
 
 def jacobi_sweep(columns: jax.Array, num_rows: int | None = None) -> tuple[jax.Array, jax.Array]:

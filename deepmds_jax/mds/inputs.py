@@ -117,7 +117,7 @@ def is_valid(matrix: jax.Array) -> jax.Array:
     """
     known = _mean_of_triangles(matrix)
     known = jnp.where(jnp.isnan(known), 0, known)
-    skew = jnp.abs(matrix - matrix.T)
+    skew = jnp.abs(matrix - _transposed(matrix))
     skew = jnp.where(jnp.isnan(skew), 0, skew)  # infinity minus itself too: found later
     largest = jnp.max(known)
     limit = _ROUNDING * largest
@@ -201,8 +201,15 @@ def symmetrize(matrix: jax.Array) -> jax.Array:
 
 
 def _mean_of_triangles(matrix):
-    mean = matrix / 2 + matrix.T / 2  # the sum might overflow
+    mean = matrix / 2 + _transposed(matrix) / 2  # the sum might overflow
     return jnp.where(jnp.eye(*mean.shape, dtype=bool), 0, mean)
+
+
+def _transposed(matrix):
+    # To read down columns takes a CPU several times as long as all that XLA would fuse it with, and
+    # it would do so once for each use; but not where the columns go into a larger array.
+    larger = jnp.pad(matrix, [(0, 1), (0, 0)])
+    return lax.dynamic_update_slice(larger, matrix.T, (0, 0))[:-1]
 
 
 def is_connected(weights: jax.Array) -> jax.Array:

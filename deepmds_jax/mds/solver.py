@@ -26,7 +26,7 @@ from deepmds_jax.mds.measures import (
     total,
     unscaled_distances,
 )
-from deepmds_jax.mds.row_blocks import Known, fit_ratio, inverse_curvatures, nothing_known
+from deepmds_jax.mds.ratio import Known, fit_ratio, inverse_curvatures, nothing_known
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import Transform, get_transform
 
@@ -158,8 +158,8 @@ class State(NamedTuple):
       is_plain: () whether the candidate is the Guttman transform itself.
       num_iters: () int32.
       prepared: what the transform keeps between iterations.
-      known: what `_steps_by_rows` keeps, for a large problem of ratios; None for others.
-      distance_buffer: see `_distances`.
+      known: what `_steps_of_ratio` keeps; None for other transforms.
+      distance_buffer: see `_distances`; None for ratios.
     """
 
     embedding: jax.Array
@@ -266,13 +266,14 @@ def initial_state(options, problem, start, prepared, has_buffer=True):
     start = _center_and_scale(start)
     infinity = jnp.asarray(jnp.inf, start.dtype)
     far = jnp.full_like(start, jnp.inf)
-    by_rows = options.transform == "ratio" and len(start) > _MAX_BUFFERED_POINTS
+    if options.transform == "ratio":
+        known, buffer = nothing_known(prepared, problem.laplacian, start), None
+    else:
+        known, buffer = None, _distance_buffer(start) if has_buffer else start[:0, 0]
     return State(
         embedding=start, step=far, stride=far, stress=infinity, decrease=infinity,
         window=anderson.empty_window(start), candidate=start, is_plain=jnp.asarray(True),
-        num_iters=jnp.int32(-1), prepared=prepared,
-        known=nothing_known(prepared, problem.laplacian, start) if by_rows else None,
-        distance_buffer=_distance_buffer(start) if has_buffer else start[:0, 0],
+        num_iters=jnp.int32(-1), prepared=prepared, known=known, distance_buffer=buffer,
     )
 
 
@@ -356,7 +357,7 @@ def _iterate(options, problem, state):
     x = state.candidate
     prepared, known, distance_buffer = state.prepared, state.known, state.distance_buffer
     if known is not None:
-        stress, step, stride, known = _steps_by_rows(options, problem, state)
+        stress, step, stride, known = _steps_of_ratio(options, problem, state)
     else:
         d, distance_buffer = _distances(x, distance_buffer)
         disparities, prepared = options.get_transform().fit(prepared, d)
@@ -389,7 +390,7 @@ def _iterate(options, problem, state):
     )
 
 
-def _steps_by_rows(options, problem, state):
+def _steps_of_ratio(options, problem, state):
     """Stress, step and stride of the candidate, and what the next one takes over."""
     x, (factor, inverse) = state.candidate, state.known
     given = problem.laplacian, x
@@ -472,7 +473,7 @@ def _rescale(options, problem, prepared, embedding):
         weighted = problem.laplacian.weights * d
         power = power_of_two(problem.unit)
         unit = problem.unit / power
-        scale = unit * _dot(weighted, dissimilarities) / _dot(weighted, d) * power
+        scale = unit * total(weighted * dissimilarities) / total(weighted * d) * power
     else:
         scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squared distances sum to n
     return scale * embedding, stress, scale * disparities
@@ -480,7 +481,7 @@ def _rescale(options, problem, prepared, embedding):
 
 def _stress(weights, disparities, distances):
     error = disparities - distances
-    return square_root(_dot(weights * error, error) / _dot(weights * distances, distances))
+    return square_root(total(weights * error**2) / total(weights * distances**2))
 
 
 def _stress_at_norm_1(laplacian, disparities, distances):
@@ -492,10 +493,6 @@ def _stress_at_norm_1(laplacian, disparities, distances):
         lambda: total(weights * distances**2),
     )
     return square_root(total(weights * error**2) / square)
-
-
-def _dot(a, b):
-    return jnp.vdot(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _center_and_scale(points: jax.Array) -> jax.Array:
@@ -524,8 +521,8 @@ def _solve_jvp(options, primals, tangents):
         d = unscaled_distances(embedding)
         disparities, _ = options.get_transform().fit(prepared, d)
         pull = laplacian_product(weights * (1 - disparity_ratios(disparities, d)), embedding)
-        square = _dot(weights * d, d)
-        squared_stress = _dot(weights * (disparities - d), disparities - d) / square
+        square = total(weights * d**2)
+        squared_stress = total(weights * (disparities - d) ** 2) / square
         return (pull - squared_stress * laplacian_product(weights, embedding)) / square
 
     _, change = jax.jvp(partial(gradient, embedding), inputs, changes)

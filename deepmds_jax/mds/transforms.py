@@ -73,7 +73,7 @@ class Proportion(NamedTuple):
 
 def _prepare_ratio(dissimilarities, weights, _):
     weighted = weights * dissimilarities
-    return Proportion(dissimilarities, weighted, jnp.sum(weighted * dissimilarities))
+    return Proportion(dissimilarities, weighted, total(weighted * dissimilarities))
 
 
 def _fit_ratio(problem, distances):

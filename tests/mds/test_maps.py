@@ -58,7 +58,7 @@ def test_ellipses_hold_the_share_that_they_say():
 
 def test_vectors_point_from_the_centre_and_are_as_long_as_their_correlation():
     unrelated = np.array([1, -1, 1, -1, 0.0])
-    variables = np.stack([POINTS[:, 1], unrelated + [0, 0, 0, 0, 1], np.ones(5), unrelated], axis=1)
+    variables = np.stack([POINTS[:, 1], [1, -1, 1, -1, 1], np.ones(5), unrelated], axis=1)
     fitted = mds.fit_vectors(POINTS[:, :2], variables)
     figure = mds.draw_configuration(
         POINTS[:, :2], vectors=fitted, vector_labels=["north", "odd", "constant", "unrelated"])

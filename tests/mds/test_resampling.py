@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.stats
 from problems import euclidean, symmetric
 
 from deepmds_jax import mds
@@ -66,7 +67,8 @@ def test_bootstrap_knows_how_far_points_move():
         frame = np.array(r.embedding)
         errors = frame - rotate_onto(POINTS, frame)
         squares = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(r.covariances), errors)
-        inside.append(squares < 5.991)  # 95 % of chi-square with two degrees of freedom
+        # 95 % of Hotelling's T^2, as the covariances are those of 60 replicates.
+        inside.append(squares < 2 * 59 / 58 * scipy.stats.f.ppf(0.95, 2, 58))
     assert 0.85 < np.mean(inside) <= 1
 
 

@@ -1,8 +1,8 @@
-"""Ratio scaling of one large problem: little memory traffic per iteration, and few iterations.
+"""Ratio scaling of one problem: one pass over its matrices per iteration, and few iterations.
 
-Whole matrices of distances, errors and ratios would go through the memory of a CPU ten times in
-every iteration. Those of a block of rows stay in its caches. And because large problems take many
-iterations, each point is moved as its own curvature asks.
+Whole matrices of distances, errors and ratios of a large problem would go through the memory of a
+CPU ten times in every iteration. Those of a block of rows stay in its caches. And each point is
+moved as its own curvature asks, which halves the number of iterations.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from deepmds_jax.mds.transforms import Proportion
 _BLOCK_SIZE = 2**20  # numbers of each matrix
 _MIN_CURVATURE = 0.1  # relative to that which the Guttman transform assumes
 _MIN_DISTANCE = 0.03  # relative to the root mean square of the coordinates, as curvatures count it
+_SWEEPS = 3  # of rotations: nearly the axes of the curvatures are as good as the axes
 
 _matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
@@ -79,7 +80,8 @@ def fit_ratio(
     change = slope / problem.square
     square = _squared_distances(laplacian, points)
     image = points + pseudoinverse_product(laplacian, push)
-    return square_root((error - slope * change) / square), image, factor - change
+    error = jnp.maximum(error - slope * change, 0)  # rounding
+    return square_root(error / square), image, factor - change
 
 
 def inverse_curvatures(
@@ -114,9 +116,9 @@ def inverse_curvatures(
     spread = (total * products + found[:, k + 1:]).reshape(n, k, k) - mixed - mixed.mT
     across = 1 - jnp.trace(spread, axis1=1, axis2=2)
     unit = jnp.eye(k, dtype=points.dtype)[None]
-    # Of a symmetric matrix, singular values are eigenvalues but for their sign.
-    _, curvatures, axes = linalg.svd(spread + across[:, None, None] * unit)
-    curvatures = jnp.maximum(curvatures, _MIN_CURVATURE)
+    # Rotated so, the columns of a symmetric matrix are as long as its eigenvalues are large.
+    columns, axes = linalg.orthogonalize(spread + across[:, None, None] * unit, _SWEEPS)
+    curvatures = jnp.maximum(jnp.sqrt(jnp.sum(columns**2, axis=1)), _MIN_CURVATURE)
     return _matmul(axes / curvatures[:, None, :], axes.mT)
 
 
@@ -138,11 +140,17 @@ def _over_rows(
     n = points.shape[0]
     size = min(n, max(1, _BLOCK_SIZE // n)) if in_blocks else n
 
+    def of_these(weights, dissimilarities, these):
+        pairs = zip(these.T, points.T, strict=True)
+        distances = square_root(sum((x[:, None] - y[None, :]) ** 2 for x, y in pairs))
+        return sums(weights, dissimilarities, distances)
+
+    if size == n:
+        return of_these(weights, dissimilarities, points)
+
     def of_rows(start):
         rows = partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
-        pairs = zip(rows(points).T, points.T, strict=True)
-        distances = square_root(sum((x[:, None] - y[None, :]) ** 2 for x, y in pairs))
-        return sums(rows(weights), rows(dissimilarities), distances)
+        return of_these(rows(weights), rows(dissimilarities), rows(points))
 
     # The last block overlaps the one before it, so that all have one shape.
     blocks = lax.map(of_rows, jnp.minimum(jnp.arange(0, n, size), n - size))

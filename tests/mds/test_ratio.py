@@ -7,7 +7,7 @@ import pytest
 from problems import euclidean, noisy_distances, symmetric
 
 from deepmds_jax import mds
-from deepmds_jax.mds import row_blocks
+from deepmds_jax.mds import ratio
 from deepmds_jax.mds.guttman import Laplacian
 from deepmds_jax.mds.transforms import Proportion
 
@@ -36,7 +36,7 @@ def problem(weights):
 
 @pytest.fixture(params=[False, True], ids=["whole", "blocks"])
 def in_blocks(request, monkeypatch):
-    monkeypatch.setattr(row_blocks, "_BLOCK_SIZE", 5 * N)  # of 13 rows, the last block shares two
+    monkeypatch.setattr(ratio, "_BLOCK_SIZE", 5 * N)  # of 13 rows, the last block shares two
     return request.param
 
 
@@ -50,7 +50,7 @@ def test_one_pass_finds_the_best_factor(weights, in_blocks, x64):
     expected = laplacian_matrix(weights * ratios) @ POINTS
     expected = np.linalg.pinv(laplacian_matrix(weights)) @ expected
 
-    fit = jax.jit(partial(row_blocks.fit_ratio, in_blocks=in_blocks))
+    fit = jax.jit(partial(ratio.fit_ratio, in_blocks=in_blocks))
     for guess in (0.7 * factor, factor):
         found, image, found_factor = fit(problem(weights), Laplacian.of(jnp.asarray(weights)),
                                          jnp.asarray(POINTS), guess)
@@ -61,7 +61,7 @@ def test_one_pass_finds_the_best_factor(weights, in_blocks, x64):
 
 
 def test_curvatures_are_those_of_raw_stress(in_blocks, x64, monkeypatch):
-    monkeypatch.setattr(row_blocks, "_MIN_DISTANCE", 1e-9)
+    monkeypatch.setattr(ratio, "_MIN_DISTANCE", 1e-9)
     weights = WEIGHTS["different"]
     factor = best_factor(weights)
 
@@ -75,7 +75,7 @@ def test_curvatures_are_those_of_raw_stress(in_blocks, x64, monkeypatch):
     values, vectors = np.linalg.eigh(hessians / weights.sum(1)[:, None, None])
     assert values.min() < 0 and (np.abs(values) < 0.1).any()  # both are bounded
     values = np.maximum(np.abs(values), 0.1)
-    found = jax.jit(partial(row_blocks.inverse_curvatures, in_blocks=in_blocks))(
+    found = jax.jit(partial(ratio.inverse_curvatures, in_blocks=in_blocks))(
         problem(weights), Laplacian.of(jnp.asarray(weights)), jnp.asarray(POINTS), factor)
     expected = np.einsum("nij,nj,nkj->nik", vectors, 1 / values, vectors)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
