@@ -311,7 +311,10 @@ def run_together(options, problem, state, max_iters, tolerance):
             return jax.vmap(_goes_on)(states, *limits)
 
         def step(states):
-            stepped = jax.vmap(partial(_iterate, options))(problems, states)
+            # Those that go on have come equally far, so that none reckons curvatures in vain.
+            due = _is_due(jnp.max(states.num_iters))
+            iterate = jax.vmap(partial(_iterate, options), in_axes=(0, 0, None))
+            stepped = iterate(problems, states, due)
             return jax.tree.map(partial(_where, goes_on(states)), stepped, states)
 
         states = loops.while_loop(lambda states: jnp.sum(goes_on(states)) > few, step, states)
@@ -351,13 +354,19 @@ def has_converged(state, tolerance):
     return is_small | (step_norm <= rounding)
 
 
+def _is_due(num_iters):
+    """Whether the iteration after so many reckons the points' curvatures anew."""
+    return (num_iters + 1) % _CURVATURE_PERIOD == 0
+
+
 @partial(jax.jit, static_argnames="options")
-def _iterate(options, problem, state):
+def _iterate(options, problem, state, due=None):
     """Takes the candidate unless it raises stress, and proposes the next one."""
     x = state.candidate
     prepared, known, distance_buffer = state.prepared, state.known, state.distance_buffer
     if known is not None:
-        stress, step, stride, known = _steps_of_ratio(options, problem, state)
+        due = _is_due(state.num_iters) if due is None else due
+        stress, step, stride, known = _steps_of_ratio(options, problem, state, due)
     else:
         d, distance_buffer = _distances(x, distance_buffer)
         disparities, prepared = options.get_transform().fit(prepared, d)
@@ -390,7 +399,7 @@ def _iterate(options, problem, state):
     )
 
 
-def _steps_of_ratio(options, problem, state):
+def _steps_of_ratio(options, problem, state, due):
     """Stress, step and stride of the candidate, and what the next one takes over."""
     x, (factor, inverse) = state.candidate, state.known
     given = problem.laplacian, x
@@ -399,7 +408,7 @@ def _steps_of_ratio(options, problem, state):
     if options.acceleration == "none":
         return stress, step, step, Known(factor, inverse)
     inverse = lax.cond(
-        (state.num_iters + 1) % _CURVATURE_PERIOD == 0,
+        due,
         lambda: inverse_curvatures(state.prepared, *given, factor, options.on_cpu),
         lambda: inverse,
     )
