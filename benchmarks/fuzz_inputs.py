@@ -196,9 +196,14 @@ def draw_weighted(rng):
 
 
 def _solve_weighted(batch):
-    """With the weights, and the stress with those in units of the largest."""
+    """With the weights, and the stress with those in a unit near the largest.
+
+    It is a power of two, which rounds nothing: of equal dissimilarities it depends on rounding
+    which of many minima is found.
+    """
     dissimilarities, weights = batch[:, 0], batch[:, 1]
-    usual = weights / weights.max(axis=(1, 2), keepdims=True)
+    _, exponents = jax.numpy.frexp(jax.numpy.max(weights, axis=(1, 2), keepdims=True))
+    usual = jax.numpy.ldexp(weights, -exponents)
     found, other = (mds.smacof(dissimilarities, K, transform="ratio", weights=x)
                     for x in (weights, usual))
     return _by_name(found) | {"usual": other.stress}
