@@ -110,14 +110,15 @@ def pairs_advice(shape: tuple[int, ...]) -> str:
             f"by scipy.spatial.distance.squareform") if n % 1 == 0 and n >= 2 else ""
 
 
-def is_valid(matrix: jax.Array) -> jax.Array:
+def is_valid(matrix: jax.Array, alone_on_cpu: bool = False) -> jax.Array:
     """() whether (n, n) is symmetric, not negative and not all zero, up to rounding.
 
-    A pair of which one entry is NaN, or both, counts as missing.
+    A pair of which one entry is NaN, or both, counts as missing. For `alone_on_cpu` see
+    `symmetrize`.
     """
-    known = _mean_of_triangles(matrix)
+    known = _mean_of_triangles(matrix, alone_on_cpu)
     known = jnp.where(jnp.isnan(known), 0, known)
-    skew = jnp.abs(matrix - _transposed(matrix))
+    skew = jnp.abs(matrix - _transposed(matrix, alone_on_cpu))
     skew = jnp.where(jnp.isnan(skew), 0, skew)  # infinity minus itself too: found later
     largest = jnp.max(known)
     limit = _ROUNDING * largest
@@ -194,18 +195,23 @@ def _count_unreached(observed: np.ndarray) -> int:
         reached = further
 
 
-def symmetrize(matrix: jax.Array) -> jax.Array:
-    """The mean of (n, n) and its transpose, with a zero diagonal and 0 for negative values."""
-    mean = _mean_of_triangles(matrix)
+def symmetrize(matrix: jax.Array, alone_on_cpu: bool = False) -> jax.Array:
+    """The mean of (n, n) and its transpose, with a zero diagonal and 0 for negative values.
+
+    Faster with `alone_on_cpu`, if the program is for a CPU and this is not part of a batch.
+    """
+    mean = _mean_of_triangles(matrix, alone_on_cpu)
     return jnp.where(mean < 0, 0, mean)
 
 
-def _mean_of_triangles(matrix):
-    mean = matrix / 2 + _transposed(matrix) / 2  # the sum might overflow
+def _mean_of_triangles(matrix, alone_on_cpu):
+    mean = matrix / 2 + _transposed(matrix, alone_on_cpu) / 2  # the sum might overflow
     return jnp.where(jnp.eye(*mean.shape, dtype=bool), 0, mean)
 
 
-def _transposed(matrix):
+def _transposed(matrix, alone_on_cpu):
+    if not alone_on_cpu:
+        return matrix.T
     # To read down columns takes a CPU several times as long as all that XLA would fuse it with, and
     # it would do so once for each use; but not where the columns go into a larger array.
     larger = jnp.pad(matrix, [(0, 1), (0, 0)])

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepmds_jax import loops
 from deepmds_jax.geometry import linalg
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, pseudoinverse_product
 from deepmds_jax.mds.measures import square_root
@@ -21,6 +22,7 @@ from deepmds_jax.mds.transforms import Proportion
 _BLOCK_SIZE = 2**20  # numbers of each matrix
 _MIN_CURVATURE = 0.1  # relative to that which the Guttman transform assumes
 _MIN_DISTANCE = 0.03  # relative to the root mean square of the coordinates, as curvatures count it
+_MAX_CONTRAST = 100  # of the weights, up to which curvatures count
 _SWEEPS = 3  # of rotations: nearly the axes of the curvatures are as good as the axes
 
 _matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
@@ -41,7 +43,8 @@ class Known(NamedTuple):
 def nothing_known(problem: Proportion, laplacian: Laplacian, points: jax.Array) -> Known:
     """For the first configuration, (n, k): the factor of a perfect fit, and unit matrices."""
     n, k = points.shape
-    factor = jnp.sqrt(_squared_distances(laplacian, points) / problem.square)
+    square, _ = _sums(problem, laplacian, points, jnp.zeros_like(problem.square), None, 0)
+    factor = jnp.sqrt(square / problem.square)
     return Known(factor, jnp.broadcast_to(jnp.eye(k, dtype=points.dtype), (n, k, k)))
 
 
@@ -75,10 +78,9 @@ def fit_ratio(
 
     found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
     error, push = jnp.sum(found[:, 0]), found[:, 1:-1] - found[:, -1:] * points
-    # The derivative by the factor: the sum over all pairs of errors times dissimilarities.
-    slope = (error + 2 * jnp.sum(push * points)) / factor
+    known = (error + 2 * jnp.sum(push * points)) / factor
+    square, slope = _sums(problem, laplacian, points, factor, in_blocks, known)
     change = slope / problem.square
-    square = _squared_distances(laplacian, points)
     image = points + pseudoinverse_product(laplacian, push)
     error = jnp.maximum(error - slope * change, 0)  # rounding
     return square_root(error / square), image, factor - change
@@ -98,7 +100,8 @@ def inverse_curvatures(
 
     Returns:
       (n, k, k) inverse second derivatives of raw stress by each point alone, relative to what the
-      transform takes them for. Those of negative or little curvature are bounded.
+      transform takes them for. Those of negative or little curvature are bounded. Unit matrices
+      where weights differ by more than a factor of 100.
     """
     n, k = points.shape
     min_distance = _MIN_DISTANCE / n**0.5
@@ -110,7 +113,7 @@ def inverse_curvatures(
         return _matmul(weights * dissimilarities / distances**3, columns)
 
     found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
-    found = found * (factor / laplacian.degrees)[:, None]
+    found = found / laplacian.degrees[:, None] * factor
     # Weighted by w dhat / d^3, the sum of products of the differences from all other points.
     total, mixed = found[:, 0, None], points[:, :, None] * found[:, None, 1:k + 1]
     spread = (total * products + found[:, k + 1:]).reshape(n, k, k) - mixed - mixed.mT
@@ -119,17 +122,38 @@ def inverse_curvatures(
     # Rotated so, the columns of a symmetric matrix are as long as its eigenvalues are large.
     columns, axes = linalg.orthogonalize(spread + across[:, None, None] * unit, _SWEEPS)
     curvatures = jnp.maximum(jnp.sqrt(jnp.sum(columns**2, axis=1)), _MIN_CURVATURE)
+    # Points that a heavy weight ties together must not go differently far.
+    weights = laplacian.weights
+    lightest = jnp.min(jnp.where(weights > 0, weights, jnp.inf))
+    curvatures = jnp.where(jnp.max(weights) > _MAX_CONTRAST * lightest, 1, curvatures)
     return _matmul(axes / curvatures[:, None, :], axes.mT)
 
 
-def _squared_distances(laplacian, points):
-    """() weighted sum over all pairs, for centred points of norm 1."""
-    weights, degrees, is_constant = laplacian
-    return lax.cond(
-        is_constant,
-        lambda: 2 * weights.shape[0] * weights[0, -1],
-        lambda: 2 * jnp.sum(points * (degrees[:, None] * points - _matmul(weights, points))),
-    )
+def _sums(problem, laplacian, points, factor, in_blocks, slope):
+    """() weighted sums over all pairs: of squared distances, and of errors times dissimilarities.
+
+    The latter are half the derivative of the squared error by the factor. Equal weights give the
+    first for points of norm 1, and the slope that follows from the pulls. Others can be so large
+    between points so close that of both no digit would be left.
+    """
+    weights = laplacian.weights
+
+    def over_pairs():
+        def sums(weights, dissimilarities, distances):
+            errors = weights * (factor * dissimilarities - distances) * dissimilarities
+            ones = jnp.ones_like(points[:, :1])
+            return jnp.concatenate(
+                [_matmul(weights * distances**2, ones), _matmul(errors, ones)], axis=1)
+
+        found = _over_rows(sums, points, weights, problem.dissimilarities, in_blocks)
+        return tuple(jnp.sum(found, axis=0))
+
+    def known():
+        square = 2 * weights.shape[0] * weights[0, -1]
+        pair = square, jnp.asarray(slope, square.dtype)
+        return loops.alike((*pair, problem.square, points, factor))[:2]
+
+    return lax.cond(laplacian.is_constant, known, over_pairs)
 
 
 def _over_rows(

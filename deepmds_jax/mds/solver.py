@@ -234,12 +234,13 @@ def prepare(options, dissimilarities, weights):
       The `Problem`; its (n, n) dissimilarities in units of the largest, 0 where missing; and what
       the transform prepares for them.
     """
-    valid = is_valid(dissimilarities)
-    dissimilarities = symmetrize(dissimilarities)
+    alone = bool(options.on_cpu)
+    valid = is_valid(dissimilarities, alone)
+    dissimilarities = symmetrize(dissimilarities, alone)
     weighted = weights is not None
     if weighted:
-        valid &= is_valid(weights)
-    weights = symmetrize(weights if weighted else jnp.ones_like(dissimilarities))
+        valid &= is_valid(weights, alone)
+    weights = symmetrize(weights if weighted else jnp.ones_like(dissimilarities), alone)
     valid &= jnp.all(jnp.isfinite(weights))
     missing = jnp.isnan(dissimilarities) | (weights == 0)
     weights = jnp.where(missing, 0, weights)
@@ -385,17 +386,16 @@ def _iterate(options, problem, state, due=None):
     forward = State(
         embedding=x, step=step, stride=stride, stress=stress, decrease=state.stress - stress,
         window=window, candidate=_center_and_scale(candidate), is_plain=jnp.asarray(is_plain),
-        num_iters=state.num_iters, prepared=None, known=None, distance_buffer=None,
+        num_iters=state.num_iters, prepared=None, known=known, distance_buffer=None,
     )
     back = state._replace(
         window=anderson.empty_window(state.embedding),
         candidate=state.embedding + state.step, is_plain=jnp.asarray(True), prepared=None,
-        known=None, distance_buffer=None,
+        distance_buffer=None,
     )
     state = jax.tree.map(partial(jnp.where, accepted), forward, back)
     return state._replace(
-        num_iters=state.num_iters + 1, prepared=prepared, known=known,
-        distance_buffer=distance_buffer,
+        num_iters=state.num_iters + 1, prepared=prepared, distance_buffer=distance_buffer,
     )
 
 

@@ -62,6 +62,7 @@ def test_one_pass_finds_the_best_factor(weights, in_blocks, x64):
 
 def test_curvatures_are_those_of_raw_stress(in_blocks, x64, monkeypatch):
     monkeypatch.setattr(ratio, "_MIN_DISTANCE", 1e-9)
+    monkeypatch.setattr(ratio, "_MAX_CONTRAST", 1e9)
     weights = WEIGHTS["different"]
     factor = best_factor(weights)
 
@@ -105,3 +106,18 @@ def test_large_problems_end_in_a_minimum(x64):
         short = mds.smacof(dissimilarities.astype(np.float32), 2, transform="ratio")
     assert short.embedding.dtype == np.float32
     assert short.stress == pytest.approx(stress, rel=1e-4)
+
+
+def test_heavy_weights_between_close_points_leave_digits():
+    """Elastic scaling: its weights, 1 / dissimilarities^2, differ by 1e6."""
+    points = RNG.normal(size=(8, 20, 3))
+    points[:, 1] = points[:, 0] + 1e-3
+    dissimilarities = euclidean(points) * (1 + 0.1 * symmetric(RNG.random((20, 20))))
+    weights = 1 / np.where(np.eye(20, dtype=bool), np.inf, dissimilarities) ** 2
+    found = mds.smacof(dissimilarities.astype(np.float32), K, transform="ratio",
+                       weights=weights.astype(np.float32))
+    assert (found.status == mds.Status.CONVERGED).all()
+    with jax.enable_x64(True):
+        stress = [mds.smacof(d, K, transform="ratio", weights=w, init=x).stress for d, w, x in zip(
+            dissimilarities, weights, np.float64(found.embedding), strict=True)]
+    np.testing.assert_allclose(found.stress, stress, rtol=1e-4)
