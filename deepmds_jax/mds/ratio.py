@@ -16,7 +16,12 @@ from jax import lax
 from deepmds_jax import loops
 from deepmds_jax.geometry import linalg
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, pseudoinverse_product
-from deepmds_jax.mds.measures import square_root
+from deepmds_jax.mds.measures import (
+    square_root,
+    squared_distances,
+    total,
+    unscaled_distances,
+)
 from deepmds_jax.mds.transforms import Proportion
 
 _BLOCK_SIZE = 2**20  # numbers of each matrix
@@ -43,7 +48,7 @@ class Known(NamedTuple):
 def nothing_known(problem: Proportion, laplacian: Laplacian, points: jax.Array) -> Known:
     """For the first configuration, (n, k): the factor of a perfect fit, and unit matrices."""
     n, k = points.shape
-    square, _ = _sums(problem, laplacian, points, jnp.zeros_like(problem.square), None, 0)
+    square = total(laplacian.weights * squared_distances(points))
     factor = jnp.sqrt(square / problem.square)
     return Known(factor, jnp.broadcast_to(jnp.eye(k, dtype=points.dtype), (n, k, k)))
 
@@ -78,8 +83,8 @@ def fit_ratio(
 
     found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
     error, push = jnp.sum(found[:, 0]), found[:, 1:-1] - found[:, -1:] * points
-    known = (error + 2 * jnp.sum(push * points)) / factor
-    square, slope = _sums(problem, laplacian, points, factor, in_blocks, known)
+    slope = (error + 2 * jnp.sum(push * points)) / factor
+    square, slope = _size_and_slope(problem, laplacian, points, factor, slope)
     change = slope / problem.square
     image = points + pseudoinverse_product(laplacian, push)
     error = jnp.maximum(error - slope * change, 0)  # rounding
@@ -129,29 +134,23 @@ def inverse_curvatures(
     return _matmul(axes / curvatures[:, None, :], axes.mT)
 
 
-def _sums(problem, laplacian, points, factor, in_blocks, slope):
+def _size_and_slope(problem, laplacian, points, factor, slope):
     """() weighted sums over all pairs: of squared distances, and of errors times dissimilarities.
 
     The latter are half the derivative of the squared error by the factor. Equal weights give the
     first for points of norm 1, and the slope that follows from the pulls. Others can be so large
     between points so close that of both no digit would be left.
     """
-    weights = laplacian.weights
-
-    def over_pairs():
-        def sums(weights, dissimilarities, distances):
-            errors = weights * (factor * dissimilarities - distances) * dissimilarities
-            ones = jnp.ones_like(points[:, :1])
-            return jnp.concatenate(
-                [_matmul(weights * distances**2, ones), _matmul(errors, ones)], axis=1)
-
-        found = _over_rows(sums, points, weights, problem.dissimilarities, in_blocks)
-        return tuple(jnp.sum(found, axis=0))
+    weights, dissimilarities = laplacian.weights, problem.dissimilarities
 
     def known():
         square = 2 * weights.shape[0] * weights[0, -1]
-        pair = square, jnp.asarray(slope, square.dtype)
-        return loops.alike((*pair, problem.square, points, factor))[:2]
+        return loops.alike((square, slope, points))[:2]
+
+    def over_pairs():
+        distances = unscaled_distances(points)
+        errors = weights * (factor * dissimilarities - distances)
+        return total(weights * distances**2), total(errors * dissimilarities)
 
     return lax.cond(laplacian.is_constant, known, over_pairs)
 

@@ -362,7 +362,10 @@ def _is_due(num_iters):
 
 @partial(jax.jit, static_argnames="options")
 def _iterate(options, problem, state, due=None):
-    """Takes the candidate unless it raises stress, and proposes the next one."""
+    """Takes the candidate unless it raises stress, and proposes the next one.
+
+    `due`: `_is_due` of the iterations, where a batch knows it for all of its problems.
+    """
     x = state.candidate
     prepared, known, distance_buffer = state.prepared, state.known, state.distance_buffer
     if known is not None:

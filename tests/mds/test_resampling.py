@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 import scipy.linalg
-import scipy.stats
 from problems import euclidean, symmetric
 
 from deepmds_jax import mds
@@ -54,7 +53,7 @@ def test_jackknife_is_the_loop():
 
 def test_bootstrap_knows_how_far_points_move():
     """Its covariances are those of new samples, and its regions contain the true points."""
-    results = [mds.bootstrap(data, mean, jax.random.key(i), K, num_replicates=60,
+    results = [mds.bootstrap(data, mean, jax.random.key(i), K, num_replicates=120,
                              transform="ratio") for i, data in enumerate(DATA)]
     found = np.mean([r.covariances for r in results], axis=0)
     new = mds.smacof(draw(60).mean(axis=1), K, transform="ratio")
@@ -67,8 +66,7 @@ def test_bootstrap_knows_how_far_points_move():
         frame = np.array(r.embedding)
         errors = frame - rotate_onto(POINTS, frame)
         squares = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(r.covariances), errors)
-        # 95 % of Hotelling's T^2, as the covariances are those of 60 replicates.
-        inside.append(squares < 2 * 59 / 58 * scipy.stats.f.ppf(0.95, 2, 58))
+        inside.append(squares < 5.991)  # 95 % of chi-square with two degrees of freedom
     assert 0.85 < np.mean(inside) <= 1
 
 
