@@ -4,9 +4,10 @@
 
 Scores the shipped weights beside the posed mean, the best linear estimate (`gaussian`, of the same
 training faces) and a linear 3DMM fit (Aldrian & Smith) with the observed x and y, all of the ICT
-model. Faces never seen: of `synthetic`, built from anthropometry; of MakeHuman; and, for weights
-trained here for a third as long on half of ICT's identity modes and expressions, faces of the other
-half with landmarks that are defined elsewhere. Writes results/anchored_*.
+model. Faces never seen: of `synthetic`, built from anthropometry; of MakeHuman; MediaPipe's
+canonical face, a single shape, in as many views; and, for weights trained here for a third as long
+on half of ICT's identity modes and expressions, faces of the other half with landmarks that are
+defined elsewhere. Writes results/anchored_*.
 """
 
 import dataclasses
@@ -52,7 +53,8 @@ _NOISE = 0.01  # of the outer eye distance, elsewhere
 _DEFINITIONS = 50  # of landmarks, on the held-out half of ICT
 _FIT_NOISE = 0.03  # what the linear fit takes for its own error: the best of 0.01, 0.03 and 0.1
 
-_DATA_ROOT = flags.DEFINE_string("data_root", "data", "Holds ict (ICT-FaceKit) and makehuman.")
+_DATA_ROOT = flags.DEFINE_string("data_root", "data", "Holds ict (ICT-FaceKit), makehuman and "
+                                 "face_landmarker (MediaPipe's face_landmarker.task).")
 _TOPOLOGY = flags.DEFINE_enum("topology", "flame51", ["flame51", "ibug68"], "Landmarks.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Of the anchored system; default: shipped.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/half", "Training on half of ICT's modes.")
@@ -62,7 +64,9 @@ _NUM_TEST = flags.DEFINE_integer("num_test", 5000, "Test faces of each set.", 1)
 def main(_):
     topology, num = _TOPOLOGY.value, _NUM_TEST.value
     params = load_params(_WEIGHTS.value) if _WEIGHTS.value else load_pretrained(topology)
-    ict, built, heads = face_sets.open_all(topology, pathlib.Path(_DATA_ROOT.value))
+    root = pathlib.Path(_DATA_ROOT.value)
+    ict, built, heads = face_sets.open_all(topology, root)
+    mediapipe = face_sets.canonical(topology, root)
     paper = specs.load_spec("ict").views
     model, wide = _model(ict), ict.spec.views
     keys = jax.random.split(jax.random.key(2**21), 8)
@@ -97,6 +101,7 @@ def main(_):
         "synthetic, wide views": shipped(seen(sample_shapes(_model(built), keys[7], num))),
         "MakeHuman, wide views": shipped(
             seen(sample_shapes(_model(heads), keys[7], num, expression=True))),
+        "MediaPipe's canonical face, wide views": shipped(seen(jnp.repeat(mediapipe, num, axis=0))),
         "held-out half of ICT and offsets, by half": halved(seen(held_out)),
     }}
     report["noise"] = {n: shipped(seen(shapes, noise=n / 100)) for n in NOISES}

@@ -1,6 +1,7 @@
 """Faces to measure on: seen with a detector's noise, of other models, of made-up definitions."""
 
 import dataclasses
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import deform, deformation_basis
 from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS, to_landmarks
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import add_noise, sample_faces
 
@@ -18,6 +20,22 @@ def open_all(topology, root):
     """The data sets of ICT, of `synthetic` and of MakeHuman, whose folders lie in `root`."""
     found = map(specs.load_spec, ("ict_robust", "synthetic", "makehuman"))
     return [open_dataset(spec, topology, specs.find_folder(spec, root)) for spec in found]
+
+
+def canonical(topology, root):
+    """(1, N, 3) of MediaPipe's canonical face, in `face_landmarker/face_landmarker.task` in `root`.
+
+    The file is an archive. In its description of the mesh (mediapipe, face_geometry/protos) every
+    number of a vertex, x, y, z, u and v, is a byte that names its field and four of a float.
+    """
+    path = root / "face_landmarker" / "face_landmarker.task"
+    with zipfile.ZipFile(path) as archive:
+        mesh = archive.read("geometry_pipeline_metadata_landmarks.binarypb")
+    numbers = np.frombuffer(mesh, [("field", "u1"), ("value", "<f4")], 5 * NUM_POINTS[0], offset=8)
+    if np.any(numbers["field"] != 0x1d):
+        raise ValueError(f"{path}: expected a mesh of {NUM_POINTS[0]} points")
+    vertices = numbers["value"].reshape(-1, 5)[:, :3] * np.array([1, -1, -1])  # y was up
+    return to_landmarks(vertices, topology)[None].astype(np.float32)
 
 
 def noisy_landmarks(topology, num_faces, noise, num_drawn):

@@ -140,13 +140,13 @@ def inverse(order: jax.Array) -> jax.Array:
     """The inverse of a permutation, (m,) int32: the rank of each value, given their order."""
     positions = jnp.arange(order.shape[0], dtype=jnp.int32)
     return jnp.zeros_like(positions).at[order].set(
-        positions, unique_indices=True, mode="promise_in_bounds"
+        positions, unique_indices=True, mode="promise_in_bounds", wrap_negative_indices=False
     )
 
 
 def take(array: jax.Array, indices: jax.Array) -> jax.Array:
     """`array[indices]` without bounds checks, which on CPU cost more than the reads."""
-    return array.at[indices].get(mode="promise_in_bounds")
+    return array.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def pair_codes(num_points: int) -> jax.Array:

@@ -221,9 +221,12 @@ def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
         state = iterate(options, problem, state, max_iters, tolerance)
         return state._replace(prepared=None, known=None, distance_buffer=None)
 
-    states = lax.map(minimize_from, init)
-    best = jnp.argmin(jnp.where(jnp.isnan(states.stress), jnp.inf, states.stress))
-    state = jax.tree.map(lambda x: x[best], states)
+    if len(init) == 1:
+        state = minimize_from(init[0])
+    else:
+        states = lax.map(minimize_from, init)
+        best = jnp.argmin(jnp.where(jnp.isnan(states.stress), jnp.inf, states.stress))
+        state = jax.tree.map(lambda x: x[best], states)
     return finalize(options, problem, state._replace(prepared=prepared), tolerance)
 
 
