@@ -2,8 +2,10 @@
 
 import math
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +19,7 @@ from deepmds_jax.mds.inputs import is_traced
 # Numbers per chunk: large batches share one compiled program, and what its problems need besides
 # fits into the memory of a small card.
 _CHUNK_SIZE, _DEVICE_CHUNK_SIZE = 2**20, 2**27
+_ALIGNMENT = 64  # bytes
 
 
 def map_on_cores(
@@ -62,24 +65,42 @@ def map_on_cores(
     if on_cpu:
         batch = jax.tree.map(np.asarray, batch)  # a view, and so are its slices
 
+    wholes: list[Any] = []
+    lock = threading.Lock()
+
     def run(start):
         # The last chunk overlaps the one before it, so that all have one shape.
-        start = min(start, size - chunk)
+        first = min(start, size - chunk)
         with jax.enable_x64(use_x64):
-            part = jax.tree.map(lambda x: x[start:start + chunk], batch)
-            return jax.block_until_ready(solve(*part))
+            part = jax.tree.map(lambda x: x[first:first + chunk], batch)
+            found = jax.block_until_ready(solve(*part))
+        if not on_cpu:
+            return jax.tree.map(lambda x: x[start - first:], found)
+        # Each thread writes its own: to join them later would take one of them as long again.
+        with lock:
+            if not wholes:
+                wholes.append(jax.tree.map(partial(_aligned, size), found))
+        for whole, x in zip(*map(jax.tree.leaves, (wholes[0], found)), strict=True):
+            whole[start:first + chunk] = np.asarray(x)[start - first:]
+        return None
 
     pool = ThreadPoolExecutor(cores)
     try:
         parts = list(pool.map(run, range(0, size, chunk)))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits only for chunks that are running
-    left = size - (len(parts) - 1) * chunk
-    if on_cpu:  # as above; JAX would compile a program for each array
-        parts = jax.tree.map(np.asarray, parts)
-    parts[-1] = jax.tree.map(lambda x: x[chunk - left:], parts[-1])
-    joined = jax.tree.map(lambda *x: (np if on_cpu else jnp).concatenate(x), *parts)
-    return jax.device_put(joined)
+    if on_cpu:
+        return jax.device_put(wholes[0])
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+
+
+def _aligned(size: int, part: jax.Array) -> np.ndarray:
+    """(size, ...) not written yet, like a part, of memory that JAX takes over without copying."""
+    shape = size, *part.shape[1:]
+    num_bytes = math.prod(shape) * part.dtype.itemsize
+    memory = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start:start + num_bytes].view(part.dtype).reshape(shape)
 
 
 def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None) -> Any:
