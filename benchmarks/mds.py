@@ -60,7 +60,7 @@ def full_plan(subset: int) -> Plan:
         cases.append(Case("general", n, 2, batches if n == 68 else (1,)))
     if jax.default_backend() != "cpu":
         cases.append(Case("faces", 72, 3, (16384,)))
-    return Plan(tuple(cases), subset, budget_s=1.0, limit_s=15.0)
+    return Plan(tuple(cases), subset, budget_s=3.0, limit_s=15.0)
 
 
 def quick_plan(subset: int) -> Plan:
