@@ -11,6 +11,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data import specs
 from deepmds_jax.data.augmentation import deform, deformation_basis
 from deepmds_jax.data.datasets import open_dataset
+from deepmds_jax.data.photos.face_model import fetch_face_model
 from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS, to_landmarks
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import add_noise, sample_faces
@@ -23,17 +24,15 @@ def open_all(topology, root):
 
 
 def canonical(topology, root):
-    """(1, N, 3) of MediaPipe's canonical face, in `face_landmarker/face_landmarker.task` in `root`.
+    """(1, N, 3) of MediaPipe's canonical face, from its model file in `face_landmarker` in `root`.
 
-    The file is an archive. In its description of the mesh (mediapipe, face_geometry/protos) every
-    number of a vertex, x, y, z, u and v, is a byte that names its field and four of a float.
+    The file is an archive, and fetched where it is missing. In its description of the mesh
+    (mediapipe, face_geometry/protos) every number of a vertex, x, y, z, u and v, is a byte that
+    names its field and four of a float.
     """
-    path = root / "face_landmarker" / "face_landmarker.task"
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(fetch_face_model(root / "face_landmarker")) as archive:
         mesh = archive.read("geometry_pipeline_metadata_landmarks.binarypb")
     numbers = np.frombuffer(mesh, [("field", "u1"), ("value", "<f4")], 5 * NUM_POINTS[0], offset=8)
-    if np.any(numbers["field"] != 0x1d):
-        raise ValueError(f"{path}: expected a mesh of {NUM_POINTS[0]} points")
     vertices = numbers["value"].reshape(-1, 5)[:, :3] * np.array([1, -1, -1])  # y was up
     return to_landmarks(vertices, topology)[None].astype(np.float32)
 
