@@ -22,8 +22,8 @@ class Columns(NamedTuple):
     """Where the landmarks of a table are.
 
     Attributes:
-      landmarks: the names of one column of lists x0, y0, x1, y1, ..., or of 2N columns of numbers
-        in that order.
+      landmarks: the names of one column of lists x0, y0, x1, y1, ..., or of pairs of x and y, or of
+        2N columns of numbers in that order.
       seen: "visible" and "confidence", where the table has them -> one column of lists, or N.
       width: how many numbers a face has, 2N; None where only the rows say it.
     """
@@ -61,13 +61,18 @@ def find_columns(schema: pa.Schema) -> Columns:
     else:
         more = ", ..." if len(schema.names) > _NUM_NAMED else ""
         raise ValueError(f"columns {', '.join(schema.names[:_NUM_NAMED]) or 'none'}{more}; "
-                         f"expected {LANDMARKS}, lists of x0, y0, x1, y1, ..., or columns x0, y0, "
-                         "x1, y1, ...")
+                         f"expected {LANDMARKS}, lists of x0, y0, x1, y1, ... or of pairs, or "
+                         "columns x0, y0, x1, y1, ...")
     taken = {field.name for field in shape_fields(1, with_std=True)}
     for name in carried(schema, columns).names:
         if name in taken:
             raise ValueError(f"column {name}: the shapes have one of that name, expected another")
     return columns
+
+
+def numbers_each(kind: pa.DataType) -> int:
+    """How many numbers each item of a list of that type has: 2 in lists of pairs."""
+    return 2 if _is_list(kind.value_type) else 1
 
 
 def carried(schema: pa.Schema, columns: Columns) -> pa.Schema:
@@ -164,14 +169,20 @@ def shape_arrays(
 
 
 def _in_lists(schema: pa.Schema) -> Columns:
-    def width(name: str) -> int | None:
-        kind = schema.field(name).type
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        if not (is_list or pa.types.is_fixed_size_list(kind)) or not _is_number(kind.value_type):
-            raise ValueError(f"column {name}: {kind}, expected list<float>")
-        return None if is_list else kind.list_size
+    def width(name: str, expected: str = "list<float>") -> int | None:
+        kind = item = schema.field(name).type
+        if _is_list(kind):
+            item = kind.value_type
+            if name == LANDMARKS and _is_list(item):
+                if pa.types.is_fixed_size_list(item) and item.list_size != 2:
+                    raise ValueError(f"column {name}: {item.list_size} numbers a landmark, "
+                                     "expected x and y")
+                item = item.value_type
+        if item is kind or not _is_number(item):
+            raise ValueError(f"column {name}: {kind}, expected {expected}")
+        return kind.list_size * numbers_each(kind) if pa.types.is_fixed_size_list(kind) else None
 
-    size = width(LANDMARKS)
+    size = width(LANDMARKS, "list<float> or lists of pairs")
     if size is not None and size % 2:
         raise ValueError(f"column {LANDMARKS}: lists of {size} numbers, expected pairs")
     seen = {name: (name,) for name in _SEEN_FROM
@@ -195,6 +206,11 @@ def _in_numbers(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Col
     return Columns(names, seen, len(names))
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind))
+
+
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
@@ -207,14 +223,40 @@ def _numbers(
     if len(columns) > 1:
         return np.stack([_array(column) for column in columns], axis=-1)
     column = columns[0]
-    lengths = pc.fill_null(column.value_lengths(), -1).to_numpy(zero_copy_only=False)
+    each = numbers_each(column.type)
+    lengths = _lengths(column) * each
     fits = lengths == width
     _note(reasons, ~fits, lambda i: f"{what}: " + (
         "null" if lengths[i] < 0 else f"{lengths[i]} numbers, expected {width}"))
-    flat = _array((column if fits.all() else column.filter(pa.array(fits))).flatten())
+    items = _only(column, fits).flatten()
+    flat = _array(items) if each == 1 else _pairs(items)
     values = np.full((len(fits), width), np.nan, flat.dtype)
     values[fits] = flat.reshape(-1, width)
+    if each == 2:
+        sizes = np.full((len(fits), width // 2), 2)
+        sizes[fits] = _lengths(items).reshape(-1, width // 2)
+        odd = (sizes != 2) & (sizes >= 0)
+        _note(reasons, odd.any(-1), lambda i: (
+            f"{what}: {sizes[i][odd[i]][0]} numbers of landmark {odd[i].argmax()}, expected 2"))
     return values
+
+
+def _pairs(items: pa.Array) -> np.ndarray:
+    """(items, 2) numbers, NaN where an item is null or no pair."""
+    fits = _lengths(items) == 2
+    flat = _array(_only(items, fits).flatten())
+    values = np.full((len(fits), 2), np.nan, flat.dtype)
+    values[fits] = flat.reshape(-1, 2)
+    return values
+
+
+def _lengths(lists: pa.Array) -> np.ndarray:
+    """How many items each has; -1 for null."""
+    return pc.fill_null(lists.value_lengths(), -1).to_numpy(zero_copy_only=False)
+
+
+def _only(column: pa.Array, kept: np.ndarray) -> pa.Array:
+    return column if kept.all() else column.filter(pa.array(kept))
 
 
 def _array(column: pa.Array) -> np.ndarray:

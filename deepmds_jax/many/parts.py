@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 import deepmds_jax
 from deepmds_jax.data.formats.faces import natural_key
-from deepmds_jax.many.columns import LANDMARKS, Columns, find_columns
+from deepmds_jax.many.columns import LANDMARKS, Columns, find_columns, numbers_each
 from deepmds_jax.methods.contract import Params
 
 SUFFIX = ".parquet"
@@ -193,6 +193,8 @@ def _in_folder(folder: Path, excluded: Path) -> list[Path]:
 def _width_of_rows(file: pq.ParquetFile) -> int | None:
     """The commonest length of the first lists of landmarks; None if there is none."""
     for rows in file.iter_batches(_LOOKED_AT, columns=[LANDMARKS]):
-        lengths = rows.column(0).value_lengths().drop_null()
-        return int(np.bincount(lengths).argmax()) if len(lengths) else None
+        lists = rows.column(0)
+        lengths = lists.value_lengths().drop_null()
+        commonest = int(np.bincount(lengths).argmax()) if len(lengths) else None
+        return None if commonest is None else commonest * numbers_each(lists.type)
     return None

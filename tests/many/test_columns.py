@@ -34,9 +34,13 @@ def read(table, takes_visible=True):
     {"landmarks": lists(pa.list_(pa.float32()))},
     {"landmarks": lists(pa.large_list(pa.float64()))},
     {"landmarks": lists(pa.list_(pa.int32(), 2 * N))},
+    {"landmarks": lists(pa.list_(pa.list_(pa.float32())), X2D.tolist())},
+    {"landmarks": lists(pa.large_list(pa.list_(pa.float64(), 2)), X2D.tolist())},
+    {"landmarks": lists(pa.list_(pa.list_(pa.float32(), 2), N), X2D.tolist())},
     wide(X2D), wide(X2D.astype(np.int16), "{}_{}"),
     dict(reversed(wide(X2D).items())),
-], ids=["list", "large_list", "fixed_size_list", "x0", "x_0", "any order"])
+], ids=["list", "large_list", "fixed_size_list", "pairs", "large_list of pairs", "fixed pairs",
+        "x0", "x_0", "any order"])
 @pytest.mark.parametrize("chunks", [1, 2])
 def test_landmarks_in_lists_and_in_columns_of_numbers(columns, chunks):
     table = pa.table({"name": ["a", "b", "c"], **columns})
@@ -70,6 +74,35 @@ def test_a_bad_row_has_a_reason_and_leaves_the_others_alone(row, reason):
     block = read(pa.table({"landmarks": lists(kind, [good[0], row, good[2]])}))
     assert block.reasons == {1: reason}
     np.testing.assert_array_equal(block.x2d, [X2D[0], np.zeros((N, 2)), X2D[2]])
+
+
+_PAIRS, _FIXED_PAIRS = pa.list_(pa.float64()), pa.list_(pa.float64(), 2)
+
+
+@pytest.mark.parametrize(("kind", "row", "reason"), [*((kind, *case) for case in [
+    (None, "landmarks: null"),
+    ([[1.0, 2.0]] * 6, "landmarks: 12 numbers, expected 14"),
+    ([[1.0, 2.0]] * 14, "landmarks: 28 numbers, expected 14"),
+    ([[5.0, 2.0], None, *[[1.0, 2.0]] * 5], "landmark 1 is not a finite number"),
+    ([[5.0, 2.0], [1.0, None], *[[1.0, 2.0]] * 5], "landmark 1 is not a finite number"),
+] for kind in (_PAIRS, _FIXED_PAIRS)),
+    (_PAIRS, [[5.0, 2.0], [1.0, 2.0, 3.0], [1.0], *[[1.0, 2.0]] * 4],
+     "landmarks: 3 numbers of landmark 1, expected 2"),
+])
+def test_a_bad_row_of_pairs_has_a_reason_and_leaves_the_others_alone(kind, row, reason):
+    rows = [X2D[0].tolist(), row, X2D[2].tolist()]
+    block = read(pa.table({"landmarks": lists(pa.list_(kind), rows)}))
+    assert block.reasons == {1: reason}
+    np.testing.assert_array_equal(block.x2d, [X2D[0], np.zeros((N, 2)), X2D[2]])
+
+
+def test_hidden_landmarks_may_be_no_pairs():
+    rows = [[None if i == 2 else pair for i, pair in enumerate(X2D[0].tolist())]]
+    table = pa.table({"landmarks": rows, "visible": [[i != 2 for i in range(N)]]})
+    block = read(table)
+    assert block.reasons == {}
+    np.testing.assert_array_equal(np.delete(block.x2d[0], 2, axis=0), np.delete(X2D[0], 2, axis=0))
+    np.testing.assert_array_equal(block.x2d[0, 2], 0)
 
 
 def test_what_is_hidden_may_hold_anything():
@@ -125,7 +158,10 @@ def test_too_few_visible_landmarks_or_weights_that_take_no_hidden_ones():
     ({"name": ["a"]}, "columns name; expected landmarks, lists of x0, y0"),
     ({"x0": [1.0], "y1": [1.0]}, "columns x0, y1; expected"),
     ({"landmarks": ["1 2"]}, "column landmarks: string, expected list<float>"),
-    ({"landmarks": [[[1.0, 2.0]]]}, "column landmarks: list<.*>, expected list<float>"),
+    ({"landmarks": [[[[1.0, 2.0]]]]}, "column landmarks: list<.*>, expected list<float>"),
+    ({"landmarks": pa.array([[[1.0] * 3]], pa.list_(pa.list_(pa.float32(), 3)))},
+     "column landmarks: 3 numbers a landmark, expected x and y"),
+    ({"landmarks": [[1.0]], "visible": [[[True]]]}, "column visible: list<.*>, expected"),
     ({"landmarks": pa.array([[1.0] * 3], pa.list_(pa.float32(), 3))}, "lists of 3 .* pairs"),
     ({"landmarks": pa.array([[1.0] * 4], pa.list_(pa.float32(), 4)),
       "visible": pa.array([[True] * 4], pa.list_(pa.bool_(), 4))}, "visible: lists of 4, .* 2"),
