@@ -20,6 +20,17 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def is_on_cpu(tree: Any) -> bool | None:
+    """Whether all arrays of a pytree are on CPUs; None if some are traced, which may run anywhere.
+
+    A program for one kind of device need not be traced for the others, which takes longer.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+    if is_traced(arrays):
+        return None
+    return all(device.platform == "cpu" for array in arrays for device in array.devices())
+
+
 def check_integer(name: str, value: Any, minimum: int) -> None:
     """ValueError unless a value, called `name`, is an integer and large enough."""
     if not is_traced(value) and (value != int(value) or value < minimum):

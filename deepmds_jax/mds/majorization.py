@@ -17,6 +17,7 @@ from deepmds_jax.mds.inputs import (
     check_values,
     check_weights,
     float_dtype,
+    is_on_cpu,
     is_traced,
 )
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
@@ -122,7 +123,8 @@ def smacof(
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
         init = init[..., None, :, :]
-    options = Options(num_dims, transform, ties, acceleration)
+    options = Options(num_dims, transform, ties, acceleration,
+                      is_on_cpu((dissimilarities, weights, init, max_iters, tolerance)))
 
     def solve(dissimilarities, weights, init):
         return _smacof(options, dissimilarities, weights, init, max_iters, tolerance)
@@ -164,8 +166,6 @@ def _smacof(options, dissimilarities, weights, init, max_iters, tolerance):
 
 
 def _with_progress(options, dissimilarities, weights, start, max_iters, tolerance):
-    on_cpu = all(device.platform == "cpu" for device in dissimilarities.devices())
-    options = options._replace(on_cpu=on_cpu)
     problem, state = _start(options, dissimilarities, weights, start)
     with tqdm(desc="SMACOF", unit=" iterations") as bar:
         while state.num_iters < max_iters and not solver.is_done(state, tolerance):

@@ -199,11 +199,13 @@ def solve(options, dissimilarities, weights, init, max_iters, tolerance):
 def _solve(options, dissimilarities, weights, init, max_iters, tolerance):
     """`solve`, with floats for integers: these have tangents, under `shard_map` too."""
     # On CPU a batch is a loop over problems, each of which iterates only as long as it needs to.
-    result = lax.platform_dependent(
-        dissimilarities, weights, init, max_iters, tolerance,
-        cpu=jax.custom_batching.sequential_vmap(partial(_minimize, options._replace(on_cpu=True))),
-        default=partial(_minimize, options._replace(on_cpu=False)),
-    )
+    on_cpu = jax.custom_batching.sequential_vmap(partial(_minimize, options._replace(on_cpu=True)))
+    elsewhere = partial(_minimize, options._replace(on_cpu=False))
+    given = dissimilarities, weights, init, max_iters, tolerance
+    if options.on_cpu is None:
+        result = lax.platform_dependent(*given, cpu=on_cpu, default=elsewhere)
+    else:
+        result = (on_cpu if options.on_cpu else elsewhere)(*given)
     dtype = result.stress.dtype
     return result._replace(num_iters=result.num_iters.astype(dtype),
                            status=result.status.astype(dtype))

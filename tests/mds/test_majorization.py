@@ -443,6 +443,24 @@ def test_as_accelerators_run_it(transform, x64):
 
 
 @pytest.mark.every_platform
+def test_outside_jit_only_the_device_at_hand_is_traced(monkeypatch):
+    """What others would run takes several times as long to trace."""
+    traced = []
+    minimize = solver._minimize
+
+    def note(options, *problem):
+        traced.append(options.on_cpu)
+        return minimize(options, *problem)
+
+    monkeypatch.setattr(solver, "_minimize", note)
+    problems = np.stack([noisy_distances(seed, 6) for seed in range(2)])
+    mds.smacof(problems, 2)
+    assert set(traced) == {jax.default_backend() == "cpu"}
+    jax.eval_shape(lambda x: mds.smacof(x, 2), problems)
+    assert set(traced) == {True, False}
+
+
+@pytest.mark.every_platform
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 @pytest.mark.parametrize(("transform", "n"), [("ordinal", 5), ("ratio", 513)])
 def test_exports_without_custom_calls(platform, transform, n):
