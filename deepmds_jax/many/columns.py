@@ -15,6 +15,8 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS
 LANDMARKS = "landmarks"
 # Of what says which landmarks were seen, the least value of one that was.
 _SEEN_FROM = {"visible": 0.5, "confidence": MIN_CONFIDENCE}
+# What columns of lists that say so are called.
+_LISTS = {"visible": ("visible", "visibility"), "confidence": ("confidence", "score")}
 _NUM_NAMED = 6  # columns that an error names
 
 
@@ -55,7 +57,7 @@ def find_columns(schema: pa.Schema) -> Columns:
     """
     wide = wide_columns(schema.names)
     if LANDMARKS in schema.names:
-        columns = _in_lists(schema)
+        columns = _in_lists(schema, wide)
     elif "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
         columns = _in_numbers(schema, wide)
     else:
@@ -73,6 +75,19 @@ def find_columns(schema: pa.Schema) -> Columns:
 def numbers_each(kind: pa.DataType) -> int:
     """How many numbers each item of a list of that type has: 2 in lists of pairs."""
     return 2 if _is_list(kind.value_type) else 1
+
+
+def are_within_unit_square(rows: pa.RecordBatch, columns: Columns) -> bool:
+    """Whether all landmarks lie within [0, 1], as parts of a picture's width and height do."""
+    flat = []
+    for name in columns.landmarks:
+        column = rows.column(name)
+        while _is_list(column.type):
+            column = column.flatten()
+        flat.append(_array(column))
+    known = np.concatenate(flat)
+    known = known[np.isfinite(known)]
+    return bool(known.size and known.min() >= 0 and known.max() <= 1)
 
 
 def carried(schema: pa.Schema, columns: Columns) -> pa.Schema:
@@ -168,42 +183,69 @@ def shape_arrays(
     return [column(field) for field in fields]
 
 
-def _in_lists(schema: pa.Schema) -> Columns:
-    def width(name: str, expected: str = "list<float>") -> int | None:
-        kind = item = schema.field(name).type
-        if _is_list(kind):
-            item = kind.value_type
-            if name == LANDMARKS and _is_list(item):
-                if pa.types.is_fixed_size_list(item) and item.list_size != 2:
-                    raise ValueError(f"column {name}: {item.list_size} numbers a landmark, "
-                                     "expected x and y")
-                item = item.value_type
-        if item is kind or not _is_number(item):
-            raise ValueError(f"column {name}: {kind}, expected {expected}")
-        return kind.list_size * numbers_each(kind) if pa.types.is_fixed_size_list(kind) else None
-
-    size = width(LANDMARKS, "list<float> or lists of pairs")
+def _in_lists(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Columns:
+    size = _width(schema, LANDMARKS, "list<float> or lists of pairs")
     if size is not None and size % 2:
         raise ValueError(f"column {LANDMARKS}: lists of {size} numbers, expected pairs")
-    seen = {name: (name,) for name in _SEEN_FROM
-            if name in schema.names and pa.types.is_nested(schema.field(name).type)}
-    for name in seen:
-        found = width(name)
-        if size is not None and found not in (None, size // 2):
-            raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one of each "
-                             "landmark")
-    return Columns((LANDMARKS,), seen, size)
+    lists, numbers = _seen_in_lists(schema, size), _seen_in_numbers(schema, wide, size)
+    return Columns((LANDMARKS,), numbers | lists, size)
 
 
 def _in_numbers(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Columns:
     order = sorted(wide["x"])
     names = tuple(schema.names[wide[axis][i]] for i in order for axis in "xy")
-    seen = {what: tuple(schema.names[wide[what][i]] for i in order) for what in _SEEN_FROM
-            if all(i in wide.get(what, {}) for i in order)}
-    for name in (*names, *(name for column in seen.values() for name in column)):
+    _check_numbers(schema, names)
+    lists, numbers = _seen_in_lists(schema, len(names)), _seen_in_numbers(schema, wide, len(names))
+    return Columns(names, lists | numbers, len(names))
+
+
+def _seen_in_lists(schema: pa.Schema, size: int | None) -> dict[str, tuple[str, ...]]:
+    """What says in lists which landmarks were seen."""
+    seen: dict[str, tuple[str, ...]] = {}
+    for what, names in _LISTS.items():
+        for name in names:
+            if name in schema.names and pa.types.is_nested(schema.field(name).type):
+                found = _width(schema, name)
+                if size is not None and found not in (None, size // 2):
+                    raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one "
+                                     "of each landmark")
+                seen.setdefault(what, (name,))
+    return seen
+
+
+def _seen_in_numbers(
+    schema: pa.Schema, wide: Mapping[str, Mapping[int, int]], size: int | None
+) -> dict[str, tuple[str, ...]]:
+    """What says in columns of numbers which landmarks were seen. A single one is something else."""
+    seen = {what: tuple(schema.names[wide[what][i]] for i in sorted(wide[what]))
+            for what in _SEEN_FROM if len(wide.get(what, {})) > 1}
+    for names in seen.values():
+        _check_numbers(schema, names)
+        if size is not None and len(names) != size // 2:
+            raise ValueError(f"columns {names[0]} to {names[-1]}: {len(names)}, expected "
+                             f"{size // 2}, one of each landmark")
+    return seen
+
+
+def _width(schema: pa.Schema, name: str, expected: str = "list<float>") -> int | None:
+    """How many numbers the lists of a column have; None if its type does not say it."""
+    kind = item = schema.field(name).type
+    if _is_list(kind):
+        item = kind.value_type
+        if name == LANDMARKS and _is_list(item):
+            if pa.types.is_fixed_size_list(item) and item.list_size != 2:
+                raise ValueError(f"column {name}: {item.list_size} numbers a landmark, expected x "
+                                 "and y")
+            item = item.value_type
+    if item is kind or not _is_number(item):
+        raise ValueError(f"column {name}: {kind}, expected {expected}")
+    return kind.list_size * numbers_each(kind) if pa.types.is_fixed_size_list(kind) else None
+
+
+def _check_numbers(schema: pa.Schema, names: Iterable[str]) -> None:
+    for name in names:
         if not _is_number(schema.field(name).type):
             raise ValueError(f"column {name}: {schema.field(name).type}, expected numbers")
-    return Columns(names, seen, len(names))
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -221,7 +263,12 @@ def _numbers(
     """(rows, width) numbers, NaN where one is null, and in rows whose list has another length."""
     columns = [rows.column(name).combine_chunks() for name in names]
     if len(columns) > 1:
-        return np.stack([_array(column) for column in columns], axis=-1)
+        values = np.stack([_array(column) for column in columns], axis=-1)
+        if len(columns) != width:
+            _note(reasons, np.ones(len(values), bool), lambda i: (
+                f"{what}: {len(columns)} columns, expected {width}"))
+            values = np.full((len(values), width), np.nan, values.dtype)
+        return values
     column = columns[0]
     each = numbers_each(column.type)
     lengths = _lengths(column) * each

@@ -1,5 +1,6 @@
 """Parts: Parquet files of faces, the files that they become, and which of those are there."""
 
+import collections
 import glob
 import hashlib
 import json
@@ -16,7 +17,13 @@ import pyarrow.parquet as pq
 
 import deepmds_jax
 from deepmds_jax.data.formats.faces import natural_key
-from deepmds_jax.many.columns import LANDMARKS, Columns, find_columns, numbers_each
+from deepmds_jax.many.columns import (
+    LANDMARKS,
+    Columns,
+    are_within_unit_square,
+    find_columns,
+    numbers_each,
+)
 from deepmds_jax.methods.contract import Params
 
 SUFFIX = ".parquet"
@@ -25,7 +32,7 @@ SUFFIX = ".parquet"
 _RUN, _PART = b"deepmds_jax.run", b"deepmds_jax.part"
 _BUFFER = 2**20  # bytes of a column that are read at once
 _TAIL = 8  # bytes after the footer: its length, and the magic number
-_LOOKED_AT = 1024  # rows of a part whose numbers of landmarks are looked at beforehand
+_LOOKED_AT = 1024  # rows of a part whose landmarks are looked at beforehand
 
 
 class Run(NamedTuple):
@@ -50,8 +57,9 @@ class Part(NamedTuple):
       target: what it becomes.
       num_rows: faces.
       columns: where the landmarks are.
-      width: how many numbers a face has, 2N, as the type of its column says or the commonest of the
-        first rows; None if these have none.
+      widths: how many numbers a face has, 2N, as the type of its column says, or those that its
+        first rows have, the commonest first; empty if these have none.
+      in_unit_square: whether all landmarks of its first rows lie within [0, 1].
       fingerprint: of the file: its size, and a checksum of its footer, which has the place, size
         and extremes of every column's pieces.
     """
@@ -60,8 +68,18 @@ class Part(NamedTuple):
     target: Path
     num_rows: int
     columns: Columns
-    width: int | None
+    widths: tuple[int, ...]
+    in_unit_square: bool
     fingerprint: str
+
+    @property
+    def width(self) -> int | None:
+        """The commonest of the widths."""
+        return self.widths[0] if self.widths else None
+
+    def may_have(self, width: int) -> bool:
+        """Whether some of its faces may have so many numbers."""
+        return not self.widths or width in self.widths
 
 
 def run_of(params: Params) -> Run:
@@ -122,7 +140,9 @@ def open_part(source: Path, target: Path) -> Part:
     try:
         with open_parquet(source) as file:
             columns, num_rows = find_columns(file.schema_arrow), file.metadata.num_rows
-            width = columns.width or _width_of_rows(file)
+            first = next(file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)), None)
+            widths = (columns.width,) if columns.width else _widths_of(first)
+            in_unit_square = first is not None and are_within_unit_square(first, columns)
         with source.open("rb") as raw:
             size = raw.seek(-_TAIL, os.SEEK_END) + _TAIL
             raw.seek(-_TAIL - int.from_bytes(raw.read(4), "little"), os.SEEK_END)
@@ -130,7 +150,7 @@ def open_part(source: Path, target: Path) -> Part:
     except (ValueError, OSError, pa.ArrowException) as error:
         raise ValueError(f"{source}: {reason_of(error)}") from error
     fingerprint = json.dumps({"bytes": size, "footer": footer})
-    return Part(source, target, num_rows, columns, width, fingerprint)
+    return Part(source, target, num_rows, columns, widths, in_unit_square, fingerprint)
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -190,11 +210,10 @@ def _in_folder(folder: Path, excluded: Path) -> list[Path]:
                   key=lambda file: natural_key(str(file)))
 
 
-def _width_of_rows(file: pq.ParquetFile) -> int | None:
-    """The commonest length of the first lists of landmarks; None if there is none."""
-    for rows in file.iter_batches(_LOOKED_AT, columns=[LANDMARKS]):
-        lists = rows.column(0)
-        lengths = lists.value_lengths().drop_null()
-        commonest = int(np.bincount(lengths).argmax()) if len(lengths) else None
-        return None if commonest is None else commonest * numbers_each(lists.type)
-    return None
+def _widths_of(rows: pa.RecordBatch | None) -> tuple[int, ...]:
+    """The lengths of the lists of landmarks, the commonest first."""
+    if rows is None:
+        return ()
+    lists = rows.column(LANDMARKS)
+    counts = collections.Counter(lists.value_lengths().drop_null().to_pylist())
+    return tuple(length * numbers_each(lists.type) for length, _ in counts.most_common())

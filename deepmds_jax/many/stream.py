@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tqdm
+from absl import logging
 
 from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.faces_by_name import load_pretrained_for
@@ -110,7 +111,8 @@ def reconstruct_files(
         of 3N), `rotation` (9), `yaw`, `pitch`, `roll` (degrees), `converged` and `reason`: why a
         row has no shape, which is NaN then, or one not to be believed; null in the others. See
         `Reconstruction`.
-      params: the weights; by default the shipped ones for that number of landmarks.
+      params: the weights; by default the shipped ones for the commonest number of landmarks that
+        there are some for, in the first rows of the first part.
       engine: what lifts the parts.
       progress: whether to show a bar.
 
@@ -131,10 +133,16 @@ def reconstruct_files(
     width = 2 * len(params.reference)
     left_out += [f"{part.source}: {part.width} numbers a face, expected {width}: x and y of the "
                  f"{width // 2} landmarks of {params.config.topology}"
-                 for part in parts if part.width not in (None, width)]
-    fitting = [part for part in parts if part.width in (None, width)]
+                 for part in parts if not part.may_have(width)]
+    fitting = [part for part in parts if part.may_have(width)]
     if not fitting:
         raise ValueError("; ".join(left_out[:3]) + ("; ..." if len(left_out) > 3 else ""))
+    suspect = [str(part.source) for part in fitting if part.in_unit_square]
+    if suspect:
+        more = f" and {len(suspect) - 1} more" if len(suspect) > 1 else ""
+        logging.warning("%s%s: all landmarks lie within [0, 1]; if they are parts of the picture's "
+                        "width and height, multiply x and y by those, or shapes come out wrong",
+                        suspect[0], more)
     run = run_of(params)
     todo = [part for part in fitting if not is_whole(part, run)]
     done = []
@@ -174,9 +182,9 @@ def run_parts(
 
 
 def _shipped_for(parts: Sequence[Part]) -> Params:
-    """The shipped weights for the first part that says how many landmarks it has."""
-    width = next((part.width for part in parts if part.width is not None), None)
-    return load_pretrained_for({} if width is None else {"": make_face([(0, 0)] * (width // 2))})
+    """The shipped weights for the commonest faces that there are some for, of the first part."""
+    widths = dict.fromkeys(width for part in parts for width in part.widths)
+    return load_pretrained_for({str(n): make_face([(0, 0)] * (n // 2)) for n in widths})
 
 
 def _read(part: Part, size: int) -> Iterator[pa.Table | ValueError]:

@@ -136,6 +136,32 @@ def test_what_is_hidden_may_hold_anything():
     assert carried(rows.schema, find_columns(rows.schema)).names == ["confidence"]
 
 
+@pytest.mark.parametrize("landmarks", [{"landmarks": lists(pa.list_(pa.float32()))}, wide(X2D)],
+                         ids=["lists", "columns"])
+@pytest.mark.parametrize("seen", [
+    {"visible": [[i != 2 for i in range(N)]] * 3},
+    {"visibility": [[float(i != 2) for i in range(N)]] * 3},
+    {"score": [[0.9 - 0.8 * (i == 2) for i in range(N)]] * 3},
+    {f"visible{i}": [i != 2] * 3 for i in range(N)},
+    {f"v{i + 1}": [i != 2] * 3 for i in range(N)},
+    {f"confidence_{i}": [0.9 - 0.8 * (i == 2)] * 3 for i in range(N)},
+], ids=lambda seen: next(iter(seen)))
+def test_what_was_seen_may_be_in_lists_or_columns_whatever_the_landmarks_are(landmarks, seen):
+    table = pa.table({**landmarks, **seen})
+    block = read(table)
+    assert block.reasons == {}
+    np.testing.assert_array_equal(np.flatnonzero(~block.visible[0]), [2])
+    assert carried(table.schema, find_columns(table.schema)).names == []
+
+
+def test_what_was_seen_of_another_number_of_landmarks_is_told():
+    rows = pa.table({"landmarks": lists(pa.list_(pa.float32())),
+                     **{f"visible{i}": [True] * 3 for i in range(N - 1)}})
+    assert read(rows).reasons == dict.fromkeys(range(3), "visible: 6 columns, expected 7")
+    single = pa.table({**wide(X2D), "c1": [5.0] * 3})  # something else
+    assert carried(single.schema, find_columns(single.schema)).names == ["c1"]
+
+
 def test_a_confidence_in_percent_is_told():
     confidence = np.full((3, N), 0.9)
     confidence[1] = 90
@@ -166,6 +192,8 @@ def test_too_few_visible_landmarks_or_weights_that_take_no_hidden_ones():
     ({"landmarks": pa.array([[1.0] * 4], pa.list_(pa.float32(), 4)),
       "visible": pa.array([[True] * 4], pa.list_(pa.bool_(), 4))}, "visible: lists of 4, .* 2"),
     ({"landmarks": [[1.0]], "visible": [["yes"]]}, "column visible: list<.*string>, expected"),
+    ({key: [1.0] for key in ("x0", "y0", "x1", "y1", "x2", "y2", "visible0", "visible1")},
+     "columns visible0 to visible1: 2, expected 3, one of each landmark"),
     ({"x0": ["1"], "y0": [1.0]}, "column x0: string, expected numbers"),
     ({"landmarks": [[1.0]], "yaw": [1.0]}, "column yaw: the shapes have one of that name"),
 ])

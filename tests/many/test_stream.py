@@ -110,6 +110,35 @@ def test_files_that_are_no_parts_are_left_out_and_the_others_written(
     assert not (tmp_path / "none").exists()
 
 
+def test_of_rows_of_several_numbers_those_that_fit_the_weights_are_lifted(
+    reconstruct, parts51, tmp_path
+):
+    face, *_ = parts51.x2d["a"].reshape(20, -1).tolist()
+    few, jaw = face[:14], [*face, *face[:34]]
+    pq.write_table(pa.table({"landmarks": [few, few, face]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"landmarks": [jaw, jaw, face]}), tmp_path / "b.parquet")
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    assert reconstruct(paths, tmp_path / "out", None) == (6, 4, 2, 0, "flame51", [])
+    for path, length in zip(paths, (14, 136), strict=True):
+        reasons = pq.read_table(tmp_path / "out" / path.name)["reason"].to_pylist()
+        assert reasons == [f"landmarks: {length} numbers, expected 102"] * 2 + [None]
+
+
+@pytest.mark.parametrize(("factor", "lines"), [(0.001, 1), (1.0, 0)])
+def test_parts_of_width_and_height_are_told_once(
+    factor, lines, reconstruct, parts51, tmp_path, caplog
+):
+    faces = 250 + 100 * parts51.x2d["a"] / np.abs(parts51.x2d["a"]).max()
+    for name in "ab":
+        table = pa.table({"landmarks": (factor * faces).reshape(20, -1).tolist()})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    reconstruct([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "out")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == lines
+    assert all(line.startswith(f"{tmp_path / 'a.parquet'} and 1 more: all landmarks lie within "
+                               "[0, 1]; ") for line in told)
+
+
 def test_a_folder_of_another_run_is_refused_before_anything_is_written(
     reconstruct, parts51, tmp_path
 ):
