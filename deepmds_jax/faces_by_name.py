@@ -34,15 +34,28 @@ def load_pretrained_for(faces: Mapping[str, Face]) -> Params:
     Raises:
       ValueError: no weights are shipped for any of the faces.
     """
-    shipped = set(shipped_names())
-    sizes = {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
-             if name in shipped}
+    sizes = _shipped_sizes()
     found = [len(face) for face in faces.values()]
-    known = [name for n in found if (name := sizes.get(n, schemes.READ_AS.get(n))) in shipped]
+    known = [name for n in found if (name := sizes.get(n, schemes.READ_AS.get(n)))]
     if found and not known:
         raise ValueError(f"weights are shipped for {list(sizes)} landmarks, the first face has "
                          f"{found[0]}; give others by --weights")
     return load_pretrained(known[0] if known else next(iter(sizes.values())))
+
+
+def losing_landmarks(faces: Mapping[str, Face], topology: str) -> list[str]:
+    """A line on faces that have the landmarks of other shipped weights, and lose some by these."""
+    sizes, kept = _shipped_sizes(), topologies.get(topology).num_landmarks
+    more = [name for name, face in faces.items() if len(face) > kept and sizes.get(
+        len(face), schemes.READ_AS.get(len(face))) not in (None, topology)]
+    if not more:
+        return []
+    size = len(faces[more[0]])
+    other = sizes.get(size, schemes.READ_AS.get(size))
+    return [f"warning: {len(more)} of {len(faces)} faces have more landmarks than the {kept} of "
+            f"{topology}, which the first face has, and are lifted by these: {more[0]}"
+            f"{', ...' if len(more) > 1 else ''}; for all of theirs, give them alone, or "
+            f"--weights={other}"]
 
 
 def select_faces(
@@ -193,6 +206,13 @@ def refuse_gaps(left_out: Sequence[str]) -> None:
     """Raises ValueError if frames are left out: the others would be at wrong times."""
     if left_out:
         raise ValueError("fps: every frame is needed: " + "; ".join(left_out[:3]))
+
+
+def _shipped_sizes() -> dict[int, str]:
+    """Numbers of landmarks that weights are shipped for, and their topologies."""
+    shipped = shipped_names()
+    return {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
+            if name in shipped}
 
 
 def _fit(face: Face, topology: Topology, method: LiftingMethod | None) -> Face:

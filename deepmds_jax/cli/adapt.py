@@ -111,7 +111,10 @@ class _Start(NamedTuple):
 
 
 def _from_weights(landmarks: Mapping[str, Face]) -> _Start:
-    weights = _WEIGHTS.value or faces_by_name.load_pretrained_for(landmarks).config.topology
+    weights = _WEIGHTS.value
+    if weights is None:
+        weights = faces_by_name.load_pretrained_for(landmarks).config.topology
+        program.warn(*faces_by_name.losing_landmarks(landmarks, weights))
     params, description = load_weights(weights)
     return _Start(
         lambda x2d, visible: adaptation.learn_shapes(params, x2d, visible, progress=True),

@@ -75,8 +75,11 @@ def main(paths: list[str]) -> int:
         size = given.image_size() or named.sizes_of_photographs(image)
         landmarks, warnings, left_out = read_all_landmarks(paths, image_size=size)
         program.warn(*warnings)
-        params = (faces_by_name.load_pretrained_for(landmarks) if given.WEIGHTS.value is None
-                  else load_weights(given.WEIGHTS.value)[0])
+        if given.WEIGHTS.value is None:
+            params = faces_by_name.load_pretrained_for(landmarks)
+            program.warn(*faces_by_name.losing_landmarks(landmarks, params.config.topology))
+        else:
+            params = load_weights(given.WEIGHTS.value)[0]
         model = _open_model(params)
         if given.FPS.value is None:
             lifted = reconstruct_faces(params, landmarks, image)

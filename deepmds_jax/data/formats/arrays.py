@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,8 @@ FIELDS = ("landmarks", "x2d", "face_kpts", "keypoints", "landmark", "points")
 # What is called as what `make_face` takes.
 _KNOWN = {
     "visible": ("visible", "visibility"),
-    "confidence": ("confidence", "confidences", "score", "scores", "keypoint_scores"),
+    "occluded": ("occluded", "occlusion"),
+    "confidence": ("confidence", "confidences", "score", "scores", "keypoint_scores", "likelihood"),
     "success": ("success",),
     "seconds": ("seconds", "timestamp"),
     "frame": ("frame", "frame_id"),
@@ -97,24 +98,28 @@ def parse_arrays(content: Any, stem: str) -> Contents:
     Raises:
       ValueError: there are none.
     """
-    found: list[tuple[str, Face]] = []
+    found: list[tuple[str, Face | None]] = []
     left_out: list[str] = []
     notes: dict[str, None] = {}
     for item in _faces(content, stem, {}):
-        if isinstance(item, str):
-            left_out.append(item)
+        if isinstance(item, _Damaged):
+            found.append((item.name, None))
+            left_out.append(item.reason)
         else:
             name, face, guessed = item
             found.append((name, face))
             notes |= dict.fromkeys([THIRD_IS_CONFIDENCE] * guessed)
-    with_face = [face for _, face in found if len(face)]
+    with_face = [face for _, face in found if face is not None and len(face)]
     if not with_face and not left_out:
         raise ValueError(_NO_LANDMARKS)
-    if any(face.track is not None for face in with_face):  # a frame without a face has none
-        left_out += [f"{name}: {_NO_LANDMARKS}" for name, face in found if not len(face)]
-        found = [(name, face) for name, face in found if len(face)]
+    timed = any(face.track is not None for face in with_face)
     count = len(with_face[0]) if with_face else 0
-    found = [(name, face if len(face) else _hidden(face, count)) for name, face in found]
+    for i, (name, face) in enumerate(found):
+        if face is None or len(face):
+            continue
+        if timed:  # a frame without a face has no track
+            left_out.append(f"{name}: {_NO_LANDMARKS}")
+        found[i] = name, None if timed else _hidden(face, count)
     return Contents(with_tracks(found, stem), left_out, list(notes))
 
 
@@ -124,8 +129,15 @@ def _hidden(face: Face, count: int) -> Face:
                                visible=np.zeros(count, bool))
 
 
-# A face with its name, and whether its third numbers were guessed; or what is wrong with one.
-_Item = tuple[str, Face, bool] | str
+class _Damaged(NamedTuple):
+    """A face that cannot be read: how it would be called, and why."""
+
+    name: str
+    reason: str
+
+
+# A face with its name, and whether its third numbers were guessed; or one that is damaged.
+_Item = tuple[str, Face, bool] | _Damaged
 
 
 def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
@@ -150,11 +162,13 @@ def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]
                 if several and isinstance(item, Mapping) and item.keys() & set(_LISTS):
                     known = {"frame": i} | dict(outer)  # what was found in one frame
                 for face in _faces(item, name, known):
-                    yield f"{name}#{i}: {face}" if isinstance(face, str) and several else face
+                    if several and isinstance(face, _Damaged):
+                        face = face._replace(reason=f"{name}#{i}: {face.reason}")
+                    yield face
         else:
             yield from _of_array(content, name, outer)
     except ValueError as error:
-        yield str(error)
+        yield _Damaged(name, str(error))
 
 
 def _holds_faces(content: list) -> bool:
@@ -303,7 +317,9 @@ def _each(key: str, value: Any, count: int, num_landmarks: int) -> Any:
         values = plain.astype(np.float64) if plain.dtype.kind == "b" else _to_array(value)
         if values is None:
             raise ValueError(f"{key} is not made of numbers")
-    if values.size == count * num_landmarks and key in ("visible", "confidence"):
+    if values.size == count * num_landmarks and key in (
+        "visible", "occluded", "confidence"
+    ):
         return values.reshape(count, num_landmarks)
     if values.size == count:
         values = values.reshape(count)
@@ -354,7 +370,7 @@ def _points_of(content: list) -> tuple[list, dict[str, Any]]:
     axes = "xyz" if all(item is None or "z" in item for item in content) else "xy"
     rows = [[None if item is None else item[axis] for axis in axes] for item in content]
     known = {}
-    for key in ("visible", "confidence"):
+    for key in ("visible", "occluded", "confidence"):
         values = [next((item[name] for name in _KNOWN[key] if name in item), None) if item else 0
                   for item in content]
         if None not in values:

@@ -62,14 +62,15 @@ class Contents(NamedTuple):
     """What a parser found in a file.
 
     Attributes:
-      faces: names, which may be the same, and faces, in the file's frame and unit.
+      faces: names, which may be the same, and faces, in the file's frame and unit; None in the
+        place of one that is damaged, so that those behind it keep their numbers.
       left_out: a line for each face that is damaged.
       notes: lines on what was taken for something.
       first_pixel: 1 in files that count pixels from 1.
       y_up: whether y grows from the lower edge of the picture upward.
     """
 
-    faces: list[tuple[str, Face]]
+    faces: list[tuple[str, Face | None]]
     left_out: Sequence[str] = ()
     notes: Sequence[str] = ()
     first_pixel: int = 0
@@ -77,13 +78,15 @@ class Contents(NamedTuple):
 
 
 def make_face(
-    points: Any, *, visible: Any = None, confidence: Any = None, found: bool = True, **fields: Any
+    points: Any, *, visible: Any = None, occluded: Any = None, confidence: Any = None,
+    found: bool = True, **fields: Any
 ) -> Face:
     """A face whose points that are not finite, not visible or not confident are hidden.
 
     Args:
       points: (N, 2).
-      visible, confidence: of the face or of each landmark; NaN counts as low. All by default.
+      visible, occluded, confidence: of the face or of each landmark; NaN counts as not visible,
+        occluded, low. All are visible by default.
       found: whether the frame shows a face at all.
       **fields: others of `Face`.
 
@@ -94,6 +97,8 @@ def make_face(
     seen = np.isfinite(points).all(-1)
     if visible is not None:
         seen &= np.nan_to_num(np.asarray(visible, float)) >= 0.5
+    if occluded is not None:
+        seen &= np.nan_to_num(np.asarray(occluded, float), nan=1.0) < 0.5
     if confidence is not None:
         confidence = np.asarray(confidence, float)
         if confidence.ndim and np.any(confidence > MAX_CONFIDENCE):
@@ -244,15 +249,21 @@ def picture_names(names: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(set(names)) else list(names)
 
 
-def with_tracks(named: Sequence[tuple[str, Face]], stem: str) -> list[tuple[str, Face]]:
+def with_tracks(
+    named: Sequence[tuple[str, Face | None]], stem: str
+) -> list[tuple[str, Face | None]]:
     """The faces of one file, told apart by track where it has several.
 
     A file with frames or times is a video of its own, called like the file.
     """
-    several = len({face.track for _, face in named}) > 1
-    first = min((face.frame for _, face in named if face.frame is not None), default=0)
-    result = []
+    known = [face for _, face in named if face is not None]
+    several = len({face.track for face in known}) > 1
+    first = min((face.frame for face in known if face.frame is not None), default=0)
+    result: list[tuple[str, Face | None]] = []
     for name, face in named:
+        if face is None:
+            result.append((name, None))
+            continue
         timed = (face.track, face.frame, face.seconds) != (None, None, None)
         track = f"{stem} face {face.track}" if several else stem if timed else None
         result.append((f"{name} face {face.track}" if several else name,

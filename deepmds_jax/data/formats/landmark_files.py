@@ -59,8 +59,8 @@ def read_landmarks(
     named in the log.
 
     A face is named as the file says, or like the file; of several of one name each has #0, #1, ...
-    at its end. They come in the order of the file, or where that is the alphabet's, in that of the
-    numbers in their names.
+    at its end, its place among them in the file, where damaged ones count. They come in the order
+    of the file, or where that is the alphabet's, in that of the numbers in their names.
 
     Args:
       path: The file.
@@ -182,7 +182,7 @@ def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
         raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
     try:
         parsed = parse(content, path.stem.removesuffix(".mrk"))
-        if not parsed.faces:
+        if all(face is None for _, face in parsed.faces):
             raise ValueError(parsed.left_out[0] if parsed.left_out else "no faces")
         faces, warnings, left_out = _finish(parsed, image_size)
         if not faces:
@@ -202,6 +202,8 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
     names = tell_apart([printable(name) for name, _ in named])
     faces, warnings, marked = {}, list(parsed.notes), {}
     for name, (_, face) in zip(names, named, strict=True):
+        if face is None:
+            continue
         faces[name], count = hide_marks(face)
         if face.track is not None:
             faces[name] = dataclasses.replace(faces[name], track=printable(face.track))

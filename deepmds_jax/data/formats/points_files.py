@@ -61,7 +61,8 @@ def parse_txt(text: str, stem: str) -> Contents:
     rows = {where: _cells(line) for where, line in lines.items()}
     if len(next(iter(rows.values()))) == _WFLW_COLUMNS:
         return _wflw(rows)
-    found, left_out = [], []
+    found: list[tuple[str, Face | None]] = []
+    left_out: list[str] = []
     for where, row in rows.items():
         try:
             if len(row) % 2:
@@ -69,12 +70,14 @@ def parse_txt(text: str, stem: str) -> Contents:
             values = [number(cell, where) for cell in row]
             found.append((stem, make_face(np.reshape(values, (-1, 2)))))
         except ValueError as error:
+            found.append((stem, None))
             left_out.append(str(error))
     return Contents(found, left_out)
 
 
 def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:
-    found, left_out = [], []
+    found: list[tuple[str, Face | None]] = []
+    left_out: list[str] = []
     names = picture_names([row[-1] for row in rows.values()])
     for (where, row), name in zip(rows.items(), names, strict=True):
         try:
@@ -83,6 +86,7 @@ def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:
             values = [number(cell, where) for cell in row[: 2 * 98]]
             found.append((name, make_face(np.reshape(values, (98, 2)))))
         except ValueError as error:
+            found.append((name, None))
             left_out.append(str(error))
     return Contents(found, left_out)
 
@@ -105,7 +109,7 @@ def parse_tps(text: str, stem: str) -> Contents:
 
     IMAGE names the picture. Curves, scales and other entries are passed over.
     """
-    found: list[tuple[str, Face]] = []
+    found: list[tuple[str, Face | None]] = []
     left_out: list[str] = []
     rows: list[list[str]] = []
     where, expected, image, identity = "", 0, "", ""
@@ -122,6 +126,7 @@ def parse_tps(text: str, stem: str) -> Contents:
                 raise ValueError(f"{where}: expected two numbers for each point")
             found.append((name, make_face(points)))
         except ValueError as error:
+            found.append((name, None))
             left_out.append(str(error))
 
     reading = False
@@ -233,7 +238,8 @@ def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
     parts = [part for box in boxes for part in box["parts"]]
     numbered = all(name.isdecimal() and len(name) < 5 for name, _, _ in parts)
     count = max(int(name) for name, _, _ in parts) + 1 if numbered else 0
-    found, left_out = [], []
+    found: list[tuple[str, Face | None]] = []
+    left_out: list[str] = []
     for i, (box, picture) in enumerate(zip(boxes, pictures, strict=True)):
         name = PurePosixPath(picture).stem if box["image"] else stem
         where = f"box {i} of '{name}'"
@@ -245,6 +251,7 @@ def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
                 rows = _ordered(box["parts"], rows, count, where)
             found.append((name, make_face(rows)))
         except ValueError as error:
+            found.append((name, None))
             left_out.append(str(error))
     return Contents(found, left_out)
 

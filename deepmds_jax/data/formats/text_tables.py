@@ -34,16 +34,20 @@ _COLUMNS = {
     "track": ("face_id", "track", "track_id"),
     "frame": ("frame", "frame_id", "frame_number"),
     "seconds": ("timestamp", "seconds", "time"),
-    "confidence": ("confidence", "score"),
+    "confidence": ("confidence", "score", "likelihood"),
     "success": ("success",),
     "visible": ("visible", "visibility"),
-    "landmark": ("landmark", "landmark_id"),
+    "occluded": ("occluded", "occlusion"),
+    "landmark": ("landmark", "landmark_id", "point", "point_id", "keypoint", "keypoint_id",
+                 "index"),
     "x": ("x",), "y": ("y",), "z": ("z",),
 }  # fmt: skip
 # Lower case only: the X_0, Y_0, Z_0 of OpenFace are its 3D landmarks.
-_WIDE = re.compile(r"(x|y|z|c|conf|confidence|score|v|visible|visibility)_?(\d+)")
-_AXES = {"c": "confidence", "conf": "confidence", "score": "confidence", "v": "visible",
-         "visibility": "visible", "z": "depth"}
+_WIDE = re.compile(r"(x|y|z|c|conf|confidence|score|likelihood|v|visible|visibility|"
+                   r"occluded|occlusion)_?(\d+)")
+_AXES = {"c": "confidence", "conf": "confidence", "score": "confidence",
+         "likelihood": "confidence", "v": "visible", "visibility": "visible",
+         "occlusion": "occluded", "z": "depth"}
 # Those that say whose or which landmarks a row has.
 _KEYS = {"image", "face", "name", "track", "frame", "seconds", "landmark"}
 _WORDS = ("true", "false")
@@ -63,7 +67,11 @@ class _Table:
         if not lines:
             raise ValueError("no rows, expected landmarks")
         header = lines[0][1]
-        if len(header) > 1 and all(is_number(cell, self.decimal) for cell in header[1:]):
+        numbers = [is_number(cell, self.decimal) for cell in header[1:]]
+        if len(lines) > 1 and _counts_columns(header):
+            lines = lines[1:]
+            header = self._plain_header([row for _, row in lines])
+        elif numbers and 2 * sum(numbers) > len(numbers):  # others are damaged
             header = self._plain_header([row for _, row in lines])
         else:
             header = [header[0].lstrip("# "), *header[1:]]
@@ -115,7 +123,8 @@ class _Table:
         return all(key in self.columns for key in keys)
 
     def cell(self, row: Sequence[str], key: str) -> str | None:
-        return row[self.columns[key]] if self.has(key) else None
+        column = self.columns.get(key, len(row))
+        return row[column] if column < len(row) else None
 
     def fields(self, where: str, row: Sequence[str]) -> dict[str, Any]:
         """What a row says of its face, as `make_face` takes it."""
@@ -131,6 +140,13 @@ class _Table:
             raise ValueError(f"{where}: no time")
         success = found.pop("success", 1)
         return found | {"found": np.nan_to_num(success) > 0, "track": self.cell(row, "track")}
+
+
+def _counts_columns(header: Sequence[str]) -> bool:
+    """Whether a row numbers the columns, as data frames do that have no names for them."""
+    cells = header[header[0] == "":]
+    return len(cells) > 3 and any(cells == [str(i) for i in range(start, start + len(cells))]
+                                  for start in (0, 1))
 
 
 def split_rows(text: str) -> tuple[list[list[str]], str]:
@@ -174,19 +190,21 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
     order = sorted(wide["x"])
     others = {key: [columns[i] for i in order] for key, columns in wide.items()
               if key not in "xy" and all(i in columns for i in order)}
-    found, left_out = [], []
+    found: list[tuple[Sequence[str], Face | None]] = []
+    left_out = []
     for where, row in table.lines:
         try:
             table.check_length(where, row)
             points = [[table.number(where, row, wide[axis][i]) for axis in "xy"] for i in order]
             fields = table.fields(where, row)
-            for key in ("confidence", "visible"):
+            for key in ("confidence", "visible", "occluded"):
                 if table.has(key):
                     fields[key] = table.flag(where, row, table.columns[key])
             fields |= {key: np.array([table.flag(where, row, i) for i in columns])
                        for key, columns in others.items()}
             found.append((row, make_face(points, **fields)))
         except ValueError as error:
+            found.append((row, None))
             left_out.append(str(error))
     return Contents(_named(table, stem, found, "name"), left_out)
 
@@ -204,16 +222,18 @@ def _parse_long(table: _Table, stem: str) -> Contents:
             table.check_length(where, row)
         except ValueError as error:
             damaged.setdefault(key, str(error))
-    indices = _landmark_indices(table)
+    indices = _landmark_indices(table, len(groups))
     count = max(indices.values(), default=-1) + 1
-    found, left_out = [], list(damaged.values())
+    found: list[tuple[Sequence[str], Face | None]] = []
+    left_out = list(damaged.values())
     for key, lines in groups.items():
-        if key in damaged:
-            continue
-        try:
-            found.append((lines[0][1], _long_face(table, lines, indices, count)))
-        except ValueError as error:
-            left_out.append(str(error))
+        face = None
+        if key not in damaged:
+            try:
+                face = _long_face(table, lines, indices, count)
+            except ValueError as error:
+                left_out.append(str(error))
+        found.append((lines[0][1], face))
     return Contents(_named(table, stem, found), left_out, table.notes)
 
 
@@ -224,9 +244,11 @@ def _long_face(
     count: int,
 ) -> Face:
     """The face of some rows, NaN where landmarks of `count` numbered ones are missing."""
-    keys = [key for key in ("x", "y", "z", "confidence", "visible") if table.has(key)]
+    keys = [key for key in ("x", "y", "z", "confidence", "visible", "occluded")
+            if table.has(key)]
     rows = np.array([[
-        (table.flag if key == "visible" else table.number)(where, row, table.columns[key])
+        (table.flag if key in ("visible", "occluded") else table.number)(
+            where, row, table.columns[key])
         for key in keys] for where, row in lines])
     lost = [where for where, _ in lines if where not in indices]
     if indices and lost:
@@ -241,10 +263,11 @@ def _long_face(
     return make_face(rows[:, :2], **others, **table.fields(*lines[0]))
 
 
-def _landmark_indices(table: _Table) -> dict[str, int]:
+def _landmark_indices(table: _Table, num_faces: int) -> dict[str, int]:
     """By line, which landmark it is, from 0; nothing where the table does not number them.
 
-    Where most rows have a number, those that have none are lacking.
+    Where most rows have a number, those that have none are lacking. A number of each row of several
+    faces is none of a landmark.
     """
     if not table.has("landmark"):
         return {}
@@ -254,13 +277,16 @@ def _landmark_indices(table: _Table) -> dict[str, int]:
                if cell and re.fullmatch(r"[0-9]{1,4}", cell)}
     if len(numbers) < len(cells) / 2:
         return {}  # names of landmarks: their order is that of the rows
+    if num_faces > 1 and len(set(numbers.values())) == len(numbers):
+        return {}
     first = 1 if min(numbers.values(), default=0) == 1 else 0
     return {where: value - first for where, value in numbers.items()}
 
 
 def _named(
-    table: _Table, stem: str, found: Sequence[tuple[Sequence[str], Face]], column: str = "face"
-) -> list[tuple[str, Face]]:
+    table: _Table, stem: str, found: Sequence[tuple[Sequence[str], Face | None]],
+    column: str = "face",
+) -> list[tuple[str, Face | None]]:
     """Names: of the picture, or the face, or else the file; and of the track where several are."""
     pictures = picture_names([table.cell(row, "image") or stem for row, _ in found])
     named = []

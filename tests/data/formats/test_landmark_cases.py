@@ -101,6 +101,23 @@ WIDE = [f"{a}{i}" for i in range(N) for a in "xy"]
 CONFIDENT = np.where(np.arange(N) == 5, 0.1, 0.9)
 # name of the file -> content, of the face FACE; landmarks that must come out hidden.
 ONE_FACE = {
+    "csv: occluded": ("a.csv", rows(["x", "y", "occluded"], *[
+        [*point, int(i == 5)] for i, point in enumerate(FACE)]), [5]),
+    "csv: occluded, wide": ("a.csv", rows([*WIDE, *(f"occlusion_{i}" for i in range(N))], [
+        *FACE.ravel(), *(i == 5 for i in range(N))]), [5]),
+    "csv: likelihood": ("a.csv", rows(["x", "y", "likelihood"], *[
+        [*point, 0.01 if i == 5 else 0.99] for i, point in enumerate(FACE)]), [5]),
+    "csv: index": ("a.csv", rows(["index", "x", "y"], *[
+        [i, *point] for i, point in enumerate(FACE)][::-1]), []),
+    "csv: point, from 1": ("a.csv", rows(["point", "x", "y"], *[
+        [i + 1, *point] for i, point in enumerate(FACE)][::-1]), []),
+    "csv: columns that are only numbered": ("a.csv", rows(range(2 * N), FACE.ravel()), []),
+    "csv: columns and rows that are only numbered": ("a.csv", rows(
+        ["", *range(2 * N)], [0, *FACE.ravel()]), []),
+    "json: occluded": ("a.json", {"landmarks": FACE.tolist(),
+                                  "occluded": [i == 5 for i in range(N)]}, [5]),
+    "json: occluded points": ("a.json", [
+        {**point, "occluded": i == 5} for i, point in enumerate(xy(FACE))], [5]),
     "json: null point": ("a.json", [*nulls(FACE)[:5], None, *nulls(FACE)[6:]], [5]),
     "json: null coordinates": ("a.json", nulls(without(5)), [5]),
     "json: NaN": ("a.json", json.dumps(without(5).tolist()), [5]),
@@ -479,6 +496,41 @@ BAD = {
     "tps": ("a.tps", tps(FACE) + tps(FACE).replace("LM=68", "LM=69") + tps(FACE),
             "line 70: 68 points where LM says 69"),
 }  # fmt: skip
+
+
+_BOX = imglib(FACE)[imglib(FACE).index("<box"):imglib(FACE).index("</image>")]
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    ("a.csv", rows(WIDE, FACE.ravel(), ["x", *FACE.ravel()[1:]], FACE.ravel())),
+    ("a.csv", rows(WIDE, FACE.ravel(), FACE.ravel()[:9], FACE.ravel())),
+    ("a.csv", rows(FACE.ravel(), ["x", *FACE.ravel()[1:]], FACE.ravel())),
+    ("a.txt", rows(FACE.ravel(), ["x", *FACE.ravel()[1:]], FACE.ravel(), delimiter=" ")),
+    ("a.json", [xy(FACE), [{"x": 1, "y": "b"}], xy(FACE)]),
+    ("a.json", [{"landmarks": FACE.tolist()}, {"landmarks": None}, {"landmarks": FACE.tolist()}]),
+    ("a.tps", tps(FACE) + tps(FACE).replace("LM=68", "LM=69") + tps(FACE)),
+    ("a.xml", imglib(FACE).replace(_BOX, _BOX + _BOX.replace(" x='", " x='a", 1) + _BOX)),
+], ids=["csv", "csv, cut off", "csv without a header", "txt", "json", "json of null", "tps", "xml"])
+def test_a_bad_face_keeps_its_number(file, content, tmp_path):
+    found = read_all_landmarks([write(tmp_path / file, content)])
+    assert [name[-2:] for name in found.faces] == ["#0", "#2"]
+    assert len(found.left_out) == 1
+
+
+def test_a_bad_number_in_the_first_row_is_no_header(tmp_path):
+    content = rows(["7a", *FACE.ravel()[1:]], FACE.ravel(), [*FACE.ravel()[:3], "b", *[1] * 132])
+    found = read_all_landmarks([write(tmp_path / "a.csv", content)])
+    assert list(found.faces) == ["a#1"]
+    assert [line.partition(": ")[2] for line in found.left_out] == [
+        "line 1: '7a', expected a number", "line 3: 'b', expected a number"]
+
+
+def test_a_number_of_each_row_of_a_table_is_none_of_a_landmark(tmp_path):
+    lines = [[2 * N - 1 - k, k // N, *FACE[k % N]] for k in range(2 * N)]
+    found = read_landmarks(write(tmp_path / "a.csv", rows(["index", "face", "x", "y"], *lines)))
+    assert list(found) == ["a#0", "a#1"]
+    for face in found.values():
+        same(face, FACE)
 
 
 @pytest.mark.parametrize("case", BAD)
