@@ -72,6 +72,13 @@ for transform in sys.argv[2:]:
 
     compare(transform, solve, d)
 keep(f"{transform} points", solve(jax.device_put(d, spread))["points"])
+explicit = NamedSharding(jax.make_mesh((4,), ("faces",), axis_types=(
+    jax.sharding.AxisType.Explicit,)), P("faces"))
+arrays["weighted one"] = dm.mds.smacof(d, 2, transform="ratio", weights=np.ones((10, 10))).embedding
+keep("weighted", dm.mds.smacof(jax.device_put(d, explicit), 2, transform="ratio",
+                               weights=np.ones((10, 10))).embedding)
+keep("third", dm.mds.smacof(jax.device_put(d, jax.devices()[2]), 2,
+                           transform="ratio").embedding)
 programs["sum"] = jax.jit(jnp.sum).lower(jax.device_put(d, spread)).compile().as_text()
 np.savez(sys.argv[1], **jax.device_get(arrays))
 print(json.dumps([programs, parts]))
@@ -120,6 +127,18 @@ def test_nothing_is_sent_between_devices(found):
     sent = {name: set(SENDING.findall(text)) for name, text in programs.items()}
     assert sent.pop("sum") == {"all-reduce"}  # as a sum over all devices cannot do without
     assert sent == {name: set() for name in ("reconstruct", *TRANSFORMS)}
+
+
+def test_a_mesh_of_explicit_axes_may_have_weights_that_lie_elsewhere(found):
+    arrays, _, parts = found
+    assert list(parts["weighted"].values()) == [2, 2, 2, 2]
+    np.testing.assert_allclose(arrays["weighted eager"], arrays["weighted one"], atol=1e-5)
+
+
+def test_a_batch_on_another_device_stays_there(found):
+    arrays, _, parts = found
+    assert list(parts["third"]) == ["cpu:2"]
+    np.testing.assert_allclose(arrays["third eager"], arrays["ratio points one"], atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "atol"), [("reconstruct", 1e-4), (TRANSFORMS[-1], 1e-5)])

@@ -95,6 +95,7 @@ def _print_table(labels: Sequence[str], points: np.ndarray, shares: np.ndarray) 
 def _dissimilarities(matrix: files.LabelledMatrix) -> np.ndarray:
     """Those of a table that may hold similarities."""
     if mds_flags.MEAN.value:
+        files.check_triangles(matrix)
         matrix = matrix._replace(values=matrix.values / 2 + matrix.values.T / 2)
     elif mds_flags.SIMILARITIES.value != "confusion":
         files.check_symmetric(matrix)

@@ -146,7 +146,9 @@ def scaling(problem: Smacof) -> Exported:
                     f"with the transform {problem.transform!r}",
         "topology": "none",
         "frame": "embedding: centred; turned and mirrored as it comes",
-        "units": "embedding and disparities: that of the dissimilarities",
+        "units": "embedding and disparities: " + (
+            "that of the dissimilarities" if problem.transform == "ratio" else
+            "none, the root-mean-square distance is 1"),
         "licence": "Apache-2.0",
         "data": "none",
     }

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, linalg
 from deepmds_jax.mds.inputs import as_computed
+from deepmds_jax.mds.measures import square_root
 
 
 class FittedVectors(NamedTuple):
@@ -47,13 +48,17 @@ def fit_vectors(points: ArrayLike, variables: ArrayLike) -> FittedVectors:
         raise ValueError(f"variables: expected shape (..., n, m) and points (..., n, k), got "
                          f"{variables.shape} and {points.shape}")
     constant = jnp.all(variables == variables[..., :1, :], axis=-2, keepdims=True)
-    y = jnp.where(constant, jnp.nan, centre(variables))
+    unknown = constant | jnp.any(~jnp.isfinite(variables), axis=-2, keepdims=True)
+    # Anything for now: NaN would get into the derivatives of the others.
+    y = centre(jnp.where(unknown, jnp.eye(variables.shape[-2], 1), variables))
     y = y / jnp.max(jnp.abs(y), axis=-2, keepdims=True)  # keeps squares in range
     left, sizes, right = linalg.svd(centre(points))
     shares = left.mT @ y  # (..., k, m)
     present = (sizes > 0)[..., None]
     slopes = right @ jnp.where(
         present, shares * sizes[..., :1, None] / jnp.where(present, sizes[..., None], 1), 0)
-    length = jnp.sqrt(jnp.sum(slopes**2, axis=-2, keepdims=True))
+    length = square_root(jnp.sum(slopes**2, axis=-2, keepdims=True))
+    directions = slopes / jnp.where(length == 0, 1, length)
     r_squared = jnp.sum(shares**2, axis=-2) / jnp.sum(y**2, axis=-2)
-    return FittedVectors((slopes / jnp.where(length == 0, 1, length)).mT, r_squared)
+    return FittedVectors(jnp.where(unknown, jnp.nan, directions).mT,
+                         jnp.where(unknown[..., 0, :], jnp.nan, r_squared))

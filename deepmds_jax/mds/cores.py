@@ -23,7 +23,7 @@ _ALIGNMENT = 64  # bytes
 
 
 def map_on_cores(
-    solve: Callable[..., Any], *batch: jax.Array | None, min_chunk: int = 1
+    solve: Callable[..., Any], *batch: jax.Array | None, min_chunk: int = 1, shared: Any = ()
 ) -> Any:
     """`solve(*batch)`, outside jit in chunks of problems; those of a CPU run in parallel.
 
@@ -37,6 +37,7 @@ def map_on_cores(
       *batch: (problems, ...) arrays, or None. Where the problems are spread over devices, each
         device solves its own, and nothing is sent between them.
       min_chunk: fewer problems than this are not worth a thread.
+      shared: what `solve` takes of all problems together. Where it is traced, all run inside jit.
 
     Returns:
       The result of `solve` for the whole batch.
@@ -45,10 +46,11 @@ def map_on_cores(
     if arrays[0].shape[0] == 0:
         shapes = jax.eval_shape(solve, *batch)
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    if is_traced(arrays):
+    if is_traced((arrays, shared)):
         return solve(*batch)
     if (spread := _spread(arrays)) is not None:
         mesh, spec = spread
+        batch = jax.device_put(batch, NamedSharding(mesh, spec))
         return jax.shard_map(solve, mesh=mesh, in_specs=spec, out_specs=spec)(*batch)
     size, on_cpu = arrays[0].shape[0], jax.default_backend() == "cpu"
     cores = num_cores() if on_cpu else 1
@@ -62,6 +64,7 @@ def map_on_cores(
         return solve(*batch)
     # A setting of the calling thread. JAX defines it at run time.
     use_x64 = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    device = next(iter(arrays[0].devices())) if arrays[0].committed else None
     if on_cpu:
         batch = jax.tree.map(np.asarray, batch)  # a view, and so are its slices
 
@@ -71,7 +74,7 @@ def map_on_cores(
     def run(start):
         # The last chunk overlaps the one before it, so that all have one shape.
         first = min(start, size - chunk)
-        with jax.enable_x64(use_x64):
+        with jax.enable_x64(use_x64), jax.default_device(device):
             part = jax.tree.map(lambda x: x[first:first + chunk], batch)
             found = jax.block_until_ready(solve(*part))
         if not on_cpu:
@@ -90,7 +93,7 @@ def map_on_cores(
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits only for chunks that are running
     if on_cpu:
-        return jax.device_put(wholes[0])
+        return jax.device_put(wholes[0], device)
     return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
 
@@ -103,13 +106,16 @@ def _aligned(size: int, part: jax.Array) -> np.ndarray:
     return memory[start:start + num_bytes].view(part.dtype).reshape(shape)
 
 
-def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None) -> Any:
+def solve_all(
+    solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Array | None, shared: Any = ()
+) -> Any:
     """`solve(*arrays)` for every problem of a batch, on all cores.
 
     Args:
       solve: compiled function of the arrays with one leading axis of problems, or none.
       batch: the leading axes of all arrays.
       *arrays: (*batch, ...), or None.
+      shared: see `map_on_cores`.
 
     Returns:
       The result of `solve`, with the axes of the batch.
@@ -117,9 +123,9 @@ def solve_all(solve: Callable[..., Any], batch: tuple[int, ...], *arrays: jax.Ar
     if not batch:
         return solve(*arrays)
     if len(batch) == 1:  # reshaping outside jit takes longer than a small problem
-        return map_on_cores(solve, *arrays)
+        return map_on_cores(solve, *arrays, shared=shared)
     flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch):]), arrays)
-    result = map_on_cores(solve, *flat)
+    result = map_on_cores(solve, *flat, shared=shared)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
 
 

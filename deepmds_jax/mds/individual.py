@@ -135,7 +135,7 @@ def individual_differences(
     def solve(*problem):
         return _solve_batch(options, *problem, max_iters, tolerance)
 
-    result = solve_all(solve, batch, dissimilarities, weights)
+    result = solve_all(solve, batch, dissimilarities, weights, shared=(max_iters, tolerance))
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         for s in range(len(dissimilarities)):
             check_values(dissimilarities[s], None if weights is None else weights[s])

@@ -50,7 +50,7 @@ def float_dtype(values: ArrayLike) -> np.dtype:
     """That of `as_float(values)`, which makes an array."""
     dtype = getattr(values, "dtype", None) or np.asarray(values).dtype
     floating = jnp.issubdtype(dtype, jnp.floating)
-    return jax.dtypes.canonicalize_dtype(dtype if floating else float)
+    return jax.dtypes.canonicalize_dtype(np.dtype(dtype).newbyteorder("=") if floating else float)
 
 
 def as_computed(values: ArrayLike) -> jax.Array:
@@ -65,7 +65,7 @@ def check_shapes(
     """Dissimilarities (..., n, n) and weights of the same shape, `as_computed`, of one dtype.
 
     Raises:
-      ValueError: wrong shapes. `is_valid` and `check_values` look at the values.
+      ValueError: wrong shapes, or similarities. `is_valid` and `check_values` look at the values.
     """
     _check_kind("dissimilarities", dissimilarities)
     dissimilarities = as_computed(dissimilarities)
@@ -81,12 +81,14 @@ def check_shapes(
         raise ValueError(
             f"num_dims: expected 1 to {shape[-1] - 1} for {shape[-1]} points, got {num_dims}"
         )
+    if is_on_cpu((dissimilarities,)):  # from elsewhere all would have to be sent
+        _refuse_similarities(np.asarray(dissimilarities))
     if weights is not None:
         _check_kind("weights", weights)
         weights = as_computed(weights).astype(dissimilarities.dtype)
         if weights.shape not in (shape, shape[-2:]):
-            raise ValueError(f"weights: expected shape {shape} or {shape[-2:]}, "
-                             f"got {weights.shape}")
+            expected = " or ".join(map(str, dict.fromkeys((shape, shape[-2:]))))
+            raise ValueError(f"weights: expected shape {expected}, got {weights.shape}")
         weights = jnp.broadcast_to(weights, shape)
     return dissimilarities, weights
 
@@ -99,6 +101,19 @@ def _check_kind(name: str, given: Any) -> None:
     check_order(name, given)
     if not np.issubdtype(getattr(given, "dtype", float), np.bool_):  # these are weights too
         check_numbers(name, given, "give NaN where a pair is missing")
+
+
+def _refuse_similarities(matrices: np.ndarray) -> None:
+    """ValueError where each matrix has all of its largest entries on the diagonal, above 0."""
+    diagonals = np.diagonal(matrices, axis1=-2, axis2=-1)
+    if not diagonals.any():
+        return
+    others = np.where(np.eye(matrices.shape[-1], dtype=bool), -np.inf, matrices)
+    largest = np.max(others, axis=(-2, -1), initial=0, where=~np.isnan(others))
+    if np.all(np.min(diagonals, axis=-1) > largest):
+        raise ValueError("dissimilarities: expected 0 on the diagonal, or anything less than the "
+                         f"others, got {np.min(diagonals):g} or more there, the largest of all, as "
+                         "of similarities: see mds.similarity_to_dissimilarity")
 
 
 def check_order(name: str, table: Any) -> None:
@@ -171,6 +186,19 @@ def is_negative(values: np.ndarray) -> np.ndarray:
     """(...) bool, which values are negative by more than rounding. NaN is not."""
     largest = np.max(values, initial=0, where=values > 0)
     return values < -_ROUNDING * largest
+
+
+def check_start(init: jax.Array, dissimilarities: jax.Array) -> None:
+    """ValueError for a concrete (n, k) configuration that nothing can start from."""
+    points = np.asarray(init)
+    if not np.isfinite(points).all():
+        raise ValueError("init: expected finite values, got NaN or infinity")
+    if np.ptp(points, axis=0).max() == 0:
+        raise ValueError("init: expected different points, got all of them at one place")
+    i, j = np.nonzero(np.nan_to_num(np.asarray(dissimilarities)) > 0)
+    if np.array_equal(points[i], points[j]):
+        raise ValueError("init: expected some pairs of a dissimilarity > 0 apart, got the points "
+                         "of each at one place")
 
 
 def check_weights(weights: jax.Array) -> np.ndarray:

@@ -17,7 +17,9 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax import loops
+from deepmds_jax.given_arrays import check_numbers
 from deepmds_jax.mds.inputs import as_computed, float_dtype, is_traced
+from deepmds_jax.mds.measures import power_of_two
 from deepmds_jax.mds.ordering import take
 
 _GROUP_SIZE, _LARGE_GROUP_SIZE = 4, 8  # values pooled by formula, on CPU and elsewhere
@@ -37,38 +39,54 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
       weights: positive, same shape as `y`; all 1 by default.
 
     Returns:
-      (..., m) in the dtype of `y`, computed in float32 if that is half precision. A sequence with a
-      NaN or infinity gives NaN.
+      (..., m) in the dtype of `y`, computed in float32 if that is half precision, which knows the
+      mean of a block of a million values to six digits. A sequence with a NaN or infinity gives
+      NaN.
 
     Raises:
-      ValueError: `y` is empty or `weights` has another shape; outside jit also weights not > 0.
+      ValueError: `y` is empty, not real or longer than its dtype can count (2^24 in float32), or
+        `weights` has another shape; outside jit also weights that are not > 0 and finite.
 
     Source: Barlow, Bartholomew, Bremner & Brunk (1972), Statistical Inference under Order
     Restrictions, section 1.2 (pool adjacent violators; min-max formula).
     """
+    check_numbers("y", y, "leave the values out")
     dtype = float_dtype(y)
     y = as_computed(y)
     if y.ndim == 0 or y.shape[-1] == 0:
         raise ValueError(f"y: expected shape (..., m) with m at least 1, got {y.shape}")
+    longest = 2 ** (jnp.finfo(y.dtype).nmant + 1)
+    if y.shape[-1] > longest:
+        raise ValueError(f"y: expected at most {longest:,} values in {y.dtype}, got "
+                         f"{y.shape[-1]:,}")
     if weights is not None:
+        check_numbers("weights", weights, "leave the values out")
         if np.shape(weights) != y.shape:
             raise ValueError(
                 f"weights: expected the shape of y, {y.shape}, got {np.shape(weights)}"
             )
-        if not is_traced(weights) and not np.all(np.asarray(weights) > 0):
-            raise ValueError(f"weights: expected all > 0, got {np.min(weights)}")
-        weights = jnp.asarray(weights, y.dtype)
+        weights = as_computed(weights).astype(y.dtype)
+        if not is_traced(weights):
+            known = np.asarray(weights)
+            if not np.all((known > 0) & np.isfinite(known)):
+                wrong = known[~((known > 0) & np.isfinite(known))]
+                raise ValueError(f"weights: expected all > 0 and finite, got {wrong.flat[0]}")
     return _regress(y, weights).astype(dtype)
 
 
 @jax.jit
 def _regress(y, weights):
-    finite = jnp.isfinite(jnp.sum(y, axis=-1, keepdims=True))
+    finite = jnp.all(jnp.isfinite(y), axis=-1, keepdims=True)
+    unit = power_of_two(lax.stop_gradient(jnp.max(jnp.abs(y), axis=-1, keepdims=True)))
+    y = y / unit
+    if weights is not None:
+        weights = weights / power_of_two(
+            lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True)))
     if weights is None:
         fit = jnp.vectorize(pool_adjacent_violators, signature="(m)->(m)")(y)
     else:
         fit = jnp.vectorize(pool_adjacent_violators, signature="(m),(m)->(m)")(y, weights)
-    return jnp.where(finite, fit, jnp.nan)
+    return jnp.where(finite, fit * unit, jnp.nan)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -14,6 +14,7 @@ from deepmds_jax.mds.inputs import (
     as_computed,
     check_integer,
     check_shapes,
+    check_start,
     check_values,
     check_weights,
     float_dtype,
@@ -137,7 +138,12 @@ def smacof(
         start = None if init is None else init[0]
         result = _with_progress(options, dissimilarities, weights, start, max_iters, tolerance)
     else:
-        result = solve_all(solve, tuple(batch), dissimilarities, weights, init)
+        result = solve_all(solve, tuple(batch), dissimilarities, weights, init,
+                           shared=(max_iters, tolerance))
+    if not (batch or init is None or key is not None or is_traced((result.status, init))) and (
+        result.status == Status.NON_FINITE
+    ):
+        check_start(init[0], dissimilarities)
     if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
         if not batch:
             check_values(dissimilarities, weights)

@@ -130,7 +130,8 @@ def smacof_robust(
     def solve(*problem):
         return _solve_batch(num_dims, *problem, threshold, max_iters, tolerance)
 
-    result = solve_all(solve, tuple(batch), dissimilarities, weights, init)
+    result = solve_all(solve, tuple(batch), dissimilarities, weights, init,
+                       shared=(threshold, max_iters, tolerance))
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(dissimilarities, weights)
     return narrow(result, dtype)

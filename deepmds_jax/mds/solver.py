@@ -318,7 +318,7 @@ def run_together(options, problem, state, max_iters, tolerance):
 
         def step(states):
             # Those that go on have come equally far, so that none reckons curvatures in vain.
-            due = _is_due(jnp.max(states.num_iters))
+            due = _is_due(jnp.max(states.num_iters, initial=-1))
             iterate = jax.vmap(partial(_iterate, options), in_axes=(0, 0, None))
             stepped = iterate(problems, states, due)
             return jax.tree.map(partial(_where, goes_on(states)), stepped, states)

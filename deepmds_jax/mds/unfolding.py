@@ -108,13 +108,14 @@ def unfold(
         raise ValueError(f"transform: expected one of {list(UNFOLDINGS)}, got {transform!r}")
     weights = jnp.ones_like(preferences) if weights is None else as_computed(weights)
     if weights.shape not in (shape, shape[-2:]):
-        raise ValueError(f"weights: expected shape {shape} or {shape[-2:]}, got {weights.shape}")
+        expected = " or ".join(map(str, dict.fromkeys((shape, shape[-2:]))))
+        raise ValueError(f"weights: expected shape {expected}, got {weights.shape}")
     weights = jnp.broadcast_to(weights, shape).astype(preferences.dtype)
 
     def solve(*problem):
         return _solve_batch(num_dims, transform, *problem, max_iters, tolerance)
 
-    result = solve_all(solve, shape[:-2], preferences, weights)
+    result = solve_all(solve, shape[:-2], preferences, weights, shared=(max_iters, tolerance))
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(_as_square(preferences, jnp.nan), _as_square(weights, 0))
     return narrow(result, dtype)

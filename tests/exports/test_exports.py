@@ -170,6 +170,8 @@ def test_what_does_not_fit_16_bits_is_stored_in_32(params, tmp_path, monkeypatch
 def test_scaling(tmp_path, transform, length):
     file, = dm.export(exports.Smacof(transform, num_points=6), tmp_path, ["onnx"])
     assert file.path.name == f"smacof_{transform}_6x2.onnx"
+    units = onnx_file.read_metadata(file.path.read_bytes())["units"]
+    assert ("that of the dissimilarities" in units) == (transform == "ratio")
     assert onnx_file.read_metadata(file.path.read_bytes())["batch"] == length
     points = np.random.default_rng(3).random((1, 6, 2))
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)

@@ -197,10 +197,30 @@ def test_distances_of_usual_numbers_are_those_of_the_formula():
     np.testing.assert_allclose(mds.distances(points), np.sqrt(x**2 + y**2), rtol=2e-7)
 
 
+PAIR = np.zeros((4, 4))
+PAIR[0, 1] = PAIR[1, 0] = 1
+
+
+def test_similarities_of_some_problems_of_a_batch_are_taken_as_they_are():
+    found = solve(np.stack([D, np.exp(-D)]))
+    np.testing.assert_array_equal(found.embedding[0], solve(D).embedding)
+
+
+def test_bytes_in_another_order():
+    swapped = D.astype(D.dtype.newbyteorder())
+    np.testing.assert_array_equal(solve(swapped).embedding, solve(D).embedding)
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"key": 0}, r"key: expected a key like jax.random.key\(0\), got 0"),
     ({"key": np.ones(2)}, "key: expected a key"),
     ({"num_dims": 1.5}, "num_dims: expected an integer, got 1.5"),
+    ({"init": np.ones((12, 2))}, "init: expected different points, got all of them at one place"),
+    ({"init": np.full((12, 2), np.nan)}, "init: expected finite values"),
+    ({"init": np.arange(24.0).reshape(12, 2), "weights": np.ones(12)},
+     r"weights: expected shape \(12, 12\), got \(12,\)"),
+    ({"dissimilarities": PAIR, "init": np.eye(4, 2)[::-1], "transform": "ratio"},
+     "init: expected some pairs of a dissimilarity > 0 apart"),
     ({"dissimilarities": np.zeros((1, 1)), "num_dims": 1},
      r"dissimilarities: expected at least 2 points, got shape \(1, 1\)"),
 ])
@@ -216,6 +236,7 @@ def test_messages(options, message):
     (scipy.sparse.csr_array(D), "got a sparse one: give dissimilarities.toarray.., and NaN for"),
     (np.ma.masked_greater(D, 3), "got a masked one; give NaN where a pair is missing"),
     (D + 0j, "expected real numbers, got complex"),
+    (np.exp(-D), "expected 0 on the diagonal, .* got 1 or more there, .* as of similarities"),
 ])
 def test_what_is_no_matrix_is_told_how_to_become_one(given, message):
     for function in (solve, mds.classical, mds.smacof_dims):

@@ -93,6 +93,18 @@ def test_as_accelerators_pool_a_batch(weighted, has_sorted):
         assert np.isposinf(fits[i, end:]).all()
 
 
+@pytest.mark.parametrize(("unit", "weight"), [
+    (1, 1e-25), (1e20, 1e10), (1e37, 1), (1e-30, 1), (1e-20, 1e30)])
+def test_any_unit_and_weight(unit, weight):
+    y, weights = np.float32([3, 3, 1, 2, 2.5, 2]), np.float32([1, 2, 1, 1, 2, 3])
+    fit = isotonic_regression(np.float32(unit) * y, np.float32(weight) * weights)
+    np.testing.assert_allclose(fit, unit * scipy_isotonic(y, weights=weights).x, rtol=1e-6)
+
+
+def test_bytes_in_another_order():
+    np.testing.assert_array_equal(isotonic_regression(np.array([3, 1], ">f4")), [2, 2])
+
+
 def test_integers_become_floats():
     fit = isotonic_regression([1, 3, 2])
     assert fit.dtype == np.float32
@@ -106,6 +118,10 @@ def test_integers_become_floats():
         (np.ones((2, 0)), None, "y: expected shape"),
         (np.ones(3), np.ones(2), "weights: expected the shape of y"),
         (np.ones(3), np.array([1.0, 0, 1]), "weights: expected all > 0"),
+        (np.ones(3), np.array([1.0, np.inf, 1]), "weights: expected all > 0 and finite, got inf"),
+        (np.ma.masked_greater(np.arange(3.0), 1), None, "y: expected an array without a mask"),
+        (np.ones(3) + 0j, None, "y: expected real numbers, got complex"),
+        (np.broadcast_to(np.float32(1), 2**24 + 1), None, "y: expected at most 16,777,216 values"),
     ],
 )
 def test_bad_input(y, weights, message):

@@ -359,6 +359,15 @@ def test_no_retrace_for_equal_shapes(monkeypatch):
     assert second.num_iters == 3 < first.num_iters
 
 
+@pytest.mark.parametrize("name", ["tolerance", "max_iters"])
+def test_limits_that_are_traced_for_a_batch_that_is_not(name):
+    problems = np.stack([noisy_distances(seed) for seed in range(3)]).astype(np.float32)
+    limit = {"tolerance": 1e-3, "max_iters": 9}[name]
+    solve = partial(mds.smacof, problems, 2, transform="ratio")
+    found = jax.jit(lambda limit: solve(**{name: limit}))(limit)
+    assert_same(found, solve(**{name: limit}))
+
+
 BAD_INPUT = {
     "vector": ({"dissimilarities": np.ones(3)}, r"dissimilarities: .*\(3,\)"),
     "not square": ({"dissimilarities": np.ones((3, 4))}, r"dissimilarities: .*\(3, 4\)"),
@@ -440,6 +449,14 @@ def test_as_accelerators_run_it(transform, x64):
     np.testing.assert_array_equal(waiting.num_iters, expected.num_iters)
     # Sums have another order there, and iterations that stop at 1e-4 keep the difference.
     np.testing.assert_allclose(waiting.embedding, expected.embedding, atol=1e-7)
+
+
+@pytest.mark.every_platform
+@TRANSFORMS
+def test_no_problems_at_all_as_any_device_traces_them(transform):
+    solve = partial(mds.smacof, num_dims=2, transform=transform)
+    found = jax.eval_shape(solve, jax.ShapeDtypeStruct((0, 5, 5), jnp.float32))
+    assert found.embedding.shape == (0, 5, 2) and found.stress.shape == (0,)
 
 
 @pytest.mark.every_platform

@@ -101,6 +101,15 @@ def _from_pairs(pairs):
     return values + values.T
 
 
+def check_triangles(matrix: LabelledMatrix) -> None:
+    """Raises ValueError where one triangle is all 0, as NumPy's `tril` and `triu` leave it."""
+    values = np.nan_to_num(matrix.values, nan=1.0)
+    zero = [not triangle.any() for triangle in (np.triu(values, 1), np.tril(values, -1))]
+    if zero[0] != zero[1]:
+        raise ValueError(f"all numbers {'above' if zero[0] else 'below'} the diagonal are 0: for a "
+                         "triangle leave these cells empty, or give the whole matrix")
+
+
 def check_symmetric(matrix: LabelledMatrix) -> None:
     """Raises ValueError where the two triangles differ by more than rounding, with the place.
 
@@ -110,6 +119,7 @@ def check_symmetric(matrix: LabelledMatrix) -> None:
     skew = np.abs(matrix.values / 2 - matrix.values.T / 2)  # of the largest numbers no infinity
     skew[np.isnan(skew)] = 0
     if np.max(skew) > _limit(matrix) / 2:
+        check_triangles(matrix)
         i, j = np.unravel_index(np.argmax(skew), skew.shape)
         (one, a), (other, b) = _at(matrix, i, j), _at(matrix, j, i)
         raise ValueError(f"{one} is {a:g}, but {other} is {b:g}, expected the same; --mean takes "

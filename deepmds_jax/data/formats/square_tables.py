@@ -51,15 +51,20 @@ def parse_square(text: str) -> LabelledMatrix:
     # Names stand in the first line, and in the first cells of others.
     words = [[not is_number(cell, decimal) for cell in line.cells[:None if i == 0 else 3]]
              for i, line in enumerate(lines)]
-    if _are_pairs(lines, words, None):
+    is_numbered = _has_numbered_columns(lines, decimal)
+    if not is_numbered and _are_pairs(lines, words, None):
         return _parse_pairs(lines, decimal)
-    header = lines[0].cells if _is_header(lines, words) else None
+    header = lines[0].cells if is_numbered or _is_header(lines, words) else None
     if header is not None:
         lines, words = lines[1:], words[1:]
         if not lines:
             raise ValueError("no rows under the header, expected numbers")
-    if header is not None and _are_pairs(lines, words, header):
+    if header is not None and not is_numbered and _are_pairs(lines, words, header):
         return _parse_pairs(lines, decimal)
+    if all(len(line.cells) > 3 and row[0] and row[1] and not any(row[2:])
+           for line, row in zip(lines, words, strict=True)):
+        raise ValueError(f"rows of two names and {len(lines[0].cells) - 2} numbers, expected one "
+                         "number for each pair")
     rows = _row_names(lines, words, header)
     columns = None if header is None else _names(header)
     if rows is not None:
@@ -69,7 +74,12 @@ def parse_square(text: str) -> LabelledMatrix:
             columns = columns[1:]  # without the corner
     for names in (rows, columns):
         _check_different(names or ())
-    values, labels = _to_square(_read_grid(lines, decimal, rows, columns), rows, columns)
+    grid = _read_grid(lines, decimal, rows, columns)
+    if rows and columns and rows != columns and len(rows) == len(columns):
+        # Programs number the rows or columns that have no names, which says nothing of them.
+        rows, columns = (None if _are_counted(rows) else rows,
+                         None if _are_counted(columns) and not _are_counted(rows) else columns)
+    values, labels = _to_square(grid, rows, columns)
     return LabelledMatrix(labels, values)
 
 
@@ -138,6 +148,25 @@ def _is_header(lines, words):
         return all(line.cells[0] for line in others)
     # A name in one row only is that of the column of names.
     return words[0][0] and not any(row[0] for row in words[1:])
+
+
+def _has_numbered_columns(lines, decimal):
+    """Whether the first line holds numbers for names, above a matrix with a zero diagonal."""
+    header, *rows = [line.cells for line in lines]
+    n = len(header)
+    if n < 3 or len(rows) != n or any(len(row) != n for row in rows) or len(set(header)) < n:
+        return False
+    if not all(_WHOLE.fullmatch(cell) for cell in header) or not all(
+        is_number(cell, decimal) for row in rows for cell in row
+    ):
+        return False
+    values = np.array([[number(cell, "", decimal) for cell in row] for row in rows])
+    return not np.diag(values).any() and np.array_equal(values, values.T, equal_nan=True)
+
+
+def _are_counted(names):
+    """Whether names only count."""
+    return any(names == [str(i) for i in range(start, start + len(names))] for start in (0, 1))
 
 
 def _are_pairs(lines, words, header):

@@ -6,6 +6,7 @@ import pytest
 from deepmds_jax.data.formats.dissimilarity_files import (
     check_dissimilarities,
     check_symmetric,
+    check_triangles,
     read_matrix,
     write_coordinates,
 )
@@ -87,6 +88,17 @@ def test_what_can_be_no_dissimilarities_is_named_by_row_and_column():
     ):
         with pytest.raises(ValueError, match=message):
             check_dissimilarities(matrix)
+
+
+@pytest.mark.parametrize(("keep", "where"), [(np.tril, "above"), (np.triu, "below")])
+def test_a_triangle_of_zeros_is_told(keep, where):
+    values = np.ones((4, 4)) - np.eye(4)
+    matrix = LabelledMatrix(list("abcd"), keep(values))
+    for check in (check_triangles, check_symmetric):
+        with pytest.raises(ValueError, match=f"all numbers {where} the diagonal are 0: for a tri"):
+            check(matrix)
+    for fine in (values, np.zeros((4, 4)), np.where(keep(values), values, np.nan)):
+        check_triangles(LabelledMatrix(list("abcd"), fine))
 
 
 def test_coordinates_are_written_with_safe_names(tmp_path):

@@ -38,7 +38,15 @@ def upper(names=None, diagonal=True, padded=False):
             + cells(row[i + 1 - diagonal:]) for i, row in enumerate(FULL)]
 
 
-NAMED = {
+COUNTED = {
+    "rows counted, as pandas does": text([["", *NAMES], *(
+        [str(i), *cells(row)] for i, row in enumerate(FULL))]),
+    "rows counted, as R does": text([['""', *NAMES], *(
+        [f'"{i}"', *cells(row)] for i, row in enumerate(FULL, 1))]),
+    "columns counted": text([["", *"0123"], *(
+        [name, *cells(row)] for name, row in zip(NAMES, FULL, strict=True))]),
+}
+NAMED = COUNTED | {
     "header": text(whole()),
     "header of a column of names": text(whole(NAMES, "")),
     "corner": text(whole(NAMES, "city")),
@@ -97,6 +105,16 @@ def test_layouts(content, labels):
     assert np.all(np.isnan(np.diag(values)) | (np.diag(values) == 0))
 
 
+@pytest.mark.parametrize("names", [list("0123"), ["2001", "2002", "2003", "2004"]])
+def test_numbers_over_a_whole_matrix_are_names(names):
+    found = parse_square(text([names, *map(cells, FULL)]))
+    assert found.labels == names
+    np.testing.assert_array_equal(found.values, FULL)
+    three = parse_square(text([names[:3], *map(cells, FULL[:3, :3])]))  # like pairs of numbers
+    assert three.labels == names[:3]
+    np.testing.assert_array_equal(three.values, FULL[:3, :3])
+
+
 def test_numbers_over_a_column_of_numbers_are_no_header():
     with pytest.raises(ValueError, match="line 1: 4 numbers, expected 5 as in other lines"):
         parse_square(NUMBERED["no corner"])
@@ -135,6 +153,7 @@ def test_pairs_with_the_numbers_of_their_rows(numbers):
     (",a,a\na,0,1\na,1,0\n", "2 points have the name 'a'"),
     (",a,b,c\na,0,1,2\nb,1,0,3\nx,2,3,0\n", "the row 'x' has no column of that name, expected "
      "the same names in both"),
+    ("a,b,weight,d\na,b,1,5\na,c,2,3\n", "rows of two names and 2 numbers, expected one number"),
     ("sep=;\n;a;b\na;0;x\nb;1;0\n", r"line 3 \(a\), column 3 \(b\): 'x', expected a number"),
     (",a,b,c\n1,0,x,2\n2,3,0,4\n3,2,4,0\n", r"line 2 \(1\), column 3 \(b\): 'x', expected"),
     (",a,b\na,0,1,2\nb,1,0,3\n", "line 2: 3 numbers under 2 names of columns"),
