@@ -40,17 +40,22 @@ def check_integer(name: str, value: Any, minimum: int) -> None:
 def as_float(values: ArrayLike) -> jax.Array:
     """Array of the same floating dtype, or of the default one for integers."""
     dtype = float_dtype(values)
+    if isinstance(values, jax.Array) and values.dtype == dtype:
+        return values
     if isinstance(values, np.ndarray):  # copied here: JAX would compile a program for each shape
         with np.errstate(over="ignore"):
-            values = values.astype(dtype)
+            return jnp.asarray(values.astype(dtype))
     return jnp.asarray(values, dtype)
 
 
 def float_dtype(values: ArrayLike) -> np.dtype:
     """That of `as_float(values)`, which makes an array."""
     dtype = getattr(values, "dtype", None) or np.asarray(values).dtype
-    floating = jnp.issubdtype(dtype, jnp.floating)
-    return jax.dtypes.canonicalize_dtype(np.dtype(dtype).newbyteorder("=") if floating else float)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = float
+    elif not dtype.isnative:
+        dtype = dtype.newbyteorder("=")
+    return jax.dtypes.canonicalize_dtype(dtype)
 
 
 def as_computed(values: ArrayLike) -> jax.Array:
@@ -68,7 +73,7 @@ def check_shapes(
       ValueError: wrong shapes, or similarities. `is_valid` and `check_values` look at the values.
     """
     _check_kind("dissimilarities", dissimilarities)
-    dissimilarities = as_computed(dissimilarities)
+    given, dissimilarities = dissimilarities, as_computed(dissimilarities)
     shape = dissimilarities.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
         advice = pairs_advice(shape)
@@ -81,7 +86,9 @@ def check_shapes(
         raise ValueError(
             f"num_dims: expected 1 to {shape[-1] - 1} for {shape[-1]} points, got {num_dims}"
         )
-    if is_on_cpu((dissimilarities,)):  # from elsewhere all would have to be sent
+    if isinstance(given, np.ndarray):
+        _refuse_similarities(given)
+    elif is_on_cpu(dissimilarities):  # from elsewhere all would have to be sent
         _refuse_similarities(np.asarray(dissimilarities))
     if weights is not None:
         _check_kind("weights", weights)
