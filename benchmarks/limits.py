@@ -213,7 +213,7 @@ def write(rows, mixed):
             for num in NUMBERS}, "exponent": round(power[component], 2)}
         for component in power]
     iterations = {row["landmarks"]: row["iterations"] for row in rows if "iterations" in row}
-    lines = [f"{hardware['cores']} cores of {hardware['cpu']}, which others used at the same time.",
+    lines = [f"{hardware['cores']} cores of {hardware['cpu']}.",
              "", "Milliseconds of one face, the least of some runs, by the number of landmarks:",
              "", tables.to_markdown(by_component),
              f"The exponent fits those from {FITTED_FROM} landmarks on. SMACOF took "
