@@ -34,26 +34,26 @@ def load_pretrained_for(faces: Mapping[str, Face]) -> Params:
     Raises:
       ValueError: no weights are shipped for any of the faces.
     """
-    sizes = _shipped_sizes()
-    found = [len(face) for face in faces.values()]
-    known = [name for n in found if (name := sizes.get(n, schemes.READ_AS.get(n)))]
-    if found and not known:
-        raise ValueError(f"weights are shipped for {list(sizes)} landmarks, the first face has "
-                         f"{found[0]}; give others by --weights")
-    return load_pretrained(known[0] if known else next(iter(sizes.values())))
+    topology = _shipped_topology(faces)
+    if faces and topology is None:
+        raise ValueError(f"weights are shipped for {list(_shipped_sizes())} landmarks, the first "
+                         f"face has {len(next(iter(faces.values())))}; give others by --weights")
+    return load_pretrained(topology or next(iter(_shipped_sizes().values())))
 
 
-def losing_landmarks(faces: Mapping[str, Face], topology: str) -> list[str]:
-    """A line on faces that have the landmarks of other shipped weights, and lose some by these."""
-    sizes, kept = _shipped_sizes(), topologies.get(topology).num_landmarks
-    more = [name for name, face in faces.items() if len(face) > kept and sizes.get(
-        len(face), schemes.READ_AS.get(len(face))) not in (None, topology)]
+def losing_landmarks(faces: Mapping[str, Face]) -> list[str]:
+    """A line on faces that lose landmarks to the weights that `load_pretrained_for` takes."""
+    topology = _shipped_topology(faces)
+    if topology is None:
+        return []
+    kept = topologies.get(topology).num_landmarks
+    more = {name: other for name, face in faces.items() if len(face) > kept
+            and (other := _shipped_topology({name: face})) not in (None, topology)}
     if not more:
         return []
-    size = len(faces[more[0]])
-    other = sizes.get(size, schemes.READ_AS.get(size))
+    first, other = next(iter(more.items()))
     return [f"warning: {len(more)} of {len(faces)} faces have more landmarks than the {kept} of "
-            f"{topology}, which the first face has, and are lifted by these: {more[0]}"
+            f"{topology}, the weights for the first face, and are lifted by these: {first}"
             f"{', ...' if len(more) > 1 else ''}; for all of theirs, give them alone, or "
             f"--weights={other}"]
 
@@ -213,6 +213,13 @@ def _shipped_sizes() -> dict[int, str]:
     shipped = shipped_names()
     return {topology.num_landmarks: name for name, topology in topologies.TOPOLOGIES.items()
             if name in shipped}
+
+
+def _shipped_topology(faces: Mapping[str, Face]) -> str | None:
+    """That of the first face that weights are shipped for."""
+    sizes = _shipped_sizes()
+    known = (sizes.get(n, schemes.READ_AS.get(n)) for n in map(len, faces.values()))
+    return next((name for name in known if name in sizes.values()), None)
 
 
 def _fit(face: Face, topology: Topology, method: LiftingMethod | None) -> Face:

@@ -114,7 +114,7 @@ def _from_weights(landmarks: Mapping[str, Face]) -> _Start:
     weights = _WEIGHTS.value
     if weights is None:
         weights = faces_by_name.load_pretrained_for(landmarks).config.topology
-        program.warn(*faces_by_name.losing_landmarks(landmarks, weights))
+        program.warn(*faces_by_name.losing_landmarks(landmarks))
     params, description = load_weights(weights)
     return _Start(
         lambda x2d, visible: adaptation.learn_shapes(params, x2d, visible, progress=True),

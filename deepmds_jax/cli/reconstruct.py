@@ -77,7 +77,7 @@ def main(paths: list[str]) -> int:
         program.warn(*warnings)
         if given.WEIGHTS.value is None:
             params = faces_by_name.load_pretrained_for(landmarks)
-            program.warn(*faces_by_name.losing_landmarks(landmarks, params.config.topology))
+            program.warn(*faces_by_name.losing_landmarks(landmarks))
         else:
             params = load_weights(given.WEIGHTS.value)[0]
         model = _open_model(params)
