@@ -47,14 +47,14 @@ SLOW = (
     "adapt", "adaptation", "additive", "aldrian", "anchored_training", "augmentation", "benchmarks",
     "block_lift", "casia3d", "cores", "datasets", "deep_mds", "deep_mds_training", "devices",
     "dockerfile", "docs", "edges", "estimator", "eval", "exports", "faces_by_name", "figures",
-    "full_precision", "gaussian", "gradients", "individual", "jax_switches", "lifting",
-    "lifting_anchored", "majorization", "mds", "mobileface", "notebook", "outline", "own_method",
-    "own_run", "packaging", "photographs", "placement", "processes", "programs", "properties",
-    "protocol", "ray_engine", "reconstruct_film", "reconstruct_many", "reconstruct_video",
-    "reconstructed_meshes", "registration", "registry", "rendering", "replaced_parts",
-    "report_page", "reproduction", "resampling", "several", "sharing", "significance",
-    "similarities", "similarity", "solver_optima", "splines", "surface", "switches", "torgerson",
-    "trackers", "train", "unfolding", "video", "web", "zhao",
+    "full_precision", "gaussian", "gradients", "individual", "jax_switches", "landmark_order",
+    "lifting", "lifting_anchored", "majorization", "mds", "mobileface", "notebook", "outline",
+    "own_method", "own_run", "packaging", "photographs", "placement", "processes", "programs",
+    "properties", "protocol", "ratio", "ray_engine", "reconstruct_film", "reconstruct_many",
+    "reconstruct_video", "reconstructed_meshes", "registration", "registry", "rendering",
+    "replaced_parts", "report_page", "reproduction", "resampling", "robust", "several", "sharing",
+    "significance", "similarities", "similarity", "solver_optima", "splines", "surface", "switches",
+    "torgerson", "trackers", "train", "unfolding", "video", "web", "zhao",
 )
 
 
