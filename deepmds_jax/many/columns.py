@@ -276,24 +276,22 @@ def _numbers(
     _note(reasons, ~fits, lambda i: f"{what}: " + (
         "null" if lengths[i] < 0 else f"{lengths[i]} numbers, expected {width}"))
     items = _only(column, fits).flatten()
-    flat = _array(items) if each == 1 else _pairs(items)
-    values = np.full((len(fits), width), np.nan, flat.dtype)
-    values[fits] = flat.reshape(-1, width)
-    if each == 2:
-        sizes = np.full((len(fits), width // 2), 2)
-        sizes[fits] = _lengths(items).reshape(-1, width // 2)
-        odd = (sizes != 2) & (sizes >= 0)
-        _note(reasons, odd.any(-1), lambda i: (
-            f"{what}: {sizes[i][odd[i]][0]} numbers of landmark {odd[i].argmax()}, expected 2"))
-    return values
+    if each == 1:
+        return _spread(_array(items).reshape(-1, width), fits)
+    sizes = np.full((len(fits), width // 2), 2)
+    sizes[fits] = _lengths(items).reshape(-1, width // 2)
+    odd = (sizes != 2) & (sizes >= 0)
+    _note(reasons, odd.any(-1), lambda i: (
+        f"{what}: {sizes[i][odd[i]][0]} numbers of landmark {odd[i].argmax()}, expected 2"))
+    are_pairs = sizes[fits].ravel() == 2
+    pairs = _array(_only(items, are_pairs).flatten()).reshape(-1, 2)
+    return _spread(_spread(pairs, are_pairs).reshape(-1, width), fits)
 
 
-def _pairs(items: pa.Array) -> np.ndarray:
-    """(items, 2) numbers, NaN where an item is null or no pair."""
-    fits = _lengths(items) == 2
-    flat = _array(_only(items, fits).flatten())
-    values = np.full((len(fits), 2), np.nan, flat.dtype)
-    values[fits] = flat.reshape(-1, 2)
+def _spread(known: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(rows, ...) what is known in its places, (rows,) bool, and NaN elsewhere."""
+    values = np.full((len(places), *known.shape[1:]), np.nan, known.dtype)
+    values[places] = known
     return values
 
 

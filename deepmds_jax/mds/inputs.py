@@ -92,12 +92,21 @@ def check_shapes(
         _refuse_similarities(np.asarray(dissimilarities))
     if weights is not None:
         _check_kind("weights", weights)
-        weights = as_computed(weights).astype(dissimilarities.dtype)
-        if weights.shape not in (shape, shape[-2:]):
-            expected = " or ".join(map(str, dict.fromkeys((shape, shape[-2:]))))
-            raise ValueError(f"weights: expected shape {expected}, got {weights.shape}")
-        weights = jnp.broadcast_to(weights, shape)
+        weights = broadcast_weights(as_computed(weights), dissimilarities)
     return dissimilarities, weights
+
+
+def broadcast_weights(weights: jax.Array, matrices: jax.Array) -> jax.Array:
+    """Weights of the shape and dtype of (..., n, m) matrices, of all of them or of each.
+
+    Raises:
+      ValueError: another shape.
+    """
+    shapes = matrices.shape, matrices.shape[-2:]
+    if weights.shape not in shapes:
+        expected = " or ".join(map(str, dict.fromkeys(shapes)))
+        raise ValueError(f"weights: expected shape {expected}, got {weights.shape}")
+    return jnp.broadcast_to(weights.astype(matrices.dtype), matrices.shape)
 
 
 def _check_kind(name: str, given: Any) -> None:

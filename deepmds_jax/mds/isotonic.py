@@ -68,9 +68,9 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
         weights = as_computed(weights).astype(y.dtype)
         if not is_traced(weights):
             known = np.asarray(weights)
-            if not np.all((known > 0) & np.isfinite(known)):
-                wrong = known[~((known > 0) & np.isfinite(known))]
-                raise ValueError(f"weights: expected all > 0 and finite, got {wrong.flat[0]}")
+            wrong = known[~((known > 0) & np.isfinite(known))]
+            if wrong.size:
+                raise ValueError(f"weights: expected all > 0 and finite, got {wrong[0]}")
     return _regress(y, weights).astype(dtype)
 
 
@@ -79,12 +79,11 @@ def _regress(y, weights):
     finite = jnp.all(jnp.isfinite(y), axis=-1, keepdims=True)
     unit = power_of_two(lax.stop_gradient(jnp.max(jnp.abs(y), axis=-1, keepdims=True)))
     y = y / unit
-    if weights is not None:
-        weights = weights / power_of_two(
-            lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True)))
     if weights is None:
         fit = jnp.vectorize(pool_adjacent_violators, signature="(m)->(m)")(y)
     else:
+        weights = weights / power_of_two(
+            lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True)))
         fit = jnp.vectorize(pool_adjacent_violators, signature="(m),(m)->(m)")(y, weights)
     return jnp.where(finite, fit * unit, jnp.nan)
 

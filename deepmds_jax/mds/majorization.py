@@ -90,9 +90,10 @@ def smacof(
       have NaN for embedding, stress and disparities, without effect on the rest of the batch.
 
     Raises:
-      ValueError: wrong shapes or options; outside jit also a single problem with dissimilarities or
-        weights that are negative, asymmetric or all zero, or with points that observed pairs do
-        not connect, and such weights of a batch in common.
+      ValueError: wrong shapes or options; outside jit also similarities, a single problem with
+        dissimilarities or weights that are negative, asymmetric or all zero, with points that
+        observed pairs do not connect, or with an `init` that nothing can start from, and such
+        weights of a batch in common.
 
     Source: de Leeuw & Mair (2009), "Multidimensional scaling using majorization: SMACOF in R",
     J. Statistical Software 31(3); Borg & Groenen (2005), Modern Multidimensional Scaling,

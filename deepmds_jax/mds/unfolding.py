@@ -14,7 +14,14 @@ from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
-from deepmds_jax.mds.inputs import as_computed, check_values, float_dtype, is_connected, is_traced
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    broadcast_weights,
+    check_values,
+    float_dtype,
+    is_connected,
+    is_traced,
+)
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
 from deepmds_jax.mds.measures import scale_weights, square_root, unscaled_distances
 from deepmds_jax.mds.solver import Options, Status, narrow, status_of
@@ -107,10 +114,7 @@ def unfold(
     if transform not in UNFOLDINGS:
         raise ValueError(f"transform: expected one of {list(UNFOLDINGS)}, got {transform!r}")
     weights = jnp.ones_like(preferences) if weights is None else as_computed(weights)
-    if weights.shape not in (shape, shape[-2:]):
-        expected = " or ".join(map(str, dict.fromkeys((shape, shape[-2:]))))
-        raise ValueError(f"weights: expected shape {expected}, got {weights.shape}")
-    weights = jnp.broadcast_to(weights, shape).astype(preferences.dtype)
+    weights = broadcast_weights(weights, preferences)
 
     def solve(*problem):
         return _solve_batch(num_dims, transform, *problem, max_iters, tolerance)

@@ -284,6 +284,12 @@ def tell_apart(names: Sequence[str]) -> list[str]:
     return names
 
 
+def only_count(names: Sequence[str]) -> bool:
+    """Whether names are 0, 1, 2, ... or 1, 2, 3, ..., as programs name rows without names."""
+    return any(list(names) == [str(i) for i in range(start, start + len(names))]
+               for start in (0, 1))
+
+
 def natural_key(text: str) -> list[tuple[int, str]]:
     """A key to sort by that puts frame2 before frame10."""
     parts = re.split(r"(\d+)", text)

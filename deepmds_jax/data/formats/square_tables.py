@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepmds_jax.data.formats.faces import is_number, number
+from deepmds_jax.data.formats.faces import is_number, number, only_count
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 
 # What the third column of pairs may be called, in lower case, where the first two hold numbers.
@@ -77,8 +77,10 @@ def parse_square(text: str) -> LabelledMatrix:
     grid = _read_grid(lines, decimal, rows, columns)
     if rows and columns and rows != columns and len(rows) == len(columns):
         # Programs number the rows or columns that have no names, which says nothing of them.
-        rows, columns = (None if _are_counted(rows) else rows,
-                         None if _are_counted(columns) and not _are_counted(rows) else columns)
+        if only_count(rows):
+            rows = None
+        elif only_count(columns):
+            columns = None
     values, labels = _to_square(grid, rows, columns)
     return LabelledMatrix(labels, values)
 
@@ -162,11 +164,6 @@ def _has_numbered_columns(lines, decimal):
         return False
     values = np.array([[number(cell, "", decimal) for cell in row] for row in rows])
     return not np.diag(values).any() and np.array_equal(values, values.T, equal_nan=True)
-
-
-def _are_counted(names):
-    """Whether names only count."""
-    return any(names == [str(i) for i in range(start, start + len(names))] for start in (0, 1))
 
 
 def _are_pairs(lines, words, header):

@@ -19,6 +19,7 @@ from deepmds_jax.data.formats.faces import (
     is_number,
     make_face,
     number,
+    only_count,
     ordered_by,
     picture_names,
     split_third,
@@ -68,10 +69,10 @@ class _Table:
             raise ValueError("no rows, expected landmarks")
         header = lines[0][1]
         numbers = [is_number(cell, self.decimal) for cell in header[1:]]
-        if len(lines) > 1 and _counts_columns(header):
+        cells = header[header[0] == "":]
+        if len(lines) > 1 and len(cells) > 3 and only_count(cells):  # columns without names
             lines = lines[1:]
-            header = self._plain_header([row for _, row in lines])
-        elif numbers and 2 * sum(numbers) > len(numbers):  # others are damaged
+        if numbers and 2 * sum(numbers) > len(numbers):  # others are damaged
             header = self._plain_header([row for _, row in lines])
         else:
             header = [header[0].lstrip("# "), *header[1:]]
@@ -140,13 +141,6 @@ class _Table:
             raise ValueError(f"{where}: no time")
         success = found.pop("success", 1)
         return found | {"found": np.nan_to_num(success) > 0, "track": self.cell(row, "track")}
-
-
-def _counts_columns(header: Sequence[str]) -> bool:
-    """Whether a row numbers the columns, as data frames do that have no names for them."""
-    cells = header[header[0] == "":]
-    return len(cells) > 3 and any(cells == [str(i) for i in range(start, start + len(cells))]
-                                  for start in (0, 1))
 
 
 def split_rows(text: str) -> tuple[list[list[str]], str]:
