@@ -16,10 +16,12 @@ from deepmds_jax.methods.layers import apply_network
 
 TITLE = "Deep-MDS, anchored"
 
-# Above these the landmarks are not those of a face. Root mean square of what the proposal does not
-# explain, in sizes of the face: 0.04 for faces, 0.16 with noise of 0.1 sizes, 1 for landmarks in
-# another order.
+# Above these the landmarks are not those of a face. Root mean square, in sizes of the face, of what
+# the proposal does not explain: 0.1 for faces, 1 for landmarks at random.
 _MAX_MISFIT = 0.3
+# The same together with how far the proposal is from the mean face: up to 0.4 for faces as in
+# training (0.5 with the jaw), from 0.54 for landmarks the other way round.
+_MAX_DEPARTURE = 0.5
 # Variance across over variance along, for landmarks on a line; faces have 0.03 and more.
 _MIN_SPREAD = 3e-3
 
@@ -113,12 +115,15 @@ def lift(
     from_front = ((rotation[..., 2, 2] > 0) | config.any_side) & is_rotation
     from_front &= num_visible >= MIN_LANDMARKS
     misfit = jnp.sqrt(jnp.sum(proposal.residual**2, axis=(-2, -1)) / num_visible)
+    change = jnp.sum((proposal.shape - params.reference) ** 2, axis=-1)
+    departure = jnp.sqrt(misfit**2 + jnp.mean(change, axis=-1))
     (a, b), (_, d) = jnp.moveaxis(near.mT @ near, (-2, -1), (0, 1))
     is_flat = a * d - b * b < _MIN_SPREAD * (a + d) ** 2
     complete = jnp.where(seen[..., None], proposal.observed, proposal.points[..., :2])
     gains = landmark_order.gains(complete, params.unexplained, config.topology)
     in_order = jnp.all(gains <= 0, axis=-1)
     is_face = from_front & (misfit < _MAX_MISFIT) & ~is_flat & in_order
+    is_face &= (departure < _MAX_DEPARTURE) | config.any_side
     variance = estimate.landmark_std**2 @ rotation**2
     return Reconstruction(
         standardize(embedded.embedding @ rotation),

@@ -61,7 +61,7 @@ def propose(networks):
 
 
 @pytest.mark.parametrize(("topology", "encoder", "pair_network"), [
-    ("flame51", 20_837, 2_407), ("ibug68", 23_744, 2_645), ("bfm72", 24_428, 2_701),
+    ("flame51", 19_907, 2_407), ("ibug68", 22_610, 2_645), ("bfm72", 23_246, 2_701),
 ])
 def test_both_networks_keep_the_papers_budget(topology, encoder, pair_network):
     config = anchored.Config(topology)
@@ -109,6 +109,27 @@ def test_the_view_is_a_rotation_and_what_is_seen_fits_together(propose, x2d):
     a, b = ((x - x.mean(axis=1, keepdims=True)).reshape(8, -1) for x in (shown, upright))
     cosine = np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     np.testing.assert_allclose(cosine, 1, atol=1e-5)
+
+
+def test_the_two_sides_of_a_turned_face_show_its_depth(networks):
+    mean = np.asarray(networks[0]["params"]["mean"])
+    mean = (mean + (mean * [-1, 1, 1])[list(topologies.get("flame51").mirror)]) / 2
+    deep = mean.copy()
+    deep[:10, 2] -= 0.1  # the brows come forward
+    yaw = np.deg2rad(40)
+    turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    x2d = (deep @ turn.T)[None, :, :2].astype(np.float32)
+
+    def find_depths(reach):
+        none = jax.tree.map(np.zeros_like, networks[0]["params"])
+        given = {"mean": mean, "lengths": np.log([0.3, 0.05]), "reach": np.tile(reach, (5, 1))}
+        given = {k: np.asarray(v, np.float32) for k, v in given.items()}
+        shape = ShapeEncoder(N).apply({"params": {**none, **given}}, x2d, EVERYTHING[:1]).shape[0]
+        changes = np.asarray(shape - mean)[:, 2]
+        return changes[:10].mean() - changes[10:].mean()
+
+    own, mirrored = find_depths([0.4, 0, 0, 0]), find_depths([0.2, 0.2, 0, 0])
+    assert mirrored < 1.3 * own < -0.02
 
 
 def test_where_missing_landmarks_are_does_not_matter(propose, x2d):
