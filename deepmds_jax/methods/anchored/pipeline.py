@@ -115,7 +115,7 @@ def lift(
     from_front = ((rotation[..., 2, 2] > 0) | config.any_side) & is_rotation
     from_front &= num_visible >= MIN_LANDMARKS
     misfit = jnp.sqrt(jnp.sum(proposal.residual**2, axis=(-2, -1)) / num_visible)
-    change = jnp.sum((proposal.shape - params.reference) ** 2, axis=-1)
+    change = jnp.sum((proposal.shape - params.encoder["params"]["mean"]) ** 2, axis=-1)
     departure = jnp.sqrt(misfit**2 + jnp.mean(change, axis=-1))
     (a, b), (_, d) = jnp.moveaxis(near.mT @ near, (-2, -1), (0, 1))
     is_flat = a * d - b * b < _MIN_SPREAD * (a + d) ** 2
