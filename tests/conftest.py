@@ -154,7 +154,7 @@ def untrained():
     mean = np.asarray(standardize(synthetic.load("flame51").mean))
     others = {"mean": mean, "landmarks": np.full(4, 3), "trust": np.full(4, -1), "bias": 0,
               "gains": 0, "reach": 0, "lengths": np.log([0.3, 0.05])}
-    small = {"step": 0.015, "dense3": 0.03, "head": 0.03, "turn": 0.03}  # else fan-in ** -0.5
+    small = {"step": 0.005, "dense3": 0.03, "head": 0.03, "turn": 0.03}  # else fan-in ** -0.5
 
     def draw(path, leaf):
         *_, layer, name = (getattr(key, "key", None) for key in path)
