@@ -97,6 +97,9 @@ class ShapeEncoder(nn.Module):
         near, same = jnp.exp(self.param("lengths", _log_lengths, (2,)))
         across = jnp.array([-1, 1, 1], x2d.dtype)
         smoothing, mirroring = _kernel(mean, mean, near), _kernel(mean, across * mean, same)
+        # One product makes all fields but the first; the mirrored ones change the sign of x.
+        kernels = jnp.concatenate([mirroring, smoothing, mirroring @ smoothing], axis=-1)
+        signs = jnp.stack([across, jnp.ones_like(across), across], axis=-1)
 
         batch = x2d.shape[:-2]
         weights = (visible / jnp.sum(visible, axis=-1, keepdims=True))[..., None]
@@ -134,9 +137,9 @@ class ShapeEncoder(nn.Module):
             pull = jnp.concatenate([pull, away[..., None]], axis=-1)  # in the camera frame
             by_landmark = pull @ rotation
             by_shape = by_landmark.reshape(*batch, size) @ modes.mT
-            fields = jnp.stack([by_landmark, mirroring @ (across * by_landmark)], axis=-3)
-            fields = jnp.concatenate([fields, smoothing @ fields], axis=-3)
-            agreement = jnp.sum(fields[..., 1:, :, :] * by_landmark[..., None, :, :], axis=(-2, -1))
+            own = by_landmark.mT
+            others = (own @ kernels).reshape(*batch, 3, _NUM_FIELDS - 1, -1) * signs[..., None]
+            agreement = jnp.sum(others * own[..., None, :], axis=(-3, -1))
             agreement /= jnp.sum(by_landmark**2, axis=(-2, -1))[..., None] + 1e-6
             by_turn = jnp.mean(jnp.cross(points, pull), axis=-2)
             by_perspective = -jnp.mean(points[..., 2:] * seen * pull[..., :2], axis=(-2, -1))
@@ -157,7 +160,8 @@ class ShapeEncoder(nn.Module):
             perspective = perspective + 0.2 * change[..., RANK + 3]
             perspective = jnp.clip(perspective, 0, _MAX_PERSPECTIVE)
             reach = reach * jnp.exp(jnp.clip(change[..., RANK + 4 :], *_LOG_FACTOR))
-            moves = moves + jnp.sum(reach[..., None, None] * fields, axis=-3)
+            fields = jnp.concatenate([own[..., None, :], others], axis=-2)
+            moves = moves + jnp.sum(reach[..., None, :, None] * fields, axis=-2).mT
             moves = jnp.clip(moves, -_MAX_MOVE, _MAX_MOVE)
             return ((coefficients, moves, rotation, perspective), context), None
 

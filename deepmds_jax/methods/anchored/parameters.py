@@ -46,7 +46,7 @@ class Config:
     weighted: bool = True
     observed: bool = True
     max_iters: int = 3000
-    tolerance: float = 3e-5
+    tolerance: float = 3e-4
     any_side: bool = implied(False)
 
     def __post_init__(self):
