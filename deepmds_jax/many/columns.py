@@ -13,10 +13,9 @@ from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import MIN_LANDMARKS
 
 LANDMARKS = "landmarks"
-# Of what says which landmarks were seen, the least value of one that was.
-_SEEN_FROM = {"visible": 0.5, "confidence": MIN_CONFIDENCE}
-# What columns of lists that say so are called.
-_LISTS = {"visible": ("visible", "visibility"), "confidence": ("confidence", "score")}
+# What columns of lists are called that say which landmarks were seen.
+_LISTS = {"visible": ("visible", "visibility"), "occluded": ("occluded", "occlusion"),
+          "confidence": ("confidence", "score")}
 _NUM_NAMED = 6  # columns that an error names
 
 
@@ -26,7 +25,8 @@ class Columns(NamedTuple):
     Attributes:
       landmarks: the names of one column of lists x0, y0, x1, y1, ..., or of pairs of x and y, or of
         2N columns of numbers in that order.
-      seen: "visible" and "confidence", where the table has them -> one column of lists, or N.
+      seen: "visible", "occluded" and "confidence", where the table has them -> one column of lists,
+        or N.
       width: how many numbers a face has, 2N; None where only the rows say it.
     """
 
@@ -116,7 +116,7 @@ def read_block(
         if what == "confidence":
             _note(reasons, np.any(values > MAX_CONFIDENCE, axis=1), lambda i, values=values: (
                 f"confidence: {np.nanmax(values[i]):g}, expected from 0 to 1"))
-        visible &= np.nan_to_num(values) >= _SEEN_FROM[what]
+        visible &= _are_seen(what, values)
     lost = visible & ~np.all(np.isfinite(x2d), axis=-1)
     count = visible.sum(-1)
     _note(reasons, lost.any(-1), lambda i: f"landmark {lost[i].argmax()} is not a finite number")
@@ -218,13 +218,20 @@ def _seen_in_numbers(
 ) -> dict[str, tuple[str, ...]]:
     """What says in columns of numbers which landmarks were seen. A single one is something else."""
     seen = {what: tuple(schema.names[wide[what][i]] for i in sorted(wide[what]))
-            for what in _SEEN_FROM if len(wide.get(what, {})) > 1}
+            for what in _LISTS if len(wide.get(what, {})) > 1}
     for names in seen.values():
         _check_numbers(schema, names)
         if size is not None and len(names) != size // 2:
             raise ValueError(f"columns {names[0]} to {names[-1]}: {len(names)}, expected "
                              f"{size // 2}, one of each landmark")
     return seen
+
+
+def _are_seen(what: str, values: np.ndarray) -> np.ndarray:
+    """Which landmarks were seen, by numbers of that meaning; none where they are NaN."""
+    if what == "occluded":
+        return values < 0.5
+    return values >= (MIN_CONFIDENCE if what == "confidence" else 0.5)
 
 
 def _width(schema: pa.Schema, name: str, expected: str = "list<float>") -> int | None:

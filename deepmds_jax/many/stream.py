@@ -105,8 +105,8 @@ def reconstruct_files(
 
     Args:
       paths: Parquet files, folders of them, or patterns. Their columns: `landmarks`, lists of x0,
-        y0, x1, y1, ... or of pairs, or numbers called so; `visible` and `confidence`, lists of N,
-        or numbers `visible0`, ...; any others.
+        y0, x1, y1, ... or of pairs, or numbers called so; `visible`, `occluded` and `confidence`,
+        lists of N, or numbers `visible0`, ...; any others.
       out: the folder to write to. Its files have the other columns, and `points` and `std` (lists
         of 3N), `rotation` (9), `yaw`, `pitch`, `roll` (degrees), `converged` and `reason`: why a
         row has no shape, which is NaN then, or one not to be believed; null in the others. See

@@ -142,8 +142,11 @@ def test_what_is_hidden_may_hold_anything():
     {"visible": [[i != 2 for i in range(N)]] * 3},
     {"visibility": [[float(i != 2) for i in range(N)]] * 3},
     {"score": [[0.9 - 0.8 * (i == 2) for i in range(N)]] * 3},
+    {"occluded": [[i == 2 for i in range(N)]] * 3},
+    {"occlusion": [[None if i == 2 else 0.0 for i in range(N)]] * 3},
     {f"visible{i}": [i != 2] * 3 for i in range(N)},
     {f"v{i + 1}": [i != 2] * 3 for i in range(N)},
+    {f"occluded{i}": [i == 2] * 3 for i in range(N)},
     {f"confidence_{i}": [0.9 - 0.8 * (i == 2)] * 3 for i in range(N)},
 ], ids=lambda seen: next(iter(seen)))
 def test_what_was_seen_may_be_in_lists_or_columns_whatever_the_landmarks_are(landmarks, seen):
