@@ -14,9 +14,9 @@ from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import power_of_two, stress, unscaled_distances
 from deepmds_jax.mds.solver import MDSResult, narrow, status_of
 
-# Of a Guttman transform, and of the change before it (Polyak's heavy ball): with both, a problem
-# takes about half of the transforms. Where the anchors alone decide, as for the centroid, the
-# majorizer is the loss itself, and errors shrink by sqrt(_MOMENTUM) each time.
+# Of a Guttman transform, and of the change before it (Polyak's heavy ball): with both, about half
+# of the transforms come as near to the solution. Where the anchors alone decide, as for the
+# centroid, the majorizer is the loss itself, and errors shrink by sqrt(_MOMENTUM) each time.
 _RELAXATION, _MOMENTUM = 1.8, 0.4
 # Of conjugate gradients per Guttman transform; each one lowers the majorizer. Its minimum need not
 # be exact: the next transform starts anew. Where all pairs are known, two reach the tolerance.
@@ -113,6 +113,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
         return laplacian_product(weights * (1 - ratios), points) + pull
 
     degrees = jnp.sum(weights, axis=1, keepdims=True) + anchor_weights
+    diagonal = jnp.where(degrees > 0, degrees, 1)  # of points that nothing is known of
 
     def majorizer_product(points):
         """(V + diag(v)) x, where each coordinate has its own v."""
@@ -126,7 +127,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
         def transform(state):
             points, change, _, num_iters = state
             change = _MOMENTUM * change + _RELAXATION * conjugate_gradients(
-                majorizer_product, -gradient(points), degrees,
+                majorizer_product, -gradient(points), diagonal,
                 max_iters=_INNER_ITERS, tolerance=_INNER_TOLERANCE,
             )
             points = points + change
@@ -139,7 +140,6 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
         return points, (lax.stop_gradient(step), num_iters.astype(step.dtype))
 
     def tangent_solve(hessian, change):
-        diagonal = jnp.where(degrees > 0, degrees, 1)
         return lax.custom_linear_solve(
             hessian, change, symmetric=True,
             solve=partial(conjugate_gradients, diagonal=diagonal, max_iters=20 * n),

@@ -246,3 +246,14 @@ def test_single_precision_stays_and_comes_near():
     assert result.embedding.dtype == np.float32
     exact = solve(*problem(1), **EXACT)
     np.testing.assert_allclose(result.embedding, exact.embedding, atol=1e-2)
+
+
+def test_a_point_of_which_nothing_is_known_stays_where_it_is_and_moves_no_other():
+    distances, anchors, anchor_weights, weights = problem(0)
+    alone = solve(distances, anchors, anchor_weights, weights, **EXACT)
+    with_one = solve(
+        np.pad(distances, (0, 1), constant_values=np.nan), np.pad(anchors, ((0, 1), (0, 0))),
+        np.pad(anchor_weights, ((0, 1), (0, 0))), np.pad(weights, (0, 1)), **EXACT)
+    assert with_one.status == mds.Status.CONVERGED
+    np.testing.assert_allclose(with_one.embedding[:-1], alone.embedding, atol=1e-9)
+    np.testing.assert_array_equal(with_one.embedding[-1], 0)

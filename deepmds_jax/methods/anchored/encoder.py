@@ -21,7 +21,8 @@ _MAX_RESIDUAL = 1.0
 _MAX_COEFFICIENT = 8.0  # standard deviations, where training starts
 _MAX_MOVE = 1.0
 _LOG_FACTOR = (-4.0, 2.0)  # of what a round moves single landmarks by
-# Where training starts: what lies this near moves along; a landmark's mirror image is this near.
+# Where training starts, in sizes of the face: how far moves spread; how near to a landmark the
+# mirror image of another one is its own.
 _LENGTHS = (0.3, 0.05)
 _NUM_FIELDS = 4  # of moves, see `ShapeEncoder`
 
@@ -68,8 +69,8 @@ class ShapeEncoder(nn.Module):
     Landmarks move along their gradient, along that of their mirror image, and along both, smoothed
     over the face: four fields, as a Gaussian process over the mean face and its mirror image has
     them. The two sides of a turned face show two views of a symmetric one, so these moves have
-    depth. The network says how far each field moves them: noise has no smooth part and none in
-    common with its mirror image, which the products of the fields with the gradient tell.
+    depth. The network says how far each field moves them: noise has little of a smooth part and
+    little in common with its mirror image, which the products of the fields with the gradient tell.
 
     That the network sees the residual only through modes and fields saves the numbers of a layer of
     its own, and lets it do better on faces unlike those of its training.

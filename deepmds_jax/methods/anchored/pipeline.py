@@ -17,10 +17,10 @@ from deepmds_jax.methods.layers import apply_network
 TITLE = "Deep-MDS, anchored"
 
 # Above these the landmarks are not those of a face. Root mean square, in sizes of the face, of what
-# the proposal does not explain: 0.1 for faces, 1 for landmarks at random.
+# the proposal does not explain: 0.1 for faces, 0.7 to 0.9 for most landmarks at random.
 _MAX_MISFIT = 0.3
-# The same together with how far the proposal is from the mean face: up to 0.4 for faces as in
-# training (0.5 with the jaw), from 0.54 for landmarks the other way round.
+# The same together with how far the proposal is from the mean face: up to 0.4 for faces as deformed
+# as in training (0.5 with the jaw), from 0.54 for landmarks in reversed order.
 _MAX_DEPARTURE = 0.5
 # Variance across over variance along, for landmarks on a line; faces have 0.03 and more.
 _MIN_SPREAD = 3e-3
