@@ -26,7 +26,7 @@ SPEC = dataclasses.replace(
     specs.load_spec("synthetic"), variant="anchored", noise=0.005,
     augmentation=Augmentation(deformation=0.5, noise=0.02, missing=0.3, contour=0.1),
 )
-TRAINING = anchored.Training(autoencoder_epochs=20, dissimilarity_epochs=4, learning_rate=4e-3)
+TRAINING = anchored.Training(autoencoder_epochs=20, dissimilarity_epochs=4, learning_rate=5e-3)
 RUN = Run(anchored.Config("flame51"), TRAINING, num_train=128)
 
 
