@@ -67,7 +67,7 @@ class Training:
 
 # Of weights that are trained on, by `refine`.
 _REFINEMENT_FACES = 8192
-_REFINEMENT = Training(autoencoder_epochs=60, dissimilarity_epochs=16, learning_rate=5e-4)
+_REFINEMENT = Training(autoencoder_epochs=60, dissimilarity_epochs=8, learning_rate=5e-4)
 
 
 class Truth(NamedTuple):
