@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepmds_jax.data.formats.faces import MAX_CONFIDENCE, MIN_CONFIDENCE
+from deepmds_jax.data.formats.faces import MAX_CONFIDENCE, are_seen
 from deepmds_jax.data.formats.text_tables import wide_columns
 from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import MIN_LANDMARKS
@@ -116,7 +116,7 @@ def read_block(
         if what == "confidence":
             _note(reasons, np.any(values > MAX_CONFIDENCE, axis=1), lambda i, values=values: (
                 f"confidence: {np.nanmax(values[i]):g}, expected from 0 to 1"))
-        visible &= _are_seen(what, values)
+        visible &= are_seen(what, values)
     lost = visible & ~np.all(np.isfinite(x2d), axis=-1)
     count = visible.sum(-1)
     _note(reasons, lost.any(-1), lambda i: f"landmark {lost[i].argmax()} is not a finite number")
@@ -225,13 +225,6 @@ def _seen_in_numbers(
             raise ValueError(f"columns {names[0]} to {names[-1]}: {len(names)}, expected "
                              f"{size // 2}, one of each landmark")
     return seen
-
-
-def _are_seen(what: str, values: np.ndarray) -> np.ndarray:
-    """Which landmarks were seen, by numbers of that meaning; none where they are NaN."""
-    if what == "occluded":
-        return values < 0.5
-    return values >= (MIN_CONFIDENCE if what == "confidence" else 0.5)
 
 
 def _width(schema: pa.Schema, name: str, expected: str = "list<float>") -> int | None:

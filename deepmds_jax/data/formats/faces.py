@@ -96,16 +96,29 @@ def make_face(
     points = np.array(points, np.float64)
     seen = np.isfinite(points).all(-1)
     if visible is not None:
-        seen &= np.nan_to_num(np.asarray(visible, float)) >= 0.5
+        seen &= are_seen("visible", visible)
     if occluded is not None:
-        seen &= np.nan_to_num(np.asarray(occluded, float), nan=1.0) < 0.5
+        seen &= are_seen("occluded", occluded)
     if confidence is not None:
         confidence = np.asarray(confidence, float)
         if confidence.ndim and np.any(confidence > MAX_CONFIDENCE):
             raise ValueError(f"confidence: expected from 0 to 1, got {np.nanmax(confidence):g}")
-        seen &= np.nan_to_num(confidence) >= MIN_CONFIDENCE
+        seen &= are_seen("confidence", confidence)
         confidence = confidence if confidence.ndim else float(confidence)
     return Face(points, seen & found, confidence, **fields)
+
+
+def are_seen(what: str, values: Any) -> np.ndarray:
+    """Which landmarks were seen, (...), by numbers (...) of that meaning; not those that are NaN.
+
+    Args:
+      what: "visible", "occluded" or "confidence".
+      values: the numbers.
+    """
+    values = np.asarray(values, float)
+    if what == "occluded":
+        return values < 0.5
+    return values >= (MIN_CONFIDENCE if what == "confidence" else 0.5)
 
 
 def split_third(points: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], bool]:
