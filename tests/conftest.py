@@ -130,11 +130,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def without_refinement(monkeypatch):
     """What is learnt of shapes goes into the weights, but no network is trained on."""
-    from deepmds_jax import adaptation
+    from deepmds_jax.adaptation import refining
     from deepmds_jax.methods.anchored import stages
 
-    monkeypatch.setattr(adaptation, "fit", lambda stage, variables, **_: variables)
-    monkeypatch.setattr(adaptation, "_NUM_TRAIN", 256)
+    monkeypatch.setattr(refining, "fit", lambda stage, variables, **_: variables)
+    monkeypatch.setattr(refining, "_NUM_TRAIN", 256)
     monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
     monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
     monkeypatch.setattr(stages, "calibrated", lambda variables, *_: variables)

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 import deepmds_jax as dm
 from deepmds_jax import adaptation, topologies
+from deepmds_jax.adaptation.em import infer_likeliest
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.views import Uniform, ViewGroup, view_shapes
@@ -170,7 +171,7 @@ def test_a_template_learns_how_its_kind_moves(hinge, monkeypatch):
     assert learnt.hidden[1] < 0.7 * learnt.hidden[0]
     assert 10 < np.sum(learnt.rotation[:, 2, 2] < 0) < 40  # from behind
     seen = np.ones(x2d.shape[:2], bool)
-    find = jax.jit(jax.vmap(adaptation._found, in_axes=(None, 0, 0, None)), static_argnums=3)
+    find = jax.jit(jax.vmap(infer_likeliest, in_axes=(None, 0, 0, None)), static_argnums=3)
     points = {"before": find(learnt.before, x2d, seen, True).points,
               "after": find(learnt.after, x2d, seen, True).points}
     before, after = (np.linalg.norm(np.asarray(procrustes(points[name], shapes)(points[name]))

@@ -1,0 +1,260 @@
+"""Expectation and maximisation: the Gaussian over shapes that unlabelled landmarks are of.
+
+Source: Torresani, Hertzmann & Bregler (2008), "Nonrigid structure-from-motion: estimating shape and
+motion with hierarchical priors", IEEE PAMI 30(5).
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmds_jax.geometry import likely_rotations, standardize
+from deepmds_jax.methods.gaussian import Gaussian, Posterior, infer, without_rigid_motion
+
+MIN_FACES = 10
+# Mean square of the sine of the angle between the views and the direction that they show least of;
+# 0.004 is a turn of +-6 degrees. Below it depth cannot be learnt.
+MIN_SPREAD = 0.004
+_MAX_NOISE = 0.15  # of a face that is still one, in sizes of the face
+_FACES_AT_ONCE = 25
+_LOST = 1.0  # error of a hidden landmark where nothing can be said of the thing
+
+
+class Counts(NamedTuple):
+    """How many faces the model to start from is worth: its mean (where a shift is not the same on
+    both sides, as few are, more of them), and its covariance."""
+
+    mean: float
+    asymmetry: float
+    covariance: float
+
+
+class Kind(NamedTuple):
+    """What is known of the things to learn: a model, which counts as some of them; their partners
+    in a mirror, if they have some; whether they may be seen from any side."""
+
+    model: Gaussian
+    mirror: tuple[int, ...] | None
+    counts: Counts
+    any_side: bool
+
+
+class _Survey(NamedTuple):
+    """What is known of F faces under a Gaussian.
+
+    Attributes:
+      used: (F,) bool, whether they are faces that can be learnt from.
+      noise: (F,) of their landmarks.
+      rotation: (F, 3, 3).
+      residual: (F,) mean squared distance of the landmarks from the posed mean.
+      beyond: (F, N, 2) image points less those of the expected shape, hidden ones too.
+    """
+
+    used: Any
+    noise: Any
+    rotation: Any
+    residual: Any
+    beyond: Any
+
+
+class Learnt(NamedTuple):
+    """What unlabelled faces say of the shapes of their kind.
+
+    Attributes:
+      before, after: the `Gaussian` that the weights or the template brought, and the one learnt.
+      used: (F,) bool, whether the face took part: its landmarks are those of a face.
+      noise: (F,) standard deviation of each face's landmarks, in sizes of the face.
+      rotation: (F, 3, 3) of each face, as `Posterior` has it.
+      residual_before, residual_after: root-mean-square distance of the landmarks from the posed
+        mean shape, over all faces, in sizes of the face.
+      spread: how far the views differ: mean square of the sine of their angle to the direction
+        that they show least of; see `sees_depth`.
+      hidden: from a template only: mean distance in the image of hidden landmarks from where the
+        others say that they are, in sizes of the face, as `before` says it, and as said by what
+        was learnt from other faces; None where there was nothing to compare.
+      min_spread: least spread that depth can be learnt from.
+    """
+
+    before: Gaussian
+    after: Gaussian
+    used: np.ndarray
+    noise: np.ndarray
+    rotation: np.ndarray
+    residual_before: float
+    residual_after: float
+    spread: float
+    hidden: tuple[float, float] | None = None
+    min_spread: float = MIN_SPREAD
+
+    @property
+    def sees_depth(self) -> bool:
+        """Whether the views differ enough to learn depth from; if not, it was left as it was.
+
+        Of a template, everything was left as it was then: `after` is `before`.
+        """
+        return self.spread >= self.min_spread
+
+    @property
+    def is_better(self) -> bool:
+        """Whether what was learnt predicts hidden landmarks better; if not, `after` is `before`."""
+        return self.hidden is None or self.hidden[1] < self.hidden[0]
+
+
+def fit_shapes(
+    kind: Kind,
+    start: Gaussian,
+    points: np.ndarray,
+    seen: np.ndarray,
+    num_turns: int,
+    bar: Callable[[Iterable, str], Iterable],
+    min_faces: int = MIN_FACES,
+) -> Learnt:
+    """Expectation and maximisation from a start on.
+
+    Args:
+      kind: what is known of the faces.
+      start: the first Gaussian.
+      points: (F, N, 2) float32 image points near the origin, of size 1, finite.
+      seen: (F, N) bool, which of them are known.
+      num_turns: of both steps.
+      bar: shows something to go through as a progress bar with a title.
+      min_faces: with fewer to learn from it raises ValueError.
+    """
+    learnt, spread, first = start, 0.0, None
+    for _ in bar(range(num_turns), "learning shapes"):
+        sums, survey = _expect(learnt, points, seen, kind.any_side)
+        if first is None:
+            first = survey
+            if survey.used.sum() < min_faces:
+                raise ValueError(f"x2d: expected at least {MIN_FACES} faces to learn from, got "
+                                 f"{survey.used.sum()} of {len(points)} whose landmarks are those "
+                                 "of a face")
+        learnt, spread = _maximise(learnt, sums, kind.model, kind.mirror, kind.counts)
+    assert first is not None
+    _, last = _expect(learnt, points, seen, kind.any_side)
+    return Learnt(kind.model, learnt, last.used, last.noise, last.rotation, _root_mean(first),
+                  _root_mean(last), float(spread))
+
+
+def _root_mean(survey):
+    return float(np.sqrt(survey.residual.sum() / survey.used.sum()))
+
+
+def hidden_errors(
+    shapes: Gaussian, points: np.ndarray, seen: np.ndarray, hidden: np.ndarray
+) -> np.ndarray:
+    """Distances (K,) of hidden landmarks from where the others say that they are."""
+    _, survey = _expect(shapes, points, seen & ~hidden, any_side=True)
+    distance = np.linalg.norm(survey.beyond, axis=-1)
+    return np.nan_to_num(distance[hidden], nan=_LOST)
+
+
+def infer_likeliest(
+    shapes: Gaussian, x2d: jax.Array, visible: jax.Array, any_side: bool
+) -> Posterior:
+    """What the Gaussian says of a thing, in the pose that is likeliest."""
+    if not any_side:
+        return infer(shapes, x2d, visible)
+    starts = likely_rotations(shapes.mean, x2d, visible)
+    found = jax.vmap(lambda rotation: infer(shapes, x2d, visible, rotation))(starts)
+    best = jnp.argmax(jnp.nan_to_num(found.evidence, nan=-jnp.inf))
+    return jax.tree.map(lambda x: x[best], found)
+
+
+def _beyond(found, shape, x2d, visible):
+    """(N, 2) image points less those of a shape in the pose found, in sizes of the shape.
+
+    Place and size in the image are those of the visible landmarks.
+    """
+    posed = shape @ found.rotation.T
+    posed = posed[:, :2] / (1 + found.perspective * posed[:, 2:])
+    weights = visible.astype(x2d.dtype)[:, None]
+    posed = posed - jnp.sum(weights * posed, axis=0) / jnp.sum(weights)
+    near = x2d - jnp.sum(weights * x2d, axis=0) / jnp.sum(weights)
+    scale = jnp.sum(weights * posed * near) / jnp.sum(weights * near**2)
+    return scale * near - posed
+
+
+def _is_face(found, any_side):
+    """Whether landmarks are those of a face: finite, seen from the front, near its shapes."""
+    finite = jnp.all(jnp.isfinite(found.points)) & jnp.all(jnp.isfinite(found.covariance))
+    return finite & ((found.rotation[2, 2] > 0) | any_side) & (found.noise < _MAX_NOISE)
+
+
+def _expect(shapes, points, seen, any_side):
+    """The sums over all faces that the next Gaussian follows from, and a `_Survey` of them."""
+    parts = []
+    for start in range(0, len(points), _FACES_AT_ONCE):
+        part = slice(start, start + _FACES_AT_ONCE)
+        # The last ones are filled up with faces that show nothing: one program does for all.
+        missing = _FACES_AT_ONCE - len(points[part])
+        faces = (np.pad(x[part], [(0, missing), *[(0, 0)] * (x.ndim - 1)]) for x in (points, seen))
+        parts.append(_expect_some(shapes, *faces, any_side))
+    sums, surveys = zip(*parts, strict=True)
+    survey = jax.tree.map(lambda *x: np.concatenate(x)[: len(points)], *jax.device_get(surveys))
+    return jax.tree.map(lambda *x: sum(x), *jax.device_get(sums)), survey
+
+
+@functools.partial(jax.jit, static_argnames="any_side")
+@jax.default_matmul_precision("highest")
+def _expect_some(shapes, points, seen, any_side):
+    keep = without_rigid_motion(shapes.mean)
+
+    def face(x2d, visible):
+        found = infer_likeliest(shapes, x2d, visible, any_side)
+        weights = visible.astype(x2d.dtype)[:, None]
+        residual = _beyond(found, shapes.mean, x2d, visible)
+        residual = jnp.sum(weights * residual**2) / jnp.sum(weights)
+        used = _is_face(found, any_side)
+        change = (found.points - shapes.mean).reshape(-1) @ keep
+        view = jnp.outer(found.rotation[2], found.rotation[2])
+        sums = jax.tree.map(lambda x: jnp.where(used, x, 0), (
+            jnp.ones(()), change, jnp.outer(change, change), found.covariance, view))
+        return sums, _Survey(used, found.noise, found.rotation, jnp.where(used, residual, 0),
+                             _beyond(found, found.points, x2d, visible))
+
+    sums, survey = jax.vmap(face)(points, seen)
+    count, change, square, covariance, view = (jnp.sum(x, axis=0) for x in sums)
+    return (count, change, square + keep @ covariance @ keep, view), survey
+
+
+@functools.partial(jax.jit, static_argnames=("mirror", "counts"))
+@jax.default_matmul_precision("highest")
+def _maximise(shapes, sums, model, mirror, counts):
+    """The next Gaussian, and how far the views differ."""
+    num_landmarks, size = len(shapes.mean), shapes.mean.size
+    count, change, square, view = sums
+    count = jnp.maximum(count, 1)  # of no faces, the model is what follows
+    change = change / count
+
+    flip = jnp.array([-1.0, 1.0, 1.0])
+    view = view / count
+    if mirror is not None:  # what is the same on both sides is seen from both at once
+        view = (view + flip[:, None] * view * flip) / 2
+    values, directions = jnp.linalg.eigh(view)
+    spread, unseen = 1 - values[-1], directions[:, -1]
+
+    shift = shapes.mean - model.mean + change.reshape(-1, 3)
+    other = shift if mirror is None else shift[jnp.array(mirror)] * flip
+    even, odd = (shift + other) / 2, (shift - other) / 2
+    shift = count / (count + counts.mean) * even + count / (count + counts.asymmetry) * odd
+    flat = shift - (shift @ unseen)[:, None] * unseen
+    sees_depth = spread >= MIN_SPREAD
+    mean = model.mean + jnp.where(sees_depth, shift, flat)
+    moved = mean - shapes.mean
+    rest = change - moved.reshape(-1)
+    square = square - count * jnp.outer(change, change) + count * jnp.outer(rest, rest)
+    covariance = (counts.covariance * model.covariance + square) / (counts.covariance + count)
+    if mirror is not None:
+        other_side = jnp.array(mirror)
+        covariance = covariance.reshape(num_landmarks, 3, num_landmarks, 3)
+        other = flip[:, None, None] * covariance[other_side][:, :, other_side] * flip
+        covariance = ((covariance + other) / 2).reshape(size, size)
+    covariance = jnp.where(sees_depth, covariance, model.covariance)
+    mean = standardize(mean)
+    keep = without_rigid_motion(mean)
+    return Gaussian(mean, keep @ covariance @ keep), spread
