@@ -16,7 +16,8 @@ from deepmds_jax.mds.solver import MDSResult, narrow, status_of
 
 # Of a Guttman transform, and of the change before it (Polyak's heavy ball): with both, about half
 # of the transforms come as near to the solution. Where the anchors alone decide, as for the
-# centroid, the majorizer is the loss itself, and errors shrink by sqrt(_MOMENTUM) each time.
+# centroid, the majorizer is the loss itself: points swing about the solution, by sqrt(_MOMENTUM) of
+# the error each time. A change may be nothing in passing, so the transform counts beside it.
 _RELAXATION, _MOMENTUM = 1.8, 0.4
 # Of conjugate gradients per Guttman transform; each one lowers the majorizer. Its minimum need not
 # be exact: the next transform starts anew. Where all pairs are known, two reach the tolerance.
@@ -54,8 +55,8 @@ def smacof_anchored(
         default.
       init: (..., n, k) configuration to start from; the anchors by default.
       max_iters: maximum number of Guttman transforms.
-      tolerance: a problem has converged when a transform moves the points by less than this
-        fraction of their spread about the centroid (root mean squares).
+      tolerance: a problem has converged when a transform, with momentum and without, moves the
+        points by less than this fraction of their spread about the centroid (root mean squares).
 
     Returns:
       An `MDSResult` in the frame of the anchors and the dtype of the dissimilarities (float16 and
@@ -113,7 +114,8 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
         return laplacian_product(weights * (1 - ratios), points) + pull
 
     degrees = jnp.sum(weights, axis=1, keepdims=True) + anchor_weights
-    diagonal = jnp.where(degrees > 0, degrees, 1)  # of points that nothing is known of
+    known = degrees > 0  # of the other coordinates nothing is said: they stay where they start
+    diagonal = jnp.where(known, degrees, 1)
 
     def majorizer_product(points):
         """(V + diag(v)) x, where each coordinate has its own v."""
@@ -126,13 +128,16 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
 
         def transform(state):
             points, change, _, num_iters = state
-            change = _MOMENTUM * change + _RELAXATION * conjugate_gradients(
+            step = conjugate_gradients(
                 majorizer_product, -gradient(points), diagonal,
                 max_iters=_INNER_ITERS, tolerance=_INNER_TOLERANCE,
             )
+            change = _MOMENTUM * change + _RELAXATION * step
             points = points + change
-            spread = jnp.sum((points - jnp.mean(points, axis=0, keepdims=True)) ** 2)
-            return points, change, jnp.sqrt(jnp.sum(change**2) / spread), num_iters + 1
+            middle = jnp.mean(points, axis=0, keepdims=True, where=known)
+            spread = jnp.sum((points - middle) ** 2, where=known)
+            moved = jnp.maximum(jnp.sum(change**2), jnp.sum(step**2))
+            return points, change, jnp.sqrt(moved / spread), num_iters + 1
 
         state = start, jnp.zeros_like(start), jnp.asarray(jnp.inf, start.dtype), jnp.int32(0)
         points, _, step, num_iters = loops.while_loop(keeps_going, transform, state)
@@ -141,7 +146,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
 
     def tangent_solve(hessian, change):
         return lax.custom_linear_solve(
-            hessian, change, symmetric=True,
+            lambda x: hessian(x) + jnp.where(known, 0, x), change, symmetric=True,
             solve=partial(conjugate_gradients, diagonal=diagonal, max_iters=20 * n),
         )
 

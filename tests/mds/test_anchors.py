@@ -257,3 +257,41 @@ def test_a_point_of_which_nothing_is_known_stays_where_it_is_and_moves_no_other(
     assert with_one.status == mds.Status.CONVERGED
     np.testing.assert_allclose(with_one.embedding[:-1], alone.embedding, atol=1e-9)
     np.testing.assert_array_equal(with_one.embedding[-1], 0)
+
+
+def test_momentum_that_cancels_a_transform_is_no_convergence():
+    """The second change is nothing in passing, with a quarter of the error left."""
+    distances = np.full((3, 3), np.nan)
+    distances[0, 1] = distances[1, 0] = 1
+    anchors = np.array([[0, 0], [1, 0], [0, 1.0]])
+    anchor_weights = np.array([[1e6, 1e6], [3.5, 3.5], [1e6, 1e6]])
+    start = np.array([[0, 0], [1, 0.01], [0, 1]])
+    result = mds.smacof_anchored(distances, anchors, anchor_weights, init=start, tolerance=1e-4)
+    assert result.status == mds.Status.CONVERGED
+    np.testing.assert_allclose(result.embedding, anchors, atol=2e-4)
+
+
+@pytest.mark.parametrize("coordinate", [0.0, 1.0])
+def test_unknown_coordinates_leave_the_derivatives_of_others(coordinate):
+    """Three points move with their anchors; of the fourth one coordinate at most is known."""
+    distances = np.full((4, 4), np.nan)
+    distances[:3, :3] = [[0, 1, 2], [1, 0, 1.5], [2, 1.5, 0]]
+    anchors = np.array([[0, 0], [1, 0], [1, 1.5], [0, 0]])
+    anchor_weights = np.array([[1, 1], [1, 1], [1, 1], [coordinate, 0]])
+    derivative = jax.grad(
+        lambda anchors: solve(distances, anchors, anchor_weights, np.ones((4, 4)), **EXACT
+                              ).embedding.sum())(anchors)
+    expected = np.ones((4, 2))
+    expected[3] = coordinate, 0
+    np.testing.assert_allclose(derivative, expected, atol=1e-6)
+
+
+def test_a_far_point_of_which_nothing_is_known_does_not_end_a_problem_early():
+    distances, anchors, anchor_weights, weights = problem(0)
+    start = np.pad(anchors + 0.5 * np.eye(N, K), ((0, 1), (0, 0)), constant_values=1e4)
+    padded = [np.pad(distances, (0, 1), constant_values=np.nan),
+              np.pad(anchors, ((0, 1), (0, 0))), np.pad(anchor_weights, ((0, 1), (0, 0)))]
+    result = solve(*padded, np.pad(weights, (0, 1)), init=start)
+    exact = solve(distances, anchors, anchor_weights, weights, **EXACT)
+    assert result.status == mds.Status.CONVERGED
+    np.testing.assert_allclose(result.embedding[:-1], exact.embedding, atol=3e-3)
