@@ -9,7 +9,14 @@ from jax.typing import ArrayLike
 
 from deepmds_jax import loops
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
-from deepmds_jax.mds.inputs import as_computed, check_shapes, float_dtype, is_valid, symmetrize
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    check_labels,
+    check_shapes,
+    float_dtype,
+    is_valid,
+    symmetrize,
+)
 from deepmds_jax.mds.krylov import conjugate_gradients
 from deepmds_jax.mds.measures import power_of_two, stress, unscaled_distances
 from deepmds_jax.mds.solver import MDSResult, narrow, status_of
@@ -74,6 +81,9 @@ def smacof_anchored(
     "Some methods of speeding up the convergence of iteration methods".
     """
     given_dtype = float_dtype(dissimilarities)
+    named = {"anchors": anchors, "anchor_weights": anchor_weights, "init": init}
+    for name, table in named.items():
+        check_labels(name, table, dissimilarities)
     anchors = as_computed(anchors)
     dissimilarities, weights = check_shapes(dissimilarities, weights, anchors.shape[-1])
     *batch, n, _ = dissimilarities.shape

@@ -14,7 +14,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deepmds_jax.mds.inputs import check_order, is_negative, pairs_advice
+from deepmds_jax.mds.inputs import check_labels, check_order, is_negative, pairs_advice
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.solver import Status
@@ -135,6 +135,8 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self._fit(X, init, weights, stacklevel=4).embedding_
 
     def _fit(self, X, init, weights, stacklevel):
+        check_labels("weights", weights, X)
+        check_labels("init", init, X)
         X = self._validate(X, reset=True, ensure_min_samples=2)
         self._check_options(len(X))
         if self._is_precomputed:

@@ -92,7 +92,11 @@ def check_shapes(
         _refuse_similarities(np.asarray(dissimilarities))
     if weights is not None:
         _check_kind("weights", weights)
+        check_labels("weights", weights, given)
         weights = broadcast_weights(as_computed(weights), dissimilarities)
+        # Missing pairs may hold anything; what they hold is no measure of the others.
+        missing = (weights == 0) & (weights == 0).mT
+        dissimilarities = jnp.where(missing, jnp.nan, dissimilarities)
     return dissimilarities, weights
 
 
@@ -143,6 +147,18 @@ def check_order(name: str, table: Any) -> None:
                          f"where column {column} is")
 
 
+def check_labels(name: str, table: Any, matrix: Any) -> None:
+    """ValueError for a data frame or series whose rows are labelled otherwise than a matrix's."""
+    if not (hasattr(table, "iloc") and hasattr(matrix, "iloc")):
+        return
+    rows, expected = list(map(str, table.index)), list(map(str, matrix.index))
+    unlabelled = list(map(str, range(len(rows))))
+    if len(rows) == len(expected) and unlabelled not in (rows, expected) and rows != expected:
+        row, other = next(pair for pair in zip(rows, expected, strict=True) if pair[0] != pair[1])
+        raise ValueError(f"{name}: expected rows in the order of the dissimilarities, got row "
+                         f"{row} where their row {other} is")
+
+
 def pairs_advice(shape: tuple[int, ...]) -> str:
     """What to do with an array of this shape if it can be the list of all pairs i < j."""
     if len(shape) != 1:
@@ -184,7 +200,7 @@ def check_values(dissimilarities: jax.Array, weights: jax.Array | None) -> None:
         raise ValueError(
             f"dissimilarities: expected the observed pairs to connect all points, got "
             f"{num_unreached} of {num_points} without a path to point 0 (a pair with NaN in one "
-            f"of its two entries is missing)"
+            f"of its two entries, or of weight 0, is missing)"
         )
     if not np.any(known[observed] > 0):
         tiny = np.finfo(known.dtype).tiny

@@ -13,6 +13,7 @@ from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.inputs import (
     as_computed,
     check_integer,
+    check_labels,
     check_shapes,
     check_start,
     check_values,
@@ -107,6 +108,7 @@ def smacof(
                                ("acceleration", acceleration, ACCELERATIONS)):
         if value not in known:
             raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
+    check_labels("init", init, given)
     check_integer("num_starts", num_starts, 1)
     check_integer("max_iters", max_iters, 0)
     if not is_traced(tolerance) and not 0 <= tolerance < np.inf:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepmds_jax.mds.inputs import as_computed, as_float
+from deepmds_jax.mds.inputs import as_computed, as_float, float_dtype
 from deepmds_jax.programs import one_program
 
 
@@ -20,13 +20,13 @@ def distances(points: jax.Array) -> jax.Array:
     """Euclidean distances between all pairs of points.
 
     Args:
-      points: (..., n, k) float.
+      points: (..., n, k) float; integers become floats of the default dtype.
 
     Returns:
       (..., n, n) in the dtype of the points, symmetric with a zero diagonal, without overflow or
       underflow on the way. The gradient of a zero distance is zero.
     """
-    return _distances(as_computed(points)).astype(jnp.asarray(points).dtype)
+    return _distances(as_computed(points)).astype(float_dtype(points))
 
 
 @one_program

@@ -59,7 +59,7 @@ class MDSResult(NamedTuple):
       embedding: (..., n, k) centred points.
       stress: (...) Kruskal's stress-1 of the embedding with these disparities.
       disparities: (..., n, n) optimally transformed dissimilarities, 0 on the diagonal and for
-        missing pairs.
+        missing pairs, to which measures of fit must give the weight 0.
       num_iters: (...) int32 number of configurations tried after the start. From one to the next
         the disparities are fitted once, and there is one Guttman transform; four if the transform
         is ordinal and the acceleration not "none".

@@ -293,3 +293,17 @@ def test_anchors_of_any_unit(power):
     np.testing.assert_array_equal(found.disparities, unit * np.asarray(expected.disparities))
     np.testing.assert_array_equal(found.stress, expected.stress)
     assert found.status == expected.status == mds.Status.CONVERGED
+
+
+@pytest.mark.parametrize("placeholder", [1e6, -9.0, np.inf])
+def test_what_pairs_of_weight_zero_hold_does_not_matter(placeholder):
+    """It is neither refused itself, nor the measure by which others are rounding."""
+    weights = np.ones_like(D)
+    weights[0, 2] = weights[2, 0] = 0
+    given = np.where(weights == 0, placeholder, D)
+    expected = mds.smacof(np.where(weights == 0, np.nan, D), 2, weights=weights)
+    np.testing.assert_array_equal(mds.smacof(given, 2, weights=weights).embedding,
+                                  expected.embedding)
+    given[1, 3] = given[3, 1] = -D[1, 3]
+    with pytest.raises(ValueError, match="dissimilarities: expected none < 0, got -"):
+        mds.smacof(given, 2, weights=weights)

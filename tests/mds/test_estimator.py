@@ -249,6 +249,7 @@ class Frame:
 
     def __init__(self, values, index, columns):
         self.values, self.index, self.columns = values, index, columns
+        self.iloc = values
         self.shape = values.shape
 
     def __array__(self, dtype=None, copy=None):
@@ -266,6 +267,23 @@ def test_rows_of_a_frame_in_another_order_are_refused():
         given = {"dissimilarities": distances, name: Frame(distances, list("acbdefghijkl"), names)}
         with pytest.raises(ValueError, match=f"{name}: .* got row c where column b is"):
             mds.smacof(num_dims=2, **given)
+
+
+def test_rows_labelled_otherwise_than_the_matrix_are_refused():
+    distances, names = euclidean(samples(8), samples(8)), list("abcdefghijkl")
+    other, frame = names[::-1], Frame(distances, names, names)
+    with pytest.raises(ValueError, match=r"weights: expected rows in the order of .*got row l"):
+        mds.smacof(frame, 2, weights=Frame(np.ones((12, 12)), other, other))
+    with pytest.raises(ValueError, match=r"weights: expected rows in the order of .*got row l"):
+        MDS(**PRECOMPUTED).fit(frame, weights=Frame(np.ones(12), other, None))
+    start = Frame(samples(8)[:, :2], other, ["x", "y"])
+    with pytest.raises(ValueError, match=r"init: expected rows in the order of .*got row l"):
+        mds.smacof(frame, 2, init=start)
+    with pytest.raises(ValueError, match=r"anchors: expected rows in the order of .*got row l"):
+        mds.smacof_anchored(frame, start, np.ones((12, 2)))
+    unlabelled = mds.smacof(frame, 2, weights=Frame(np.ones((12, 12)), range(12), range(12)))
+    expected = mds.smacof(distances, 2, weights=np.ones((12, 12)))
+    np.testing.assert_array_equal(unlabelled.embedding, expected.embedding)
 
 
 def test_ratio_stress_is_scikit_learns_normalized_stress(x64):

@@ -39,6 +39,13 @@ def all_measures(disparities, distances, weights=None):
     return {f.__name__: f(disparities, distances, weights) for f in FUNCTIONS}
 
 
+@pytest.mark.parametrize("dtype", [int, np.uint8, bool])
+def test_distances_of_integers_are_not_cut(dtype):
+    points = np.array([[0, 0], [1, 1], [1, 0]], dtype)
+    expected = [[0, 2**0.5, 1], [2**0.5, 0, 1], [1, 1, 0]]
+    np.testing.assert_allclose(mds.distances(points), expected, rtol=1e-6)
+
+
 def test_stress_by_hand():
     found = all_measures(DISPARITIES, DISTANCES)
     assert found["raw_stress"] == pytest.approx(1)
