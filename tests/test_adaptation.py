@@ -75,6 +75,19 @@ def test_new_faces_are_lifted_better(params, shapes, learnt):
     assert after < 0.9 * before
 
 
+def test_the_less_is_shown_the_less_is_taken_for_known(params, shapes, learnt):
+    narrow = (ViewGroup(1.0, yaw=Uniform(-20, 20), pitch=Uniform(-5, 5)),)
+    little = adaptation.learn_shapes(params, see(shapes[:12], narrow))
+    depth = np.arange(2, 3 * FLAME51.num_landmarks, 3)
+
+    def uncertain(shapes):
+        return np.trace(np.asarray(shapes.covariance)[np.ix_(depth, depth)])
+
+    assert uncertain(learnt.after) < 0.8 * uncertain(little.after)
+    assert uncertain(little.after) < uncertain(little.before)
+    assert mean_error(little.after.mean, shapes) < 0.8 * mean_error(params.reference, shapes)
+
+
 def test_one_view_teaches_no_depth(params, shapes):
     learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL))
     assert not learnt.sees_depth

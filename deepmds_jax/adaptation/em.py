@@ -17,30 +17,50 @@ from deepmds_jax.methods.gaussian import Gaussian, Posterior, infer, without_rig
 
 MIN_FACES = 10
 # Mean square of the sine of the angle between the views and the direction that they show least of;
-# 0.004 is a turn of +-6 degrees. Below it depth cannot be learnt.
-MIN_SPREAD = 0.004
+# 0.01 is a turn of +-10 degrees. Below it depth cannot be learnt: poses found of faces that are all
+# seen from the front scatter by half of that.
+MIN_SPREAD = 0.01
 _MAX_NOISE = 0.15  # of a face that is still one, in sizes of the face
 _FACES_AT_ONCE = 25
+_MEAN_WORTH = 2.0  # things, where they may be seen from any side
 _LOST = 1.0  # error of a hidden landmark where nothing can be said of the thing
 
 
-class Counts(NamedTuple):
-    """How many faces the model to start from is worth: its mean (where a shift is not the same on
-    both sides, as few are, more of them), and its covariance."""
-
-    mean: float
-    asymmetry: float
-    covariance: float
-
-
 class Kind(NamedTuple):
-    """What is known of the things to learn: a model, which counts as some of them; their partners
-    in a mirror, if they have some; whether they may be seen from any side."""
+    """What is known beforehand of the things to learn.
+
+    Attributes:
+      model: their mean and covariance as far as known, the latter worth `worth` things.
+      shift: (3 N, 3 N) covariance of how far their mean may lie from the model's.
+      worth: see `model`.
+      mirror: partners of the landmarks in a mirror, if they have some.
+      any_side: whether they may be seen from any side.
+    """
 
     model: Gaussian
+    shift: jax.Array
+    worth: float
     mirror: tuple[int, ...] | None
-    counts: Counts
     any_side: bool
+
+
+class _Sums(NamedTuple):
+    """Sums over the faces that are used.
+
+    Attributes:
+      count: () how many.
+      change: (3 N,) expected shapes less the mean.
+      square: (3 N, 3 N) expected squares of the same.
+      score, information: of the mean, see `Posterior`.
+      view: (3, 3) squares of the directions that they are seen from.
+    """
+
+    count: Any
+    change: Any
+    square: Any
+    score: Any
+    information: Any
+    view: Any
 
 
 class _Survey(NamedTuple):
@@ -65,7 +85,8 @@ class Learnt(NamedTuple):
     """What unlabelled faces say of the shapes of their kind.
 
     Attributes:
-      before, after: the `Gaussian` that the weights or the template brought, and the one learnt.
+      before, after: the `Gaussian` that the weights or the template brought, and the one learnt;
+        both with what is not known of the mean in their covariance.
       used: (F,) bool, whether the face took part: its landmarks are those of a face.
       noise: (F,) standard deviation of each face's landmarks, in sizes of the face.
       rotation: (F, 3, 3) of each face, as `Posterior` has it.
@@ -124,20 +145,23 @@ def fit_shapes(
       bar: shows something to go through as a progress bar with a title.
       min_faces: with fewer to learn from it raises ValueError.
     """
-    learnt, spread, first = start, 0.0, None
+    learnt, shapes, spread, first = start, kind.model, 0.0, None
     for _ in bar(range(num_turns), "learning shapes"):
-        sums, survey = _expect(learnt, points, seen, kind.any_side)
+        sums, survey = _expect(start if first is None else shapes, points, seen, kind.any_side)
         if first is None:
             first = survey
             if survey.used.sum() < min_faces:
                 raise ValueError(f"x2d: expected at least {MIN_FACES} faces to learn from, got "
                                  f"{survey.used.sum()} of {len(points)} whose landmarks are those "
                                  "of a face")
-        learnt, spread = _maximise(learnt, sums, kind.model, kind.mirror, kind.counts)
+            if start is not kind.model:  # what all share is not told from what they differ in yet
+                together = np.outer(sums.change, sums.change) / sums.count
+                sums = sums._replace(square=sums.count * kind.model.covariance + together)
+        shapes, learnt, spread = _maximise(kind, start, shapes, sums)
     assert first is not None
     _, last = _expect(learnt, points, seen, kind.any_side)
-    return Learnt(kind.model, learnt, last.used, last.noise, last.rotation, _root_mean(first),
-                  _root_mean(last), float(spread))
+    return Learnt(start, learnt, last.used, last.noise, last.rotation, _root_mean(first),
+                  _root_mean(last), spread)
 
 
 def _root_mean(survey):
@@ -212,49 +236,62 @@ def _expect_some(shapes, points, seen, any_side):
         used = _is_face(found, any_side)
         change = (found.points - shapes.mean).reshape(-1) @ keep
         view = jnp.outer(found.rotation[2], found.rotation[2])
-        sums = jax.tree.map(lambda x: jnp.where(used, x, 0), (
-            jnp.ones(()), change, jnp.outer(change, change), found.covariance, view))
+        square = jnp.outer(change, change) + keep @ found.covariance @ keep
+        sums = jax.tree.map(lambda x: jnp.where(used, x, 0), _Sums(
+            jnp.ones(()), change, square, found.score, found.information, view))
         return sums, _Survey(used, found.noise, found.rotation, jnp.where(used, residual, 0),
                              _beyond(found, found.points, x2d, visible))
 
     sums, survey = jax.vmap(face)(points, seen)
-    count, change, square, covariance, view = (jnp.sum(x, axis=0) for x in sums)
-    return (count, change, square + keep @ covariance @ keep, view), survey
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), sums), survey
 
 
-@functools.partial(jax.jit, static_argnames=("mirror", "counts"))
-@jax.default_matmul_precision("highest")
-def _maximise(shapes, sums, model, mirror, counts):
-    """The next Gaussian, and how far the views differ."""
-    num_landmarks, size = len(shapes.mean), shapes.mean.size
-    count, change, square, view = sums
-    count = jnp.maximum(count, 1)  # of no faces, the model is what follows
-    change = change / count
+def _maximise(kind, start, shapes, sums):
+    """The next shapes as `_expect` takes them; with what is not known of their mean; the spread.
 
-    flip = jnp.array([-1.0, 1.0, 1.0])
-    view = view / count
-    if mirror is not None:  # what is the same on both sides is seen from both at once
+    The mean is that of one problem, in which each face differs from it and is seen with noise. What
+    the views do not show of it stays as likely as it was, so that few faces, or faces from few
+    sides, do not teach more than they know. Where poses are nearly known this is a Newton step;
+    where they may be from any side, the shorter one of EM, which does not go too far. In float64:
+    the information of many faces outweighs what is known beforehand by far.
+    """
+    sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+    model, known = (np.asarray(x, np.float64) for x in (kind.model.mean, kind.shift))
+    num_landmarks, size = len(model), model.size
+    count = max(float(sums.count), 1.0)  # of no faces, the model is what follows
+
+    flip = np.array([-1.0, 1.0, 1.0])
+    view = sums.view / count
+    if kind.mirror is not None:  # what is the same on both sides is seen from both at once
         view = (view + flip[:, None] * view * flip) / 2
-    values, directions = jnp.linalg.eigh(view)
-    spread, unseen = 1 - values[-1], directions[:, -1]
+    values, directions = np.linalg.eigh(view)
+    spread, unseen = float(1 - values[-1]), directions[:, -1]
 
-    shift = shapes.mean - model.mean + change.reshape(-1, 3)
-    other = shift if mirror is None else shift[jnp.array(mirror)] * flip
-    even, odd = (shift + other) / 2, (shift - other) / 2
-    shift = count / (count + counts.mean) * even + count / (count + counts.asymmetry) * odd
-    flat = shift - (shift @ unseen)[:, None] * unseen
-    sees_depth = spread >= MIN_SPREAD
-    mean = model.mean + jnp.where(sees_depth, shift, flat)
-    moved = mean - shapes.mean
-    rest = change - moved.reshape(-1)
-    square = square - count * jnp.outer(change, change) + count * jnp.outer(rest, rest)
-    covariance = (counts.covariance * model.covariance + square) / (counts.covariance + count)
-    if mirror is not None:
-        other_side = jnp.array(mirror)
+    keep = np.asarray(without_rigid_motion(shapes.mean), np.float64)
+    information = keep @ sums.information @ keep
+    moved = np.asarray(shapes.mean - kind.model.mean, np.float64).reshape(-1)
+    change = sums.change / count
+    uncertain = np.linalg.solve(np.eye(size) + known @ information, known)
+    if kind.any_side:
+        moved = count / (count + _MEAN_WORTH) * (moved + change)
+    else:
+        moved = uncertain @ (information @ moved + keep @ sums.score)
+    moved = moved.reshape(-1, 3)
+    covariance = sums.square - count * np.outer(change, change)
+    covariance = (kind.worth * kind.model.covariance + covariance) / (kind.worth + count)
+    if kind.mirror is not None:
+        other_side = np.array(kind.mirror)
         covariance = covariance.reshape(num_landmarks, 3, num_landmarks, 3)
         other = flip[:, None, None] * covariance[other_side][:, :, other_side] * flip
         covariance = ((covariance + other) / 2).reshape(size, size)
-    covariance = jnp.where(sees_depth, covariance, model.covariance)
-    mean = standardize(mean)
+    sees_depth = spread >= MIN_SPREAD
+    if not sees_depth:
+        moved = moved - (moved @ unseen)[:, None] * unseen
+    mean = standardize(jnp.asarray(model + moved, kind.model.mean.dtype))
+    if not sees_depth:
+        return Gaussian(mean, kind.model.covariance), Gaussian(mean, start.covariance), spread
     keep = without_rigid_motion(mean)
-    return Gaussian(mean, keep @ covariance @ keep), spread
+    wider = covariance + (uncertain + uncertain.T) / 2
+    shapes, learnt = (Gaussian(mean, keep @ jnp.asarray(x, mean.dtype) @ keep)
+                      for x in (covariance, wider))
+    return shapes, learnt, spread

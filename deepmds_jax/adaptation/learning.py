@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from deepmds_jax import topologies
-from deepmds_jax.adaptation.em import Counts, Kind, Learnt, fit_shapes, hidden_errors
+from deepmds_jax.adaptation.em import Kind, Learnt, fit_shapes, hidden_errors
 from deepmds_jax.data.augmentation import deformation_basis
 from deepmds_jax.lifting import lifting_method
 from deepmds_jax.methods.contract import MIN_LANDMARKS, AdaptableMethod
@@ -17,8 +17,9 @@ from deepmds_jax.methods.gaussian import Gaussian, without_rigid_motion
 
 SMOOTHNESS = 0.5
 NUM_TURNS, NUM_TURNS_TEMPLATE = 10, 20  # a template is farther off
-_OF_WEIGHTS = Counts(5.0, 10.0, 100.0)
-_OF_TEMPLATE = Counts(2.0, 4.0, 20.0)  # a guess, not a model of such things
+# How many faces a model's covariance is worth; a template's is a guess.
+_WORTH, _WORTH_TEMPLATE = 100.0, 20.0
+_ONE_SIDED = 0.25  # share of a shift's variance where it is not the same on both sides
 # Smooth deformations, as `Augmentation.deformation` counts them: how differently another detector
 # may put all its landmarks, and how much more than the model its faces differ from each other.
 _ELSEWHERE, _BETWEEN_FACES = 1.3, 0.25
@@ -38,11 +39,13 @@ def learn_shapes(
 ) -> Learnt:
     """The Gaussian over the shapes of unlabelled faces, by expectation and maximisation.
 
-    It starts from the model that the weights were trained on. The expectation is that of `infer`:
-    shape, pose, perspective and noise of each face. The mean and the covariance that follow are
-    averaged with those of the model, which counts as some faces. Where the topology has a left and
-    a right side the covariance is symmetric, and the mean nearly so. A direction that no view shows
-    anything of, as depth in faces that are all seen from the front, stays as the model has it.
+    It starts from the model that the weights were trained on, and from how far other detectors'
+    landmarks may lie from it. The expectation is that of `infer`: shape, pose, perspective and
+    noise of each face. The covariance that follows is averaged with that of the model, which counts
+    as some faces. Of the mean what the views do not show stays as it was, and as uncertain, which
+    is part of the covariance in the end: the fewer the faces, and the less they turn, the less is
+    taken for known. Where the topology has a left and a right side the covariance is symmetric, and
+    the mean nearly so. Depth of faces that are all seen from the front stays as the model has it.
 
     Args:
       params, x2d, visible, progress: see `adapt`.
@@ -56,8 +59,10 @@ def learn_shapes(
     adaptable(params)
     topology = topologies.get(params.config.topology)
     points, seen = _as_faces(topology, x2d, visible)
-    before, start = _priors(params)
-    kind = Kind(before, topology.mirror, _OF_WEIGHTS, params.config.any_side)
+    model, shift = _priors(params)
+    shift = _alike_on_both_sides(shift, topology.mirror)
+    kind = Kind(model, shift, _WORTH, topology.mirror, params.config.any_side)
+    start = Gaussian(model.mean, model.covariance + shift)
     return fit_shapes(kind, start, points, seen, NUM_TURNS, _bar(progress))
 
 
@@ -107,7 +112,8 @@ def learn_from_template(
         errors = [_mean(hidden_errors(start, points, seen, hidden))
                   for start in bar(starts, "trying starts")]
         start = starts[int(np.argmin(errors))]
-    kind = Kind(start, known.mirror, _OF_TEMPLATE, any_side=True)
+    shift = _alike_on_both_sides(start.covariance, known.mirror)
+    kind = Kind(start, shift, _WORTH_TEMPLATE, known.mirror, any_side=True)
     learnt = fit_shapes(kind, start, points, seen, NUM_TURNS_TEMPLATE, bar)
     learnt = learnt._replace(min_spread=_MIN_SPREAD_TEMPLATE)
     if not learnt.sees_depth:
@@ -188,18 +194,30 @@ def _mean(*values):
 
 
 def _priors(params):
-    """The Gaussian of the weights, and the wider one of other detectors' landmarks."""
+    """The Gaussian of the weights' faces, and the covariance of other detectors' shifts of it."""
     mean = params.reference
     modes = params.modes.reshape(len(params.modes), -1)
     basis = deformation_basis(np.asarray(mean))
-    smooth = jnp.kron(jnp.einsum("gij,gkj->ik", basis, basis), jnp.eye(3, dtype=mean.dtype))
 
     @jax.jit
-    def widened(amount):
+    def covariances():
         keep = without_rigid_motion(mean)
-        return Gaussian(mean, keep @ (modes.T @ modes + amount**2 * smooth) @ keep)
+        smooth = jnp.einsum("gij,gkj->ik", basis, basis)
+        smooth = keep @ jnp.kron(smooth, jnp.eye(3, dtype=mean.dtype)) @ keep
+        return keep @ modes.T @ modes @ keep + _BETWEEN_FACES**2 * smooth, _ELSEWHERE**2 * smooth
 
-    return widened(_BETWEEN_FACES), widened(_ELSEWHERE)
+    between, shift = covariances()
+    return Gaussian(mean, between), shift
+
+
+def _alike_on_both_sides(shift, mirror):
+    """A covariance of shifts with less of those that are not the same on both sides."""
+    if mirror is None:
+        return shift
+    mirrored = jnp.kron(jnp.eye(len(mirror))[jnp.array(mirror)], jnp.diag(jnp.array([-1.0, 1, 1])))
+    same = (jnp.eye(len(mirrored)) + mirrored) / 2
+    other = jnp.eye(len(mirrored)) - same
+    return same @ shift @ same + _ONE_SIDED * other @ shift @ other
 
 
 @jax.jit

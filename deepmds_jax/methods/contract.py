@@ -96,7 +96,8 @@ class Reconstruction(NamedTuple):
       num_iters: (...) int32 SMACOF iterations.
       status: (...) int32 `mds.Status`. The anchored system also says INVALID where the landmarks
         are not those of a face seen from the front: mirrored (a selfie as the camera shows it), in
-        another order, on a line, further than half a size from the mean face, or too few.
+        another order, on a line, further than half a size from the mean face, or too few. Things
+        seen from any side may be mirrored or far from the mean.
       std: (..., N, 3) standard deviations of `points`, same frame and unit, calibrated on faces
         like those of the training; 1, the size of the face, where the status is INVALID. None in
         the published system.

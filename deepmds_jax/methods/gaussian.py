@@ -54,6 +54,8 @@ class Posterior(NamedTuple):
     Attributes:
       points: (N, 3) expected shape, head frame, aligned to the mean.
       covariance: (3 N, 3 N) of the shape, with the uncertainty of place, turn and size in it.
+      score, information: (3 N,) and (3 N, 3 N) what the image says of the mean shape: derivative of
+        the log density of the image by it, and its expected negative second derivative.
       rotation: (3, 3) proper; turns head-frame column vectors into the camera frame.
       perspective: () one over the distance of the camera.
       noise: () standard deviation of the image points.
@@ -64,6 +66,8 @@ class Posterior(NamedTuple):
 
     points: jax.Array
     covariance: jax.Array
+    score: jax.Array
+    information: jax.Array
     rotation: jax.Array
     perspective: jax.Array
     noise: jax.Array
@@ -198,10 +202,10 @@ def infer(
         beyond = image / state.scale - state.shift - seen_points
         beyond += jnp.einsum("nab,nb->na", by_shape, state.points - prior.mean)
         beyond = beyond.reshape(-1) + by_perspective * (state.perspective - _PERSPECTIVE)
-        return factor, shape_by_image, by_perspective, variance, beyond
+        return factor, shape_by_image, by_shape, by_perspective, variance, beyond
 
     def step(state, _):
-        factor, shape_by_image, by_perspective, variance, beyond = update(state)
+        factor, shape_by_image, _, by_perspective, variance, beyond = update(state)
         pull = cho_solve((factor, True), beyond)
         points = (mean + shape_by_image.T @ pull).reshape(-1, 3)
         perspective = _PERSPECTIVE + _PERSPECTIVE_DEVIATION**2 * by_perspective @ pull
@@ -225,14 +229,18 @@ def infer(
     shift = jnp.zeros(2, image.dtype)
     state = _State(prior.mean, rotation, scale, shift, zero, zero + _NOISE, seen)
     state, _ = jax.lax.scan(step, state, None, length=_NUM_ITERS)
-    factor, shape_by_image, _, _, beyond = update(state)
-    explained = solve_triangular(factor, shape_by_image, lower=True)
+    factor, _, by_shape, _, _, beyond = update(state)
+    each = jnp.eye(num_landmarks, dtype=image.dtype)
+    image_by_shape = jnp.einsum("nm,nab->namb", each, by_shape).reshape(2 * num_landmarks, -1)
+    seen_shape = solve_triangular(factor, image_by_shape, lower=True)
+    explained = seen_shape @ covariance
     surprise = solve_triangular(factor, beyond, lower=True)
     # The density is that of the image, the same for all poses: not in units of this shape.
     evidence = -jnp.sum(surprise**2) / 2 - jnp.sum(jnp.log(jnp.diag(factor)))
     evidence = evidence - 2 * jnp.sum(seen) * jnp.log(jnp.abs(state.scale))
-    return Posterior(state.points, covariance - explained.T @ explained, state.rotation,
-                     state.perspective, state.noise, state.trust, evidence)
+    return Posterior(state.points, covariance - explained.T @ explained, seen_shape.T @ surprise,
+                     seen_shape.T @ seen_shape, state.rotation, state.perspective, state.noise,
+                     state.trust, evidence)
 
 
 def _projected(state):

@@ -87,7 +87,8 @@ def as_tree(
     if found != shapes:
         wrong = sorted(dict(found.items() ^ shapes.items()))[0]
         raise ValueError(f"{path}: {wrong} of {of} is expected as "
-                         f"{shapes.get(wrong)}, found as {found.get(wrong)}")
+                         f"{shapes.get(wrong)}, found as {found.get(wrong)}; is it of another "
+                         "version of this package?")
     broken = [k for k, v in tensors.items() if v.dtype != np.float32 or not np.isfinite(v).all()]
     if broken:
         raise ValueError(f"{path}: {broken[0]} is expected as finite float32 numbers")

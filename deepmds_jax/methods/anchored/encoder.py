@@ -127,10 +127,10 @@ class ShapeEncoder(nn.Module):
             residual = residual * visible[..., None]
             return shape, points, seen, shrink, middle, scale, residual
 
-        def advance(module, state, gains):
+        def advance(module, state, of_round):
             """One round: the next shape and view, and the context it was chosen in."""
             del module
-            gain, reach = gains
+            gain, lengths = of_round
             (coefficients, moves, rotation, perspective), _ = state
             _, points, seen, shrink, _, _, residual = project(*state[0])
             pull = residual / shrink
@@ -160,9 +160,9 @@ class ShapeEncoder(nn.Module):
             rotation = rotation_from_vector(0.3 * change[..., RANK : RANK + 3]) @ rotation
             perspective = perspective + 0.2 * change[..., RANK + 3]
             perspective = jnp.clip(perspective, 0, _MAX_PERSPECTIVE)
-            reach = reach * jnp.exp(jnp.clip(change[..., RANK + 4 :], *_LOG_FACTOR))
+            lengths = lengths * jnp.exp(jnp.clip(change[..., RANK + 4 :], *_LOG_FACTOR))
             fields = jnp.concatenate([own[..., None, :], others], axis=-2)
-            moves = moves + jnp.sum(reach[..., None, :, None] * fields, axis=-2).mT
+            moves = moves + jnp.sum(lengths[..., None, :, None] * fields, axis=-2).mT
             moves = jnp.clip(moves, -_MAX_MOVE, _MAX_MOVE)
             return ((coefficients, moves, rotation, perspective), context), None
 

@@ -35,8 +35,8 @@ class Config:
       observed: whether the proposal and the visible landmarks are anchors; for the ablation too.
       max_iters: upper bound on iterations of stress majorization.
       tolerance: of the solver, see `mds.smacof_anchored`.
-      any_side: whether the landmarks may be of things seen from any side; those of faces, seen from
-        behind, are not those of a face.
+      any_side: whether the landmarks may be of things seen from any side, however they are bent;
+        those of a face, seen from behind or far from the mean, are not those of a face.
 
     Raises:
       ValueError: unknown topology; solver options not above 0.
