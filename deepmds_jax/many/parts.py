@@ -59,7 +59,7 @@ class Part(NamedTuple):
       columns: where the landmarks are.
       widths: how many numbers a face has, 2N, as the type of its column says, or those that its
         first rows have, the commonest first; empty if these have none.
-      in_unit_square: whether all landmarks of its first rows lie within [0, 1].
+      in_unit_square: whether nearly all landmarks of its first rows lie within [0, 1].
       fingerprint: of the file: its size, and a checksum of its footer, which has the place, size
         and extremes of every column's pieces.
     """

@@ -140,8 +140,9 @@ def reconstruct_files(
     suspect = [str(part.source) for part in fitting if part.in_unit_square]
     if suspect:
         more = f" and {len(suspect) - 1} more" if len(suspect) > 1 else ""
-        logging.warning("%s%s: all landmarks lie within [0, 1]; if they are parts of the picture's "
-                        "width and height, multiply x and y by those, or shapes come out wrong",
+        logging.warning("%s%s: nearly all landmarks lie within [0, 1]; if they are parts of the "
+                        "picture's width and height, multiply x and y by those, or shapes come out "
+                        "wrong",
                         suspect[0], more)
     run = run_of(params)
     todo = [part for part in fitting if not is_whole(part, run)]

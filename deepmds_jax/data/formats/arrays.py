@@ -270,8 +270,7 @@ def _of_array(
     flat, third, guessed = split_third(points)
     if points.shape[1] in MESH_POINTS:
         known.pop("visible", None)  # MediaPipe writes 0 for all of a face, seen or not
-    size = _picture_size(known.pop("size", None)) if are_parts(flat) else None
-    known.pop("size", None)
+    size = _picture_size(known.pop("size", None))
     count = len(flat)
     if names is None:
         names = [name] * count
@@ -286,7 +285,9 @@ def _of_array(
                 one[key] = kind(one[key])
         one["found"] = bool(one.pop("success", True))
         face = make_face(flat[i], **one)
-        yield str(face_name), face if size is None else in_pixels(face, size), guessed
+        if size is not None and are_parts(face.points[face.visible]):
+            face = in_pixels(face, size)
+        yield str(face_name), face, guessed
 
 
 def _picture_size(given: Any) -> tuple[float, float] | None:

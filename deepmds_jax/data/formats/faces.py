@@ -173,8 +173,26 @@ def hide_marks(face: Face) -> tuple[Face, int]:
 
 def are_parts(points: np.ndarray) -> bool:
     """Whether points (..., 2) may be parts of a picture's width and height; NaN do not count."""
+    return nearly_all_within(points, *_PARTS)
+
+
+def are_parts_from_middle(points: np.ndarray) -> bool:
+    """Whether they may be parts of its half width and height, from the middle of the picture."""
+    return not are_parts(points) and nearly_all_within(points, -_PARTS[1], _PARTS[1])
+
+
+def are_around_origin(points: np.ndarray) -> bool:
+    """Whether a face of points (P, 2) was put there: by its mean, its middle or a landmark."""
+    with np.errstate(over="ignore"):  # one landmark may lie anywhere
+        middles = np.stack([points.mean(0), (points.min(0) + points.max(0)) / 2])
+        near = np.abs(middles).max(-1) <= 1e-3 * np.ptp(points)
+    return bool(near.any() or (points == 0).all(-1).any())
+
+
+def nearly_all_within(points: np.ndarray, low: float, high: float) -> bool:
+    """Whether nine of ten coordinates lie there; NaN do not count."""
     known = points[np.isfinite(points)]
-    return bool(known.size and _PARTS[0] <= known.min() and known.max() <= _PARTS[1])
+    return bool(known.size and np.mean((known >= low) & (known <= high)) >= 0.9)
 
 
 def in_pixels(face: Face, size: tuple[float, float]) -> Face:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from absl import logging
 
 from deepmds_jax.data.formats import arrays, matlab, points_files, text_tables
@@ -20,7 +19,9 @@ from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
     Face,
+    are_around_origin,
     are_parts,
+    are_parts_from_middle,
     hide_marks,
     in_pixels,
     natural_key,
@@ -214,31 +215,37 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
         warnings.append(f"{count} landmark{'s' * (count > 1)} at (0, 0), (-1, -1) or negative "
                         f"places taken as hidden: {_some(marked)}")
     size_of = image_size if callable(image_size) else lambda name: image_size
-    shown = [face.points[face.visible] for face in faces.values()]
-    parts = are_parts(np.concatenate(shown))
-    inside = parts and all(np.all((points >= 0) & (points <= 1)) for points in shown)
-    unknown = []
-    for name, face in faces.items():
+    left_out = [printable(line) for line in parsed.left_out]
+    shown = {name: face.points[face.visible] for name, face in faces.items()}
+    suspect = {name: points for name, points in shown.items()
+               if (are_parts(points) or are_parts_from_middle(points))
+               and not are_around_origin(points)}
+    # A file has one unit, and only of some faces it shows that it counts from the middle.
+    from_middle = any(map(are_parts_from_middle, suspect.values()))
+    unknown = []  # parts of pictures whose size is not known
+    for name, face in list(faces.items()):
+        parts = are_parts(shown[name]) and not from_middle
         size = size_of(name) if parts or parsed.y_up else None
         face = dataclasses.replace(face, points=face.points - parsed.first_pixel)
         if parts and size is not None:
             face = in_pixels(face, size)
-        elif inside or (parts and len(face) in MESH_POINTS):
+        elif parts and len(face) in MESH_POINTS:
+            del faces[name]
+            left_out.append(f"{name}: MediaPipe's landmarks are parts of the picture's width and "
+                            "height; give them by image_size (--image_size=WIDTH,HEIGHT)")
+            continue
+        elif name in suspect:
             unknown.append(name)
         if parsed.y_up:
             upper_edge = 0 if size is None else size[1]
             face = dataclasses.replace(face, points=face.points * [1, -1] + [0, upper_edge])
         faces[name] = face
-    left_out = [printable(line) for line in parsed.left_out]
-    for name in unknown:
-        if len(faces[name]) in MESH_POINTS:
-            del faces[name]
-            left_out.append(f"{name}: MediaPipe's landmarks are parts of the picture's width and "
-                            "height; give them by image_size (--image_size=WIDTH,HEIGHT)")
-    if any(name in faces for name in unknown):
-        warnings.append("all landmarks lie within [0, 1]; if they are parts of the picture's width "
-                        "and height, give those by image_size (--image_size=WIDTH,HEIGHT), or "
-                        "shapes come out wrong")
+    if unknown:
+        whose = "" if len(unknown) == len(faces) else f" of {_some(unknown)}"
+        remedy = "give them from 0 to 1, (x + 1) / 2, and" if from_middle else "give"
+        warnings.append(f"nearly all landmarks{whose} lie within [{-1 if from_middle else 0}, 1]; "
+                        f"if they are parts of the picture's width and height, {remedy} those by "
+                        "image_size (--image_size=WIDTH,HEIGHT), or shapes come out wrong")
     return LandmarksRead(faces, warnings, left_out)
 
 

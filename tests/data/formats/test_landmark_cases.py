@@ -417,6 +417,42 @@ def test_parts_of_a_picture_are_told_and_scaled(tmp_path):
     same(read_landmarks(tmp_path / "a.npy", image_size=(1920, 1080))["a"], FACE)
 
 
+@pytest.mark.parametrize("spoilt", [(), (0,), range(6)], ids=["none", "one", "six"])
+def test_single_landmarks_and_faces_outside_leave_parts_told_and_scaled(spoilt, tmp_path):
+    parts = np.stack([FACE / [1920, 1080], FACE / [960, 540]])
+    parts[0, list(spoilt)] = [1.7, 90]
+    np.save(tmp_path / "a.npy", np.stack([*parts, FACE]))
+    (line,) = read_all_landmarks([tmp_path / "a.npy"]).warnings
+    assert "nearly all landmarks of a#0, a#1 lie within [0, 1]" in line
+    found = read_all_landmarks([tmp_path / "a.npy"], image_size=(1920, 1080))
+    assert found.warnings == []
+    for face, expected in zip(found.faces.values(), [*parts * [1920, 1080], FACE], strict=True):
+        same(face, expected)
+
+
+def test_parts_from_the_middle_are_told_and_kept(tmp_path):
+    near, far = FACE / [1920, 1080], FACE / [1920, 1080] - 0.9  # the first could be from the edge
+    np.save(tmp_path / "a.npy", np.stack([near, far]))
+    for size in (None, (1920, 1080)):
+        found = read_all_landmarks([tmp_path / "a.npy"], image_size=size)
+        assert len(found.warnings) == 1
+        assert "nearly all landmarks lie within [-1, 1]" in found.warnings[0]
+        same(found.faces["a#0"], near)
+        same(found.faces["a#1"], far)
+
+
+@pytest.mark.parametrize("change", [
+    lambda p: (p - p.mean(0)) / 200,
+    lambda p: (p - (p.min(0) + p.max(0)) / 2) / 100,
+    lambda p: (p - p[30]) / 300,
+    lambda p: (p - p.mean(0)) / p.std(0),
+    lambda p: p / 10 - [15, 15],
+], ids=["mean", "middle", "nose", "standardized", "millimetres"])
+def test_faces_around_the_origin_are_no_parts(change, tmp_path):
+    np.save(tmp_path / "a.npy", change(FACE))
+    assert read_all_landmarks([tmp_path / "a.npy"]).warnings == []
+
+
 def test_tps_counts_from_the_lower_edge(tmp_path):
     upward = without(3) * [1, -1] + [0, 500]
     upward[3] = -1
