@@ -14,6 +14,7 @@ import numpy as np
 from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
+    SEEN,
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
@@ -31,9 +32,10 @@ from deepmds_jax.data.formats.points_files import slicer_face
 FIELDS = ("landmarks", "x2d", "face_kpts", "keypoints", "landmark", "points")
 # What is called as what `make_face` takes.
 _KNOWN = {
-    "visible": ("visible", "visibility"),
-    "occluded": ("occluded", "occlusion"),
-    "confidence": ("confidence", "confidences", "score", "scores", "keypoint_scores", "likelihood"),
+    "visible": ("visible", "visibility", "valid"),
+    "occluded": ("occluded", "occlusion", "is_occluded"),
+    "confidence": ("confidence", "confidences", "conf", "score", "scores", "keypoint_scores",
+                   "likelihood", "probability", "prob"),
     "success": ("success",),
     "seconds": ("seconds", "timestamp"),
     "frame": ("frame", "frame_id"),
@@ -368,15 +370,25 @@ def _nulls(whole: list) -> list:
 
 def _points_of(content: list) -> tuple[list, dict[str, Any]]:
     """Numbers of points {x, y, z, ...}, and what they say besides."""
+    content = _by_number(content)
     axes = "xyz" if all(item is None or "z" in item for item in content) else "xy"
     rows = [[None if item is None else item[axis] for axis in axes] for item in content]
     known = {}
-    for key in ("visible", "occluded", "confidence"):
-        values = [next((item[name] for name in _KNOWN[key] if name in item), None) if item else 0
+    for key, names in SEEN.items():
+        values = [next((item[name] for name in names if name in item), None) if item else 0
                   for item in content]
         if None not in values:
             known[key] = values
     return rows, known
+
+
+def _by_number(content: list) -> list:
+    """Points in the order of their numbers, where these are 0, 1, 2, ... or 1, 2, 3, ..."""
+    for key in ("id", "index"):
+        numbers = sorted(item[key] for item in content if item and type(item.get(key)) is int)
+        if any(numbers == [*range(start, start + len(content))] for start in (0, 1)):
+            return sorted(content, key=lambda item: item[key])
+    return content
 
 
 def _in_threes(points: Any) -> Any:

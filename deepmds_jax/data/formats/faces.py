@@ -20,6 +20,14 @@ MAX_CONFIDENCE = 2
 # A face that is given in parts of its picture's width and height may lie across the edge.
 _PARTS = (-0.5, 1.5)
 
+# What says of a landmark whether it was seen, by `make_face`'s names for it. Not `presence`, which
+# MediaPipe leaves at 0, nor `p`, which OpenFace has for the parameters of its model.
+SEEN = {
+    "visible": ("visible", "visibility", "is_visible", "vis", "valid", "v"),
+    "occluded": ("occluded", "occlusion", "is_occluded", "occ", "hidden", "missing"),
+    "confidence": ("confidence", "conf", "score", "likelihood", "probability", "prob", "c"),
+}
+
 _NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null", "#n/a", "#na"}
 
 # What stands behind # where a spreadsheet has an error, as in #N/A, #REF! and #DIV/0!, also in
@@ -319,6 +327,12 @@ def only_count(names: Sequence[str]) -> bool:
     """Whether names are 0, 1, 2, ... or 1, 2, 3, ..., as programs name rows without names."""
     return any(list(names) == [str(i) for i in range(start, start + len(names))]
                for start in (0, 1))
+
+
+def some_of(names: Iterable[str]) -> str:
+    """The first of names for a line, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:

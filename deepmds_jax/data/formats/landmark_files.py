@@ -8,7 +8,7 @@ and the fields of 300W-LP and AFLW2000-3D in .mat. All other files are taken as 
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from deepmds_jax.data.formats.faces import (
     in_pixels,
     natural_key,
     read_text,
+    some_of,
     tell_apart,
     undo_alphabet,
 )
@@ -213,7 +214,7 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
     if marked:
         count = sum(marked.values())
         warnings.append(f"{count} landmark{'s' * (count > 1)} at (0, 0), (-1, -1) or negative "
-                        f"places taken as hidden: {_some(marked)}")
+                        f"places taken as hidden: {some_of(marked)}")
     size_of = image_size if callable(image_size) else lambda name: image_size
     left_out = [printable(line) for line in parsed.left_out]
     shown = {name: face.points[face.visible] for name, face in faces.items()}
@@ -241,17 +242,12 @@ def _finish(parsed: Contents, image_size: ImageSize | None) -> LandmarksRead:
             face = dataclasses.replace(face, points=face.points * [1, -1] + [0, upper_edge])
         faces[name] = face
     if unknown:
-        whose = "" if len(unknown) == len(faces) else f" of {_some(unknown)}"
+        whose = "" if len(unknown) == len(faces) else f" of {some_of(unknown)}"
         remedy = "give them from 0 to 1, (x + 1) / 2, and" if from_middle else "give"
         warnings.append(f"nearly all landmarks{whose} lie within [{-1 if from_middle else 0}, 1]; "
                         f"if they are parts of the picture's width and height, {remedy} those by "
                         "image_size (--image_size=WIDTH,HEIGHT), or shapes come out wrong")
     return LandmarksRead(faces, warnings, left_out)
-
-
-def _some(marked: Iterable[str]) -> str:
-    names = list(marked)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _load_table(path: Path) -> tuple[list[list[str]], str]:

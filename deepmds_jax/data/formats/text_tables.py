@@ -7,12 +7,13 @@ point.
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from deepmds_jax.data.formats.faces import (
+    SEEN,
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
@@ -22,10 +23,11 @@ from deepmds_jax.data.formats.faces import (
     only_count,
     ordered_by,
     picture_names,
+    some_of,
     split_third,
     with_tracks,
 )
-from deepmds_jax.data.formats.plain_names import from_cell
+from deepmds_jax.data.formats.plain_names import from_cell, printable
 
 # What columns are called that say more of a face than its landmarks, in lower case.
 _COLUMNS = {
@@ -35,20 +37,16 @@ _COLUMNS = {
     "track": ("face_id", "track", "track_id"),
     "frame": ("frame", "frame_id", "frame_number"),
     "seconds": ("timestamp", "seconds", "time"),
-    "confidence": ("confidence", "score", "likelihood"),
     "success": ("success",),
-    "visible": ("visible", "visibility"),
-    "occluded": ("occluded", "occlusion"),
+    **SEEN,
     "landmark": ("landmark", "landmark_id", "point", "point_id", "keypoint", "keypoint_id",
                  "index"),
     "x": ("x",), "y": ("y",), "z": ("z",),
 }  # fmt: skip
 # Lower case only: the X_0, Y_0, Z_0 of OpenFace are its 3D landmarks.
-_WIDE = re.compile(r"(x|y|z|c|conf|confidence|score|likelihood|v|visible|visibility|"
-                   r"occluded|occlusion)_?(\d+)")
-_AXES = {"c": "confidence", "conf": "confidence", "score": "confidence",
-         "likelihood": "confidence", "v": "visible", "visibility": "visible",
-         "occlusion": "occluded", "z": "depth"}
+_AXES = {"x": "x", "y": "y", "z": "depth"} | {
+    name: key for key, names in SEEN.items() for name in names}
+_WIDE = re.compile(rf"({'|'.join(_AXES)})_?(\d+)")
 # Those that say whose or which landmarks a row has.
 _KEYS = {"image", "face", "name", "track", "frame", "seconds", "landmark"}
 _WORDS = ("true", "false")
@@ -123,6 +121,16 @@ class _Table:
     def has(self, *keys: str) -> bool:
         return all(key in self.columns for key in keys)
 
+    def tell_unused(self, used: Iterable[int]) -> None:
+        """Notes the columns beside those that were used.
+
+        Not of OpenFace's tables, which have hundreds, none of them of what was seen.
+        """
+        known = {*used, *self.columns.values()}
+        unused = [printable(cell) for i, cell in enumerate(self.header) if cell and i not in known]
+        if unused and not self.has("success") and "X_0" not in self.header:
+            self.notes.append(f"columns not used: {some_of(unused)}")
+
     def cell(self, row: Sequence[str], key: str) -> str | None:
         column = self.columns.get(key, len(row))
         return row[column] if column < len(row) else None
@@ -155,12 +163,12 @@ def wide_columns(header: Sequence[str]) -> dict[str, dict[int, int]]:
     """The columns that have a number of one landmark each.
 
     Returns:
-      x, y, depth, confidence and visible, those there are -> number of the landmark -> column.
+      x, y, depth and those of `SEEN`, as far as there are any, -> number of the landmark -> column.
     """
     wide: dict[str, dict[int, int]] = {}
     for i, cell in enumerate(header):
         if match := _WIDE.fullmatch(cell):
-            wide.setdefault(_AXES.get(match[1], match[1]), {})[int(match[2])] = i
+            wide.setdefault(_AXES[match[1]], {})[int(match[2])] = i
     return wide
 
 
@@ -184,6 +192,8 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
     order = sorted(wide["x"])
     others = {key: [columns[i] for i in order] for key, columns in wide.items()
               if key not in "xy" and all(i in columns for i in order)}
+    table.tell_unused(column for columns in (
+        wide["x"].values(), wide["y"].values(), *others.values()) for column in columns)
     found: list[tuple[Sequence[str], Face | None]] = []
     left_out = []
     for where, row in table.lines:
@@ -200,11 +210,12 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
         except ValueError as error:
             found.append((row, None))
             left_out.append(str(error))
-    return Contents(_named(table, stem, found, "name"), left_out)
+    return Contents(_named(table, stem, found, "name"), left_out, table.notes)
 
 
 def _parse_long(table: _Table, stem: str) -> Contents:
     """A row for each landmark."""
+    table.tell_unused(())
     groups: dict[tuple, list[tuple[str, Sequence[str]]]] = {}
     keys = [table.columns[key] for key in ("image", "face", "track", "frame", "seconds")
             if table.has(key)]

@@ -105,6 +105,24 @@ ONE_FACE = {
         [*point, int(i == 5)] for i, point in enumerate(FACE)]), [5]),
     "csv: occluded, wide": ("a.csv", rows([*WIDE, *(f"occlusion_{i}" for i in range(N))], [
         *FACE.ravel(), *(i == 5 for i in range(N))]), [5]),
+    "csv: hidden, in words": ("a.csv", rows(["x", "y", "hidden"], *[
+        [*point, i == 5] for i, point in enumerate(FACE)]), [5]),
+    "csv: valid": ("a.csv", rows(["x", "y", "valid"], *[
+        [*point, int(i != 5)] for i, point in enumerate(FACE)]), [5]),
+    "csv: conf": ("a.csv", rows(["x", "y", "conf"], *[
+        [*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)]), [5]),
+    "csv: prob in wide rows": ("a.csv", rows(
+        [*WIDE, *[f"prob_{i}" for i in range(N)]], [*FACE.ravel(), *CONFIDENT]), [5]),
+    "csv: occ in wide rows": ("a.csv", rows(
+        [*WIDE, *[f"occ{i}" for i in range(N)]], [*FACE.ravel(), *(CONFIDENT < 0.5)]), [5]),
+    "json: points with conf": ("a.json", [
+        {**point, "conf": c} for point, c in zip(xy(FACE), CONFIDENT, strict=True)], [5]),
+    "json: numbered points": ("a.json", [
+        {"id": i, **point} for i, point in enumerate(xy(FACE))][::-1], []),
+    "json: numbered points, from 1": ("a.json", [
+        {"index": i, **point} for i, point in enumerate(xy(FACE), 1)][::-1], []),
+    "json: numbers that are none of landmarks": ("a.json", [
+        {"id": 7 - i, **point} for i, point in enumerate(xy(FACE))], []),
     "csv: likelihood": ("a.csv", rows(["x", "y", "likelihood"], *[
         [*point, 0.01 if i == 5 else 0.99] for i, point in enumerate(FACE)]), [5]),
     "csv: index": ("a.csv", rows(["index", "x", "y"], *[
@@ -234,6 +252,29 @@ def test_third_numbers_are_depth_or_a_confidence_and_that_is_told(tmp_path):
     assert [int((~face.visible).sum()) for face in found.faces.values()] == [1, 0, 0]
     np.testing.assert_array_equal(found.faces["z"].depth, FACE[:, 0] - 150)
     assert len(found.warnings) == 1 and "are taken as their confidence" in found.warnings[0]
+
+
+@pytest.mark.parametrize(("header", "line"), [
+    (["lm", "x", "y", "certainty"], "columns not used: lm, certainty"),
+    (["", "x", "y", "a\x1bb"], r"columns not used: a\x1bb"),
+    (["landmark", "x", "y", "name"], None),
+])
+def test_columns_that_are_not_used_are_told(header, line, tmp_path):
+    lines = [[i, *point, 1] for i, point in enumerate(FACE)]
+    found = read_all_landmarks([write(tmp_path / "a.csv", rows(header, *lines))])
+    assert found.warnings == ([f"warning: {tmp_path / 'a.csv'}: {line}"] if line else [])
+
+
+def test_wide_columns_that_are_not_used_are_told_but_for_those_of_openface(tmp_path):
+    header = [*WIDE, "age", "confidence", *(f"c{i}" for i in range(40)), *(f"X{i}" for i in "01")]
+    text = rows(header, [*FACE.ravel(), 30, 0.9, *[0.1] * 40, 5, 5])
+    found = read_all_landmarks([write(tmp_path / "a.csv", text)])
+    same(found.faces["a"], FACE)  # 40 of 68 landmarks have a confidence
+    assert [line.split("csv: ")[1] for line in found.warnings] == [
+        "columns not used: age, c0, c1 and 40 more"]
+    frames = openface([(1, 0, 0, 1, 1, FACE)])
+    for text in (frames, frames.replace("success", "gaze_0_x"), frames.replace("X_", "AU")):
+        assert read_all_landmarks([write(tmp_path / "b.csv", text)]).warnings == []
 
 
 def test_percents_are_no_confidences(tmp_path):
