@@ -152,7 +152,8 @@ def lift_frames(
     Returns:
       Frame name -> its arrays, in the order of time: `x2d`, NaN where hidden, and `visible`; those
       of a `SequenceReconstruction` and its `converged`; `image_points`, `scale` and `translation`
-      as in `Placement`; and the time in `seconds`.
+      as in `Placement`; the time in `seconds`; and the number of the `frame` in its file, or where
+      not all have one, in the order of time from 0.
 
     Raises:
       NoFaceError: no frame shows a face.
@@ -170,6 +171,8 @@ def lift_frames(
     seconds, places = _times(fitting, frame_rate)
     order, known = np.argsort(seconds, kind="stable"), list(fitting)
     names, seconds = [known[i] for i in order], seconds[order]
+    numbers = [fitting[name].frame_number for name in names]
+    numbers = np.arange(len(names)) if None in numbers else np.array(numbers)
     x2d, visible = _stack({name: fitting[name] for name in names})
     method = lifting_method(params)
     enough = visible.sum(-1) >= (MIN_LANDMARKS if method.TAKES_VISIBLE else topology.num_landmarks)
@@ -194,6 +197,7 @@ def lift_frames(
         "converged": result.converged,
         "image_points": place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
         "scale": place.scale, "translation": place.translation + origin[:, 0], "seconds": seconds,
+        "frame": numbers,
     }
     frames = {name: {key: array[i] for key, array in arrays.items()}
               for i, name in enumerate(names)}

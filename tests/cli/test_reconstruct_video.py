@@ -28,6 +28,7 @@ def test_frames_of_a_file_are_lifted_in_time(weights, tmp_path, succeed):
     assert "12 frames of one face, 1 without a face" in text
     found = np.load(tmp_path / "v.npz")
     np.testing.assert_allclose(found["seconds"], np.arange(12) / 10)
+    np.testing.assert_array_equal(found["frame"], np.arange(12))
     np.testing.assert_allclose(found["yaw"], yaw, atol=6)
     np.testing.assert_array_equal(found["converged"], np.arange(12) != 5)
     off = np.abs(found["image_points"][..., :2] - x2d).mean((1, 2))

@@ -55,6 +55,7 @@ def test_two_tracks_with_lost_frames_and_a_gap(weights, turned, tmp_path, succee
         assert own.sum() == 24
         np.testing.assert_allclose(found["yaw"][own], expected, atol=6)
         np.testing.assert_allclose(found["seconds"][own], (np.array(numbers) - 1) / FPS)
+        np.testing.assert_array_equal(found["frame"][own], numbers)
         lost = ~found["converged"][own]
         assert list(np.flatnonzero(lost)) == ([5, 6] if who.endswith("0") else [])
     assert not found["visible"][~found["converged"]].any()

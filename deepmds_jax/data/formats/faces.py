@@ -51,6 +51,7 @@ class Face:
       seconds: time in a video, if the file has one.
       frame: number in a video, 0 in the first frame of the file, if the file has one.
       track: tells the faces of one video apart, and videos; None if the file has no time.
+      frame_number: that of `frame` as the file has it.
     """
 
     points: np.ndarray
@@ -60,6 +61,7 @@ class Face:
     seconds: float | None = None
     frame: int | None = None
     track: str | None = None
+    frame_number: int | None = None
 
     def __len__(self) -> int:
         """Number of landmarks N."""
@@ -306,7 +308,7 @@ def with_tracks(
         timed = (face.track, face.frame, face.seconds) != (None, None, None)
         track = f"{stem} face {face.track}" if several else stem if timed else None
         result.append((f"{name} face {face.track}" if several else name,
-                       dataclasses.replace(face, track=track, frame=(
+                       dataclasses.replace(face, track=track, frame_number=face.frame, frame=(
                            None if face.frame is None else face.frame - first))))
     return result
 

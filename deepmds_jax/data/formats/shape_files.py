@@ -1,7 +1,8 @@
 """Files of reconstructed shapes: .npz, .json, .csv, .obj and .ply.
 
 `.npz` and `.json` keep every array, in the frame of the package: x right, y down, z away from the
-viewer. `.csv` keeps only the 3D points, in the same frame. `.obj` and `.ply` keep the 3D points and
+viewer. `.csv` keeps the 3D points, in the same frame, when they were seen and whether they can be
+believed. `.obj` and `.ply` keep the 3D points and
 the edges of the topology, turned by half a turn about x (which does not mirror the face) to the
 frame that mesh viewers expect: y up, z toward the viewer.
 """
@@ -21,6 +22,8 @@ from deepmds_jax.files import replacing
 from deepmds_jax.topologies import Topology
 
 _FRAME = "x right, y down, z away from the viewer"
+# What a table says of a face in each of its rows.
+_OF_FACE = ("frame", "seconds", "converged")
 _MESH_FRAME = "x right, y up, z toward the viewer"
 
 
@@ -32,8 +35,9 @@ def write_shapes(
     * `.npz`: each array stacked over the faces, and `names`, `topology`, `landmark_names`, `edges`.
     * `.json`: one object per face with its arrays as lists, beside `topology`, `landmark_names`,
       `edges` and `frame`.
-    * `.csv`: one row `face,landmark,name,x,y,z` per landmark, landmarks counted from 0. Names that
-      a spreadsheet would compute (= + - @) have ' before them.
+    * `.csv`: one row `face,landmark,name,x,y,z` per landmark, landmarks counted from 0, and behind
+      it the face's `frame`, `seconds` and `converged`, those there are. Names that a spreadsheet
+      would compute (= + - @) have ' before them.
     * `.obj`: one object per face, its points and the edges as lines.
     * `.ply`: points and edges of all faces; the property `face` counts the faces from 0, a comment
       names each.
@@ -138,10 +142,13 @@ def _json(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
 def _csv(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["face", "landmark", "name", "x", "y", "z"])
+    more = [key for key in _OF_FACE if key in next(iter(faces.values()))]
+    writer.writerow(["face", "landmark", "name", "x", "y", "z", *more])
     for name, face in faces.items():
+        values = [_plain(face[key]) for key in more]
         for i, landmark in enumerate(topology.landmarks):
-            writer.writerow([to_cell(name), i, to_cell(landmark), *_plain(face["points"][i])])
+            writer.writerow([to_cell(name), i, to_cell(landmark), *_plain(face["points"][i]),
+                             *values])
     return buffer.getvalue().encode()
 
 

@@ -302,6 +302,7 @@ def test_tracks_times_and_success_of_openface(tmp_path):
     faces = list(found.values())
     assert [face.seconds for face in faces[:4]] == [0, 0.04, 0.44, 1.12]
     assert [face.frame for face in faces[:4]] == [0, 1, 11, 28]
+    assert [face.frame_number for face in faces[:4]] == [1, 2, 12, 29]
     assert [bool(face.visible.any()) for face in faces] == [True, True, False, *[True] * 4, False]
     same(faces[4], FACE + 1)
     assert faces[0].confidence == 0.98

@@ -64,7 +64,8 @@ def test_csv_has_a_row_per_landmark(faces, tmp_path):
     write_shapes(tmp_path / "out.csv", faces, TOPOLOGY)
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["face", "landmark", "name", "x", "y", "z"]
+    assert list(rows[0]) == ["face", "landmark", "name", "x", "y", "z", "converged"]
+    assert [row["converged"] for row in rows] == ["False"] * N + ["True"] * N
     assert [row["face"] for row in rows] == ["Zoë, 1"] * N + ["b c"] * N
     assert [int(row["landmark"]) for row in rows] == [*range(N)] * 2
     assert [row["name"] for row in rows] == list(TOPOLOGY.landmarks) * 2
@@ -72,6 +73,17 @@ def test_csv_has_a_row_per_landmark(faces, tmp_path):
     np.testing.assert_array_equal(
         points, np.concatenate([face["points"] for face in faces.values()])
     )
+
+
+def test_csv_of_a_video_has_frames_and_seconds(faces, tmp_path):
+    for i, face in enumerate(faces.values()):
+        face |= {"seconds": np.float64(i / 30), "frame": np.int64(7 + i)}
+    write_shapes(tmp_path / "out.csv", faces, TOPOLOGY)
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[6:] == ["frame", "seconds", "converged"]
+    assert [row["frame"] for row in rows] == ["7"] * N + ["8"] * N
+    assert [float(row["seconds"]) for row in rows] == [0] * N + [1 / 30] * N
 
 
 def test_obj_has_an_object_per_face(faces, tmp_path):
