@@ -67,8 +67,9 @@ class _Table:
             raise ValueError("no rows, expected landmarks")
         header = lines[0][1]
         numbers = [is_number(cell, self.decimal) for cell in header[1:]]
-        cells = header[header[0] == "":]
-        if len(lines) > 1 and len(cells) > 3 and only_count(cells):  # columns without names
+        # Columns without names, behind one of the rows' names or none.
+        if len(lines) > 1 and any(only_count(cells) and (len(cells) > 3 or not header[0])
+                                  for cells in (header, header[1:])):
             lines = lines[1:]
         if numbers and 2 * sum(numbers) > len(numbers):  # others are damaged
             header = self._plain_header([row for _, row in lines])

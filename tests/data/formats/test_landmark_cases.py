@@ -132,6 +132,10 @@ ONE_FACE = {
     "csv: columns that are only numbered": ("a.csv", rows(range(2 * N), FACE.ravel()), []),
     "csv: columns and rows that are only numbered": ("a.csv", rows(
         ["", *range(2 * N)], [0, *FACE.ravel()]), []),
+    "csv: x and y that are only numbered, behind numbers of rows": ("a.csv", rows(
+        ["", 0, 1], *LINES), []),
+    "csv: columns that are only numbered, from 1, behind a name": ("a.csv", rows(
+        ["image", *range(1, 2 * N + 1)], ["a.jpg", *FACE.ravel()]), []),
     "json: occluded": ("a.json", {"landmarks": FACE.tolist(),
                                   "occluded": [i == 5 for i in range(N)]}, [5]),
     "json: occluded points": ("a.json", [
@@ -609,6 +613,12 @@ def test_a_number_of_each_row_of_a_table_is_none_of_a_landmark(tmp_path):
     assert list(found) == ["a#0", "a#1"]
     for face in found.values():
         same(face, FACE)
+
+
+def test_numbered_columns_behind_a_name_are_no_face(tmp_path):
+    lines = [[f"{name}.jpg", *FACE.ravel()] for name in "pq"]
+    path = write(tmp_path / "a.csv", rows(["image", *range(2 * N)], *lines))
+    assert list(read_landmarks(path)) == ["p.jpg", "q.jpg"]
 
 
 @pytest.mark.parametrize("case", BAD)
