@@ -35,6 +35,8 @@ _NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null", "#n/a", "#na"}
 _ERROR = re.compile(r"#(N/[A-Z]|NA|NV|[^\W\d_]+(/0)?[!?]|##+(?=[\s,;]+[-+.\d]))(?![^\s,;])",
                     re.IGNORECASE)
 
+_SEPARATOR = re.compile(r"sep=([;,\t])\s*?(\n|\r)", re.IGNORECASE)
+
 
 @dataclasses.dataclass(frozen=True)
 class Face:
@@ -282,6 +284,15 @@ def read_text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{'' if utf16 else f'line {line}: '}no {'UTF-16' if utf16 else 'UTF-8'}, "
                          "expected a text saved in UTF-8") from None
+
+
+def without_separator(text: str) -> tuple[str, str | None]:
+    """A table without its first line `sep=;`, which is for Excel, and what that says parts cells.
+
+    The end of that line stays, or the others had other numbers.
+    """
+    told = _SEPARATOR.match(text)
+    return (text[told.end() - 1:], told[1]) if told else (text, None)
 
 
 def picture_names(names: Sequence[str]) -> list[str]:

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepmds_jax.data.formats.faces import is_number, number, only_count
+from deepmds_jax.data.formats.faces import is_number, number, only_count, without_separator
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 
 # What the third column of pairs may be called, in lower case, where the first two hold numbers.
 _MEASURES = ("distance", "dissimilarity", "dist", "similarity", "value", "d", "delta", "weight")
 _WHOLE = re.compile(r"\d+")
-_SEPARATOR = re.compile(r"sep=([;,\t])\s*?(\n|\r)", re.IGNORECASE)  # for Excel
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
 
@@ -87,11 +86,8 @@ def parse_square(text: str) -> LabelledMatrix:
 
 def _split(text):
     """The lines that are not empty, and the decimal point."""
-    told = _SEPARATOR.match(text)
-    if told:
-        text = text[told.end() - 1:]  # the end of that line stays, or others had other numbers
-        delimiter = told[1]
-    else:
+    text, delimiter = without_separator(text)
+    if delimiter is None:
         delimiter = next((mark for line in text.splitlines() for mark in "\t;," if mark in line),
                          " ")
     if delimiter == " ":

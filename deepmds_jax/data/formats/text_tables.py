@@ -26,6 +26,7 @@ from deepmds_jax.data.formats.faces import (
     some_of,
     split_third,
     with_tracks,
+    without_separator,
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 
@@ -153,9 +154,14 @@ class _Table:
 
 
 def split_rows(text: str) -> tuple[list[list[str]], str]:
-    """Rows of cells, and what parts them: the one of tab, semicolon and comma in the first row."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = next((mark for mark in "\t;" if mark in first), ",")
+    """Rows of cells, and what parts them: the one of tab, semicolon and comma in the first row.
+
+    Unless a line for Excel before it says so.
+    """
+    text, delimiter = without_separator(text)
+    if delimiter is None:
+        first = next((line for line in text.splitlines() if line.strip()), "")
+        delimiter = next((mark for mark in "\t;" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return [[cell.strip() for cell in row] for row in reader], delimiter
 

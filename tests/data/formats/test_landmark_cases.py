@@ -201,6 +201,7 @@ ONE_FACE = {
     "csv: no header, numbered, in any order": ("a.csv", rows(*LINES[::-1]), []),
     "csv: header behind #": ("a.csv", "# x,y\n" + rows(*FACE), []),
     "csv: semicolons and decimal commas": ("a.csv", semicolons(FACE), []),
+    "csv: Excel's sep=": ("a.csv", "sep=;\r\n" + semicolons(FACE), []),
     "csv: tabs and decimal commas": ("a.tsv", semicolons(FACE, "\t"), []),
     "csv: tabs, decimal points": ("a.tsv", rows(["x", "y"], *FACE, delimiter="\t"), []),
     "pts: space before the colon": ("a.pts", pts(FACE, "n_points : 68\n"), []),
@@ -566,6 +567,9 @@ def test_a_file_given_again_is_read_once(tmp_path):
 BAD = {
     "wide": ("a.csv", rows(WIDE, FACE.ravel(), ["x", *FACE.ravel()[1:]], FACE.ravel()),
              "line 3: 'x', expected a number"),
+    "wide, below Excel's sep=": (
+        "a.csv", "sep=,\n" + rows(WIDE, FACE.ravel(), ["x", *FACE.ravel()[1:]], FACE.ravel()),
+        "line 4: 'x', expected a number"),
     "wide, cut off": ("a.csv", rows(WIDE, FACE.ravel(), FACE.ravel()[:9], FACE.ravel()),
                       "line 3: 9 cells, expected 136"),
     "long": ("a.csv", rows(["face", "landmark", "x", "y"], *[
