@@ -214,15 +214,17 @@ def in_pixels(face: Face, size: tuple[float, float]) -> Face:
                                    depth=None if face.depth is None else face.depth * size[0])
 
 
-def ordered_by(indices: Sequence[int], rows: np.ndarray, count: int) -> np.ndarray:
+def ordered_by(
+    indices: Sequence[int], rows: np.ndarray, count: int, first: int = 0
+) -> np.ndarray:
     """(count, D) rows in the order of their indices from 0, NaN where there is none.
 
     Raises:
-      ValueError: an index comes twice.
+      ValueError: an index comes twice; it is told as the file has it, counted from `first`.
     """
     twice = [i for i, times in collections.Counter(indices).items() if times > 1]
     if twice:
-        raise ValueError(f"landmark {twice[0]} comes twice")
+        raise ValueError(f"landmark {twice[0] + first} comes twice")
     ordered = np.full((count, rows.shape[-1]), np.nan)
     ordered[list(indices)] = rows
     return ordered

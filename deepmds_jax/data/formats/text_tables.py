@@ -6,6 +6,7 @@ point.
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,9 +33,11 @@ from deepmds_jax.data.formats.plain_names import from_cell, printable
 
 # What columns are called that say more of a face than its landmarks, in lower case.
 _COLUMNS = {
-    "image": ("image", "file", "filename"),
-    "face": ("face",),
+    "image": ("image", "image_name", "image_id", "img", "photo", "file", "filename", "file_name",
+              "path"),
+    "face": ("face", "person", "subject", "sample"),
     "name": ("name",),
+    "id": ("id",),
     "track": ("face_id", "track", "track_id"),
     "frame": ("frame", "frame_id", "frame_number"),
     "seconds": ("timestamp", "seconds", "time"),
@@ -49,8 +52,12 @@ _AXES = {"x": "x", "y": "y", "z": "depth"} | {
     name: key for key, names in SEEN.items() for name in names}
 _WIDE = re.compile(rf"({'|'.join(_AXES)})_?(\d+)")
 # Those that say whose or which landmarks a row has.
-_KEYS = {"image", "face", "name", "track", "frame", "seconds", "landmark"}
+_KEYS = {"image", "face", "name", "id", "track", "frame", "seconds", "landmark"}
+# Those that part the rows of faces.
+_OF_FACE = ("image", "face", "track", "frame", "seconds")
 _WORDS = ("true", "false")
+
+_Line = tuple[str, Sequence[str]]  # where, and its cells
 
 
 class _Table:
@@ -128,7 +135,7 @@ class _Table:
 
         Not of OpenFace's tables, which have hundreds, none of them of what was seen.
         """
-        known = {*used, *self.columns.values()}
+        known = {*used, *(i for key, i in self.columns.items() if key != "id")}
         unused = [printable(cell) for i, cell in enumerate(self.header) if cell and i not in known]
         if unused and not self.has("success") and "X_0" not in self.header:
             self.notes.append(f"columns not used: {some_of(unused)}")
@@ -199,8 +206,9 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
     order = sorted(wide["x"])
     others = {key: [columns[i] for i in order] for key, columns in wide.items()
               if key not in "xy" and all(i in columns for i in order)}
-    table.tell_unused(column for columns in (
-        wide["x"].values(), wide["y"].values(), *others.values()) for column in columns)
+    label = "name" if table.has("name") or table.has("image") else "id"
+    table.tell_unused([*wide["x"].values(), *wide["y"].values(), *itertools.chain(*others.values()),
+                       table.columns.get(label, -1)])
     found: list[tuple[Sequence[str], Face | None]] = []
     left_out = []
     for where, row in table.lines:
@@ -217,45 +225,60 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
         except ValueError as error:
             found.append((row, None))
             left_out.append(str(error))
-    return Contents(_named(table, stem, found, "name"), left_out, table.notes)
+    return Contents(_named(table, stem, found, label), left_out, table.notes)
 
 
 def _parse_long(table: _Table, stem: str) -> Contents:
     """A row for each landmark."""
-    table.tell_unused(())
-    groups: dict[tuple, list[tuple[str, Sequence[str]]]] = {}
-    keys = [table.columns[key] for key in ("image", "face", "track", "frame", "seconds")
-            if table.has(key)]
-    damaged: dict[tuple, str] = {}
-    for where, row in table.lines:
-        key = tuple(row[i] if i < len(row) else "" for i in keys)
-        groups.setdefault(key, []).append((where, row))
-        try:
-            table.check_length(where, row)
-        except ValueError as error:
-            damaged.setdefault(key, str(error))
-    indices = _landmark_indices(table, len(groups))
+    keys = [key for key in _OF_FACE if table.has(key)]
+    groups, label = _grouped(table, keys), "face"
+    indices, first = _landmark_indices(table, len(groups))
+    if not _are_different(groups.values(), indices):
+        for key in ("id", "name"):  # of faces, or of landmarks
+            finer = _grouped(table, [*keys, key]) if table.has(key) else {}
+            if _are_whole(finer.values(), indices):
+                groups, label = finer, key
+    table.tell_unused([table.columns[label]] if table.has(label) else [])
     count = max(indices.values(), default=-1) + 1
     found: list[tuple[Sequence[str], Face | None]] = []
-    left_out = list(damaged.values())
-    for key, lines in groups.items():
+    left_out = []
+    for lines in groups.values():
         face = None
-        if key not in damaged:
-            try:
-                face = _long_face(table, lines, indices, count)
-            except ValueError as error:
-                left_out.append(str(error))
+        try:
+            face = _long_face(table, lines, indices, first, count)
+        except ValueError as error:
+            left_out.append(str(error))
         found.append((lines[0][1], face))
-    return Contents(_named(table, stem, found), left_out, table.notes)
+    return Contents(_named(table, stem, found, label), left_out, table.notes)
+
+
+def _grouped(table: _Table, keys: Sequence[str]) -> dict[tuple, list[_Line]]:
+    """The rows of each face, by what their columns of these keys say."""
+    groups: dict[tuple, list[_Line]] = {}
+    for where, row in table.lines:
+        groups.setdefault(tuple(table.cell(row, key) or "" for key in keys), []).append(
+            (where, row))
+    return groups
+
+
+def _are_different(groups: Iterable[Sequence[_Line]], indices: Mapping[str, int]) -> bool:
+    """Whether no landmark comes twice in a group."""
+    each = [[indices[where] for where, _ in lines if where in indices] for lines in groups]
+    return all(len(set(group)) == len(group) for group in each)
+
+
+def _are_whole(groups: Iterable[Sequence[_Line]], indices: Mapping[str, int]) -> bool:
+    """Whether each group has the same landmarks, all once: groups of parts of a face have not."""
+    each = {tuple(sorted(indices.get(where, -1) for where, _ in lines)) for lines in groups}
+    return len(each) == 1 and all(len(set(group)) == len(group) > 1 for group in each)
 
 
 def _long_face(
-    table: _Table,
-    lines: Sequence[tuple[str, Sequence[str]]],
-    indices: Mapping[str, int],
-    count: int,
+    table: _Table, lines: Sequence[_Line], indices: Mapping[str, int], first: int, count: int
 ) -> Face:
     """The face of some rows, NaN where landmarks of `count` numbered ones are missing."""
+    for where, row in lines:
+        table.check_length(where, row)
     keys = [key for key in ("x", "y", "z", "confidence", "visible", "occluded")
             if table.has(key)]
     rows = np.array([[
@@ -267,32 +290,34 @@ def _long_face(
         raise ValueError(f"{lost[0]}: no number of a landmark, expected one as in other rows")
     if indices:
         try:
-            rows = ordered_by([indices[where] for where, _ in lines], rows, count)
+            rows = ordered_by([indices[where] for where, _ in lines], rows, count, first)
         except ValueError as error:
-            raise ValueError(f"{lines[0][0]} and on: {error}") from None
+            way_out = "" if table.columns.keys() & set(_OF_FACE) else (
+                "; name the face in a column face, image, file or frame")
+            raise ValueError(f"{lines[0][0]} and on: {error}{way_out}") from None
     each = dict(zip(keys, rows.T, strict=True))
     others = {"depth" if key == "z" else key: each[key] for key in keys[2:]}
     return make_face(rows[:, :2], **others, **table.fields(*lines[0]))
 
 
-def _landmark_indices(table: _Table, num_faces: int) -> dict[str, int]:
-    """By line, which landmark it is, from 0; nothing where the table does not number them.
+def _landmark_indices(table: _Table, num_faces: int) -> tuple[dict[str, int], int]:
+    """By line, which landmark it is, from 0, and from what the table counts.
 
-    Where most rows have a number, those that have none are lacking. A number of each row of several
-    faces is none of a landmark.
+    Nothing where it does not number them. Where most rows have a number, those that have none are
+    lacking. A number of each row of several faces is none of a landmark.
     """
     if not table.has("landmark"):
-        return {}
+        return {}, 0
     cells = {where: table.cell(row, "landmark") for where, row in table.lines
              if len(row) == len(table.header)}
     numbers = {where: int(cell) for where, cell in cells.items()
                if cell and re.fullmatch(r"[0-9]{1,4}", cell)}
     if len(numbers) < len(cells) / 2:
-        return {}  # names of landmarks: their order is that of the rows
+        return {}, 0  # names of landmarks: their order is that of the rows
     if num_faces > 1 and len(set(numbers.values())) == len(numbers):
-        return {}
+        return {}, 0
     first = 1 if min(numbers.values(), default=0) == 1 else 0
-    return {where: value - first for where, value in numbers.items()}
+    return {where: value - first for where, value in numbers.items()}, first
 
 
 def _named(
@@ -305,7 +330,8 @@ def _named(
     for (row, face), picture in zip(found, pictures, strict=True):
         label = from_cell(table.cell(row, "face") or table.cell(row, column) or "")
         name = picture
-        if label and not table.has("image") and not (label.isdecimal() and table.has("face")):
+        only_numbered = label.isdecimal() and (column == "id" or table.has("face"))
+        if label and not table.has("image") and not only_numbered:
             name = label
         elif label and label != picture:
             name = f"{picture}#{label}"

@@ -270,6 +270,33 @@ def test_columns_that_are_not_used_are_told(header, line, tmp_path):
     assert found.warnings == ([f"warning: {tmp_path / 'a.csv'}: {line}"] if line else [])
 
 
+@pytest.mark.parametrize("column", ["img", "subject", "name", "id"])
+def test_columns_that_part_faces(column, tmp_path):
+    lines = [[f"f{k}", i + 1, *(FACE[i] + k)] for k in range(3) for i in range(N)]
+    path = write(tmp_path / "a.csv", rows([column, "landmark", "x", "y"], *lines))
+    found = read_all_landmarks([path])
+    assert list(found.faces) == ["f0", "f1", "f2"] and found.warnings == []
+    same(found.faces["f2"], FACE + 2)
+
+
+@pytest.mark.parametrize("names", [
+    [f"l{i}" for i in range(N)], ["eye" if i < 12 else "jaw" for i in range(N)],
+], ids=["names", "parts"])
+def test_names_of_landmarks_are_none_of_faces(names, tmp_path):
+    lines = [[names[i], i + 1, *FACE[i]] for _ in range(2) for i in range(N)]
+    with pytest.raises(ValueError, match=r"a\.csv: line 2 and on: landmark 1 comes twice; name the "
+                                         "face in a column face, image, file or frame$"):
+        read_landmarks(write(tmp_path / "a.csv", rows(["name", "landmark", "x", "y"], *lines)))
+
+
+def test_numbers_of_rows_called_id_are_told(tmp_path):
+    lines = [[k, k // N, k % N, *FACE[k % N]] for k in range(2 * N)]
+    path = write(tmp_path / "a.csv", rows(["id", "face", "landmark", "x", "y"], *lines))
+    found = read_all_landmarks([path])
+    assert list(found.faces) == ["a#0", "a#1"]
+    assert found.warnings == [f"warning: {path}: columns not used: id"]
+
+
 def test_wide_columns_that_are_not_used_are_told_but_for_those_of_openface(tmp_path):
     header = [*WIDE, "age", "confidence", *(f"c{i}" for i in range(40)), *(f"X{i}" for i in "01")]
     text = rows(header, [*FACE.ravel(), 30, 0.9, *[0.1] * 40, 5, 5])
@@ -545,6 +572,8 @@ def test_numbered_faces_of_a_picture_are_named_like_their_file(tmp_path):
         lines = [[i, *(FACE + i).ravel()] for i in range(2)]
         write(tmp_path / f"{picture}.csv", rows(["face", *WIDE], *lines))
     assert list(read_all_landmarks([tmp_path]).faces) == ["a#0", "a#1", "b#0", "b#1"]
+    path = write(tmp_path / "c.csv", rows(["id", *WIDE], [7, *FACE.ravel()], [9, *FACE.ravel()]))
+    assert list(read_landmarks(path)) == ["c#7", "c#9"]
 
 
 def test_names_twice_are_told_apart(tmp_path):
