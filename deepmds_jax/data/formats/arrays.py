@@ -28,8 +28,8 @@ from deepmds_jax.data.formats.faces import (
 from deepmds_jax.data.formats.points_files import slicer_face
 
 # What landmarks are called, the likeliest first: in our own files `points` are in 3D, in those of
-# COCO-WholeBody `keypoints` are the body's beside `face_kpts`.
-FIELDS = ("landmarks", "x2d", "face_kpts", "keypoints", "landmark", "points")
+# COCO-WholeBody `keypoints` are the body's beside `face_kpts`. dlib has `parts`.
+FIELDS = ("landmarks", "x2d", "face_kpts", "keypoints", "landmark", "points", "parts")
 # What is called as what `make_face` takes.
 _KNOWN = {
     "visible": ("visible", "visibility", "valid"),
@@ -241,8 +241,13 @@ def _no_face(outer: Mapping[str, Any]) -> Face:
 def _by_name(pairs: Sequence[tuple[str, Any]], outer: Mapping[str, Any]) -> Iterator[_Item]:
     if not pairs:
         raise ValueError(_NO_LANDMARKS)
-    for name, value in pairs:
+    for name, value in [pair for pair in pairs if not _is_number(pair[1])] or pairs:
         yield from _faces(value, str(name), outer)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is one number, which says something else of the landmarks beside it."""
+    return isinstance(value, int | float) or (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
 def _is_known(key: str, value: Any) -> bool:

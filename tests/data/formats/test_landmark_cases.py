@@ -156,6 +156,10 @@ ONE_FACE = {
         "keypoints": [1, 2, 2] * 17, "face_kpts": np.insert(FACE, 2, 2, axis=1).ravel().tolist()}]},
         []),
     "json: dlib's x and y": ("a.json", xy(FACE), []),
+    "json: dlib's parts": ("a.json", [{"rect": {"left": 1, "top": 2, "right": 3, "bottom": 4},
+                                       "parts": xy(FACE)}], []),
+    "json: numbers beside a face by name": ("a.json", {
+        "version": 2, "ada": FACE.tolist(), "score": 0.9}, []),
     "json: face-alignment's (N, 3)": (
         "a.json", np.column_stack([FACE, FACE[:, 0] - 200]).tolist(), []),
     "json: LJSON 2": ("a.ljson", {"version": 2, "labels": [], "landmarks": {
@@ -225,6 +229,15 @@ def test_one_face(case, tmp_path):
     np.testing.assert_array_equal(np.flatnonzero(~face.visible), hidden)
     expected = FACE - [0, 500 if file.endswith("tps") else 0]
     np.testing.assert_allclose(face.points[face.visible], expected[face.visible], atol=1e-9)
+
+
+def test_what_stands_beside_dlibs_parts_needs_no_line(tmp_path):
+    content = [{"rect": {"left": 1, "top": 2}, "parts": xy(FACE + i)} for i in range(2)]
+    found = read_all_landmarks([write(tmp_path / "a.json", content)])
+    assert list(found.faces) == ["a#0", "a#1"] and found.warnings == found.left_out == []
+    same(found.faces["a#1"], FACE + 1)
+    found = read_all_landmarks([write(tmp_path / "a.json", {"n": 1, "ada": FACE.tolist()})])
+    assert list(found.faces) == ["ada"] and found.left_out == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-16-le with mark"])
