@@ -29,7 +29,8 @@ from deepmds_jax.data.formats.points_files import slicer_face
 
 # What landmarks are called, the likeliest first: in our own files `points` are in 3D, in those of
 # COCO-WholeBody `keypoints` are the body's beside `face_kpts`. dlib has `parts`.
-FIELDS = ("landmarks", "x2d", "face_kpts", "keypoints", "landmark", "points", "parts")
+FIELDS = ("landmarks", "x2d", "face_kpts", "face_keypoints_2d", "keypoints", "landmark", "points",
+          "parts")
 # What is called as what `make_face` takes.
 _KNOWN = {
     "visible": ("visible", "visibility", "valid"),
@@ -47,9 +48,9 @@ _KNOWN = {
 _MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
 # Those that say when, with their kinds.
 _TIMES = {"seconds": float, "frame": int, "track": str}
-# Lists of faces under other things: ours, MediaPipe's, COCO's and MMPose's.
+# Lists of faces under other things: ours, MediaPipe's, COCO's, MMPose's and OpenPose's.
 _LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "annotations",
-          "instance_info", "instances")
+          "instance_info", "instances", "people")
 
 
 _NO_LANDMARKS = "no landmarks, expected (N, 2) or (faces, N, 2)"
@@ -221,7 +222,9 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
     for field in FIELDS:
         if field in content:
             points = content[field]
-            if field in ("keypoints", "face_kpts"):
+            if field == "face_keypoints_2d" and points == []:
+                return  # a body whose face was not looked for
+            if field in ("keypoints", "face_kpts", "face_keypoints_2d"):
                 points = _in_threes(points)
             yield from _of_array(points, str(content.get("name", name)), known,
                                  content.get("names"))

@@ -26,8 +26,8 @@ WFLW98 = (
 # 2020, and github.com/jin-s13/COCO-WholeBody.
 WHOLE_BODY133 = tuple(range(23, 91))
 
-# By number of landmarks: where those of ibug68 are among them.
-_IBUG68 = {68: tuple(range(68)), 98: WFLW98, 133: WHOLE_BODY133}
+# By number of landmarks: where those of ibug68 are among them. OpenPose's 70 are these and pupils.
+_IBUG68 = {68: tuple(range(68)), 70: tuple(range(68)), 98: WFLW98, 133: WHOLE_BODY133}
 
 # By number of landmarks, the topology that they are read as where the weights may be chosen.
 # MediaPipe's mesh has no jaw line, only something near it.

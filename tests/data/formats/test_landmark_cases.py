@@ -789,6 +789,26 @@ def test_68_to_51_and_133_to_68_are_exact():
     np.testing.assert_array_equal(schemes.convert(make_face(body), FLAME51).points, FACE[17:])
 
 
+def test_faces_of_openpose(tmp_path):
+    def person(*points):
+        return {"person_id": [-1], "pose_keypoints_2d": [0.0] * 75, "face_keypoints_2d": [
+            value for x, y in points for value in (x, y, 0.1 if x == FACE[5, 0] else 0.9)]}
+
+    pupils = FACE[[36, 45]]
+    content = {"version": 1.3, "people": [
+        person(*FACE, *pupils), person(), person(*FACE + 1, *pupils)]}
+    found = read_all_landmarks([write(tmp_path / "a.json", content)])
+    assert list(found.faces) == ["a#0", "a#1"] and found.left_out == []
+    same(schemes.convert(found.faces["a#1"], IBUG68), FACE + 1)
+    inner = schemes.convert(found.faces["a#0"], FLAME51)
+    same(inner, FACE[17:])
+    np.testing.assert_array_equal(
+        schemes.convert(found.faces["a#0"], IBUG68).visible, np.arange(N) != 5)
+    for people in ([], [person()]):
+        with pytest.raises(ValueError, match="no landmarks"):
+            read_landmarks(write(tmp_path / "a.json", {"people": people}))
+
+
 def test_98_to_68(tmp_path):
     found = read_landmarks(write(tmp_path / "list.txt", wflw()))
     assert list(found) == ["a.jpg#0", "a.jpg#1"]
