@@ -43,7 +43,7 @@ def parse_pts(text: str, stem: str) -> Contents:
 
 
 def parse_txt(text: str, stem: str) -> Contents:
-    """Lines `x y` of one face, or a face in each line, or the lists of WFLW.
+    """Lines `x y` of one face, also behind their number, a face in each line, or lists of WFLW.
 
     Lines that begin with # or // are comments; of lines `x y` also what comes after one of these.
     """
@@ -56,7 +56,7 @@ def parse_txt(text: str, stem: str) -> Contents:
     if not short:
         raise ValueError("no points, expected a line 'x y' for each landmark")
     if len(short[0]) in (2, 3):
-        return _one_face(short, stem)
+        return _one_face(_by_number(short), stem)
     # As long as they are, a landmark that is lost behind a # would not be missed.
     rows = {where: _cells(line) for where, line in lines.items()}
     if len(next(iter(rows.values()))) == _WFLW_COLUMNS:
@@ -73,6 +73,16 @@ def parse_txt(text: str, stem: str) -> Contents:
             found.append((stem, None))
             left_out.append(str(error))
     return Contents(found, left_out)
+
+
+def _by_number(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Rows `number x y` in the order of their numbers, if these count from 0 or 1, as `x y`."""
+    numbers = {row[0]: row[1:] for row in rows if len(row) == 3}
+    for start in (0, 1):
+        count = [str(i) for i in range(start, start + len(rows))]
+        if len(count) > 2 and numbers.keys() == set(count):
+            return [numbers[i] for i in count]
+    return rows
 
 
 def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:

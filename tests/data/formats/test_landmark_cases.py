@@ -212,6 +212,11 @@ ONE_FACE = {
     "pts: confidence": ("a.pts", pts(FACE, more=[[c] for c in CONFIDENT]), [5]),
     "pts: comments": ("a.pts", "# from a tool\n" + pts(FACE).replace("{", "{ // points"), []),
     "txt: x y": ("a.txt", rows(*FACE, delimiter=" "), []),
+    "txt: numbered": ("a.txt", rows(*LINES, delimiter=" "), []),
+    "txt: numbered from 1, in any order": (
+        "a.txt", rows(*[[i + 1, x, y] for i, x, y in LINES[::-1]], delimiter="\t"), []),
+    "txt: confidence": ("a.txt", rows(*[
+        [*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)], delimiter=" "), [5]),
     "txt: count first": ("a.txt", "68\n" + rows(*FACE, delimiter="\t"), []),
     "txt: one line": ("a.txt", rows(FACE.ravel(), delimiter=" "), []),
     "xml: imglib": ("i.xml", imglib(FACE), []),
