@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmds_jax import landmark_order
+from deepmds_jax import landmark_order, topologies
 from deepmds_jax.faces_by_name import Arrays
 from deepmds_jax.geometry import place_in_image
 from deepmds_jax.lifting import reconstruct_detailed
@@ -14,6 +14,7 @@ from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import Params
 
 _VAGUE = 0.5  # mean standard deviation, in sizes of the face
+_FAR = 10  # from the middle, in the median of all distances from it; of a face from any side 5
 
 
 def describe(params: Params, faces: Mapping[str, Arrays]) -> dict[str, str]:
@@ -37,11 +38,24 @@ def describe(params: Params, faces: Mapping[str, Arrays]) -> dict[str, str]:
         np.where(face["visible"][:, None], face["x2d"], face["image_points"][:, :2])
         for face in wrong.values()])
     near = (complete - complete.mean(axis=1, keepdims=True)).astype(np.float32)
-    looks = zip(wrong, _reordered(params, near), _mirrored(params, near), strict=True)
+    looks = zip(wrong.items(), _reordered(params, near), _mirrored(params, near), strict=True)
     return vague | {
         name: "these are not the landmarks of a face seen from the front; "
-              f"{reordered or mirrored or 'in another order?'}"
-        for name, reordered, mirrored in looks}
+              f"{_far(params, face) or reordered or mirrored or 'in another order?'}"
+        for (name, face), reordered, mirrored in looks}
+
+
+def _far(params: Params, face: Arrays) -> str | None:
+    """Which landmarks lie where none of a face does, as those that programs write for hidden."""
+    known = face["x2d"] - np.median(face["x2d"][face["visible"]], axis=0)
+    distances = np.where(face["visible"], np.linalg.norm(known, axis=-1), 0)
+    far = np.flatnonzero(distances > _FAR * np.median(distances[face["visible"]]))
+    if not len(far):
+        return None
+    first = f"{far[0]} ({topologies.get(params.config.topology).landmarks[far[0]]})"
+    if len(far) == 1:
+        return f"landmark {first} lies far from all others"
+    return f"landmark {first} and {len(far) - 1} more lie far from the others"
 
 
 def _reordered(params: Params, x2d: np.ndarray) -> list[str | None]:

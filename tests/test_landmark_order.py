@@ -67,6 +67,21 @@ def test_each_wrong_order_is_named_and_the_right_one_is_not(params, x2d):
     assert [name for name, face in lifted.items() if not face["converged"]] == list(told)
 
 
+def test_landmarks_far_from_all_others_are_told_first(params, x2d):
+    far, two, none = 300 * x2d + 500, 300 * x2d + 500, 300 * x2d + 500
+    far[5] = 9999
+    two[[5, 9]] = 65535, 9999
+    none[5] = 9999
+    visible = np.arange(N) != 5
+    lifted, _ = faces_by_name.lift_faces(params, {
+        "far": make_face(far), "two": make_face(two), "none": make_face(none, visible=visible)})
+    start = ("these are not the landmarks of a face seen from the front; "
+             "landmark 5 (brow_inner_left)")
+    assert suspicions.describe(params, lifted) == {
+        "far": f"{start} lies far from all others",
+        "two": f"{start} and 1 more lie far from the others"}
+
+
 def test_gains_are_those_of_the_definition(params, x2d):
     """The quadratic form of each permuted face, by NumPy."""
     rng = np.random.default_rng(1)
