@@ -27,7 +27,8 @@ def place(
     """Places each new point x where sum_j w_j (disparity_j - |x - points_j|)^2 is least.
 
     New points do not affect each other. A point with a disparity of exactly 0 is placed on that
-    fitted point (the first, if there are several), whatever its other disparities.
+    fitted point (the first, if there are several), whatever its other disparities. Has forward
+    derivatives only.
 
     Each point has three starts, of which the best result is kept. They differ only along the axis
     of least spread of the fitted points, where the squared disparities give one coordinate and,

@@ -22,7 +22,7 @@ from deepmds_jax.mds.measures import power_of_two
 def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
     """Classical (Torgerson-Gower) scaling.
 
-    Reproduces Euclidean distances in `num_dims` dimensions exactly.
+    Reproduces Euclidean distances in `num_dims` dimensions exactly. Has forward derivatives only.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative up to rounding, as for

@@ -17,7 +17,8 @@ from deepmds_jax.data.formats.faces import is_number, number, only_count, withou
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 
 # What the third column of pairs may be called, in lower case, where the first two hold numbers.
-_MEASURES = ("distance", "dissimilarity", "dist", "similarity", "value", "d", "delta", "weight")
+_MEASURES = ("distance", "dissimilarity", "dist", "similarity", "value", "d", "delta", "weight",
+             "freq")
 _WHOLE = re.compile(r"\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
@@ -129,8 +130,12 @@ def _without_row_numbers(lines, decimal):
     header, *others = [line.cells for line in lines]
     if header[0] or not others or any(len(row) != 4 for row in (header, *others)):
         return lines
-    if not all(_WHOLE.fullmatch(row[0]) and not is_number(row[1], decimal)
-               and not is_number(row[2], decimal) for row in others):
+    names = [cell for row in others for cell in row[1:3]]
+    # Numbers for names: three rows of them could be a square.
+    may_be_numbers = header[-1].lower() in _MEASURES and len(others) != 3
+    named = ((may_be_numbers and all(map(_WHOLE.fullmatch, names)))
+             or not any(is_number(cell, decimal) for cell in names))
+    if not (named and all(_WHOLE.fullmatch(row[0]) for row in others)):
         return lines
     return [line._replace(cells=line.cells[1:]) for line in lines]
 

@@ -141,6 +141,19 @@ def test_pairs_with_the_numbers_of_their_rows(numbers):
     np.testing.assert_array_equal(found.values, [[0, 1, 2], [1, 0, 3], [2, 3, 0]])
 
 
+def test_pairs_of_numbered_things_with_the_numbers_of_their_rows():
+    """As R writes `as.data.frame(as.table(d))` of things that are called 10, 20, 30."""
+    things, values = (10, 20, 30), [[0, 1.5, 2], [1.5, 0, 2.5], [2, 2.5, 0]]
+    rows = [f"{thing},{other},{values[i][j]}" for j, other in enumerate(things)
+            for i, thing in enumerate(things)]
+    lines = ['"","Var1","Var2","Freq"', *(f'"{k}",{row}' for k, row in enumerate(rows, 1))]
+    found = parse_square("\n".join(lines))
+    assert found.labels == ["10", "20", "30"]
+    np.testing.assert_array_equal(found.values, values)
+    square = parse_square(",a,b,d\n1,0,2,3\n2,2,0,4\n3,3,4,0\n")  # its rows are only counted
+    np.testing.assert_array_equal(square.values, [[0, 2, 3], [2, 0, 4], [3, 4, 0]])
+
+
 @pytest.mark.parametrize(("content", "message"), [
     ("", "no rows"),
     ("a,b,c", "no rows under the header"),
