@@ -22,6 +22,7 @@ from deepmds_jax.training.loop import fit
 from deepmds_jax.training.trainable import Run
 
 _MARGIN = 10.0  # degrees beyond the views that were seen
+_NOISE_RANGE = 4.0  # largest noise to train on, over that of the faces at hand
 # Of networks that start from nothing.
 _TRAINING, _NUM_TRAIN = anchored.Training(60, 12, 5e-4), 8192
 
@@ -36,7 +37,7 @@ def refine(params: Any, learnt: Learnt, *, seed: int = 0, progress: bool = False
     method = adaptable(params)
     config = params.config
     views = _views(learnt) if config.any_side else None
-    dataset = as_dataset(learnt.after, config.topology, views)
+    dataset = as_dataset(learnt.after, config.topology, views, _max_noise(learnt))
     return method.refine(params, dataset, jax.random.key(seed), _fit_stage(progress))
 
 
@@ -51,12 +52,15 @@ def train(learnt: Learnt, topology: str, *, seed: int = 0, progress: bool = Fals
     """
     config = anchored.Config(topology, any_side=True)
     run = Run(config, _TRAINING, seed, _NUM_TRAIN)
-    dataset = as_dataset(learnt.after, config.topology, _views(learnt))
+    dataset = as_dataset(learnt.after, config.topology, _views(learnt), _max_noise(learnt))
     return anchored.train(run, dataset, _fit_stage(progress))
 
 
 def as_dataset(
-    shapes: Gaussian, topology: str, views: tuple[ViewGroup, ...] | None = None
+    shapes: Gaussian,
+    topology: str,
+    views: tuple[ViewGroup, ...] | None = None,
+    max_noise: float | None = None,
 ) -> Dataset:
     """A dataset whose faces are drawn from a Gaussian.
 
@@ -64,14 +68,18 @@ def as_dataset(
       shapes: the Gaussian.
       topology: its name.
       views: of the faces; those of the robust training by default.
+      max_noise: largest standard deviation of the landmarks' noise, in sizes of the face; that of
+        the robust training by default, and at most.
     """
     no_expressions = jnp.zeros((0, *shapes.mean.shape))
     model = MorphableModel(shapes.mean, _modes(shapes), no_expressions, topology, "size")
     robust = specs.load_spec("ict_robust")
     # Where landmarks are few, most have to stay: twice as many as a pose takes, or more.
     most = max(0.0, 1 - 2 * MIN_LANDMARKS / len(shapes.mean))
+    noise = robust.augmentation.noise
     augmentation = robust.augmentation._replace(
-        deformation=0.5, calm=0.0, outline=0.0, missing=min(robust.augmentation.missing, most))
+        deformation=0.5, calm=0.0, outline=0.0, missing=min(robust.augmentation.missing, most),
+        noise=noise if max_noise is None else min(noise, max_noise))
     spec = dataclasses.replace(
         robust, name="adapted", title="faces like the unlabelled ones", expression=False,
         views=views or robust.views, augmentation=augmentation)
@@ -92,6 +100,11 @@ def _fit_stage(progress):
                    devices=jax.local_devices()[:1], progress=progress)
 
     return fit_stage
+
+
+def _max_noise(learnt: Learnt) -> float:
+    """Of the faces to train on, in sizes: several times that of the faces at hand."""
+    return _NOISE_RANGE * float(np.median(learnt.noise[learnt.used]))
 
 
 def _views(learnt: Learnt) -> tuple[ViewGroup, ...]:
