@@ -24,7 +24,8 @@ from deepmds_jax.mds.solver import MDSResult, narrow, status_of
 # Of a Guttman transform, and of the change before it (Polyak's heavy ball): with both, about half
 # of the transforms come as near to the solution. Where the anchors alone decide, as for the
 # centroid, the majorizer is the loss itself: points swing about the solution, by sqrt(_MOMENTUM) of
-# the error each time. A change may be nothing in passing, so the transform counts beside it.
+# the error each time. A change may be nothing in passing, so half of the transform's square counts
+# beside its own.
 _RELAXATION, _MOMENTUM = 1.8, 0.4
 # Of conjugate gradients per Guttman transform; each one lowers the majorizer. Its minimum need not
 # be exact: the next transform starts anew. Where all pairs are known, two reach the tolerance.
@@ -62,8 +63,9 @@ def smacof_anchored(
         default.
       init: (..., n, k) configuration to start from; the anchors by default.
       max_iters: maximum number of Guttman transforms.
-      tolerance: a problem has converged when a transform, with momentum and without, moves the
-        points by less than this fraction of their spread about the centroid (root mean squares).
+      tolerance: a problem has converged when a transform moves the points by less than this
+        fraction of their spread about the centroid (root mean squares), and would have moved them
+        by less than 1.4 times as much without momentum.
 
     Returns:
       An `MDSResult` in the frame of the anchors and the dtype of the dissimilarities (float16 and
@@ -146,7 +148,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
             points = points + change
             middle = jnp.mean(points, axis=0, keepdims=True, where=known)
             spread = jnp.sum((points - middle) ** 2, where=known)
-            moved = jnp.maximum(jnp.sum(change**2), jnp.sum(step**2))
+            moved = jnp.maximum(jnp.sum(change**2), jnp.sum(step**2) / 2)
             return points, change, jnp.sqrt(moved / spread), num_iters + 1
 
         state = start, jnp.zeros_like(start), jnp.asarray(jnp.inf, start.dtype), jnp.int32(0)
