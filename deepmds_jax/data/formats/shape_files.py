@@ -2,9 +2,9 @@
 
 `.npz` and `.json` keep every array, in the frame of the package: x right, y down, z away from the
 viewer. `.csv` keeps the 3D points, in the same frame, when they were seen and whether they can be
-believed. `.obj` and `.ply` keep the 3D points and
-the edges of the topology, turned by half a turn about x (which does not mirror the face) to the
-frame that mesh viewers expect: y up, z toward the viewer.
+believed. `.obj` and `.ply` keep the 3D points and the edges of the topology, turned by half a turn
+about x (which does not mirror the face) to the frame that mesh viewers expect: y up, z toward the
+viewer.
 """
 
 import csv
@@ -142,7 +142,7 @@ def _json(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
 def _csv(faces: dict[str, dict[str, np.ndarray]], topology: Topology) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    more = [key for key in _OF_FACE if key in next(iter(faces.values()))]
+    more = [key for key in _OF_FACE if all(key in face for face in faces.values())]
     writer.writerow(["face", "landmark", "name", "x", "y", "z", *more])
     for name, face in faces.items():
         values = [_plain(face[key]) for key in more]
