@@ -45,7 +45,7 @@ class Kind(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums over the faces that are used.
+    """Sums over the faces that are used, without rigid motions.
 
     Attributes:
       count: () how many.
@@ -226,24 +226,25 @@ def _expect(shapes, points, seen, any_side):
 @functools.partial(jax.jit, static_argnames="any_side")
 @jax.default_matmul_precision("highest")
 def _expect_some(shapes, points, seen, any_side):
-    keep = without_rigid_motion(shapes.mean)
-
     def face(x2d, visible):
         found = infer_likeliest(shapes, x2d, visible, any_side)
         weights = visible.astype(x2d.dtype)[:, None]
         residual = _beyond(found, shapes.mean, x2d, visible)
         residual = jnp.sum(weights * residual**2) / jnp.sum(weights)
         used = _is_face(found, any_side)
-        change = (found.points - shapes.mean).reshape(-1) @ keep
+        change = (found.points - shapes.mean).reshape(-1)
         view = jnp.outer(found.rotation[2], found.rotation[2])
-        square = jnp.outer(change, change) + keep @ found.covariance @ keep
+        square = jnp.outer(change, change) + found.covariance
         sums = jax.tree.map(lambda x: jnp.where(used, x, 0), _Sums(
             jnp.ones(()), change, square, found.score, found.information, view))
         return sums, _Survey(used, found.noise, found.rotation, jnp.where(used, residual, 0),
                              _beyond(found, found.points, x2d, visible))
 
     sums, survey = jax.vmap(face)(points, seen)
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), sums), survey
+    count, change, square, score, information, view = (jnp.sum(x, axis=0) for x in sums)
+    keep = without_rigid_motion(shapes.mean)
+    return _Sums(count, keep @ change, keep @ square @ keep, keep @ score,
+                 keep @ information @ keep, view), survey
 
 
 def _maximise(kind, start, shapes, sums):
@@ -267,15 +268,13 @@ def _maximise(kind, start, shapes, sums):
     values, directions = np.linalg.eigh(view)
     spread, unseen = float(1 - values[-1]), directions[:, -1]
 
-    keep = np.asarray(without_rigid_motion(shapes.mean), np.float64)
-    information = keep @ sums.information @ keep
     moved = np.asarray(shapes.mean - kind.model.mean, np.float64).reshape(-1)
     change = sums.change / count
-    uncertain = np.linalg.solve(np.eye(size) + known @ information, known)
+    uncertain = np.linalg.solve(np.eye(size) + known @ sums.information, known)
     if kind.any_side:
         moved = count / (count + _MEAN_WORTH) * (moved + change)
     else:
-        moved = uncertain @ (information @ moved + keep @ sums.score)
+        moved = uncertain @ (sums.information @ moved + sums.score)
     moved = moved.reshape(-1, 3)
     covariance = sums.square - count * np.outer(change, change)
     covariance = (kind.worth * kind.model.covariance + covariance) / (kind.worth + count)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax import loops
 from deepmds_jax.given_arrays import check_numbers
+from deepmds_jax.programs import one_program
 
 _ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
 
@@ -94,10 +95,16 @@ def check_shapes(
         _check_kind("weights", weights)
         check_labels("weights", weights, given)
         weights = broadcast_weights(as_computed(weights), dissimilarities)
-        # Missing pairs may hold anything; what they hold is no measure of the others.
-        missing = (weights == 0) & (weights == 0).mT
-        dissimilarities = jnp.where(missing, jnp.nan, dissimilarities)
+        if not (is_on_cpu(weights) and np.all(weights)):  # quicker to see than to do for nothing
+            dissimilarities = _without_missing(dissimilarities, weights)
     return dissimilarities, weights
+
+
+@one_program
+def _without_missing(dissimilarities, weights):
+    """NaN for pairs of weight 0, which may hold anything: it is no measure of the others."""
+    missing = (weights == 0) & (weights == 0).mT
+    return jnp.where(missing, jnp.nan, dissimilarities)
 
 
 def broadcast_weights(weights: jax.Array, matrices: jax.Array) -> jax.Array:
