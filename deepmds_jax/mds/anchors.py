@@ -12,6 +12,7 @@ from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import (
     as_computed,
     check_labels,
+    check_limits,
     check_shapes,
     float_dtype,
     is_valid,
@@ -82,17 +83,22 @@ def smacof_anchored(
     anchors are a restriction that can be violated at a quadratic cost. Momentum: Polyak (1964),
     "Some methods of speeding up the convergence of iteration methods".
     """
-    given_dtype = float_dtype(dissimilarities)
+    given = dissimilarities
     named = {"anchors": anchors, "anchor_weights": anchor_weights, "init": init}
     for name, table in named.items():
-        check_labels(name, table, dissimilarities)
-    anchors = as_computed(anchors)
-    dissimilarities, weights = check_shapes(dissimilarities, weights, anchors.shape[-1])
+        check_labels(name, table, given)
+    tolerance = check_limits(max_iters, tolerance)
+    dissimilarities, weights = check_shapes(given, weights, 1)
     *batch, n, _ = dissimilarities.shape
     dtype = dissimilarities.dtype
-    anchor_weights = as_computed(anchor_weights)
-    init = anchors if init is None else as_computed(init)
-    for name, array in (("anchors", anchors), ("anchor_weights", anchor_weights), ("init", init)):
+    anchors = as_computed("anchors", anchors)
+    if anchors.shape[:-1] != (*batch, n) or not 1 <= anchors.shape[-1] < n:
+        expected = ", ".join(map(str, (*batch, n, "k")))
+        raise ValueError(f"anchors: expected shape ({expected}), k from 1 to {n - 1}, got "
+                         f"{anchors.shape}")
+    anchor_weights = as_computed("anchor_weights", anchor_weights)
+    init = anchors if init is None else as_computed("init", init)
+    for name, array in (("anchor_weights", anchor_weights), ("init", init)):
         if array.shape != (*batch, n, anchors.shape[-1]):
             raise ValueError(f"{name}: expected shape {(*batch, n, anchors.shape[-1])}, "
                              f"got {array.shape}")
@@ -103,7 +109,7 @@ def smacof_anchored(
         solve = jax.vmap(solve)
     result = solve(dissimilarities, weights, anchors.astype(dtype), anchor_weights.astype(dtype),
                    init.astype(dtype))
-    return narrow(result, given_dtype)
+    return narrow(result, float_dtype(given))
 
 
 @jax.jit

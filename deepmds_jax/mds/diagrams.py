@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from deepmds_jax.extras import require
+from deepmds_jax.mds.inputs import as_numbers, check_kind, one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ def shepard(
     distance function", Psychometrika 27; Borg & Groenen (2005), Modern Multidimensional Scaling,
     section 3.3.
     """
-    points = np.asarray(embedding, np.float64)
+    points = as_numbers("embedding", embedding)
     if points.ndim != 2:
         raise ValueError(f"embedding: expected shape (n, k), got {points.shape}")
     n = len(points)
@@ -71,7 +72,7 @@ def shepard(
     rows, columns = np.triu_indices(n, 1)
     pairs = {}
     for name, matrix in matrices.items():
-        matrix = np.asarray(matrix, np.float64)
+        matrix = as_numbers(name, matrix)
         if matrix.shape != (n, n):
             raise ValueError(f"{name}: expected shape {(n, n)}, got {matrix.shape}")
         pairs[name] = matrix[rows, columns]
@@ -98,8 +99,11 @@ def draw_shepard(diagram: ShepardDiagram, unit: str = "") -> "Figure":
       A figure; save it with `figure.savefig`.
 
     Raises:
+      ValueError: no such diagram.
       ImportError: matplotlib is not installed.
     """
+    if not isinstance(diagram, ShepardDiagram):
+        raise ValueError(f"diagram: expected a ShepardDiagram of shepard, got {one_line(diagram)}")
     figure, axes = plain_axes(4.6, 3.9)
     num_pairs = len(diagram.distances)
     dots = {"s": np.clip(9000 / num_pairs, 2, 16), "alpha": np.clip(1200 / num_pairs, 0.1, 0.8)}
@@ -134,6 +138,8 @@ def draw_scree(dims: Sequence[int], stress: ArrayLike) -> "Figure":
 
     Source: Kruskal (1964), Psychometrika 29; Borg & Groenen (2005), section 3.5.
     """
+    check_kind("dims", dims)
+    check_kind("stress", stress)
     numbers, values = np.asarray(dims), np.asarray(stress)
     if numbers.ndim != 1 or values.shape != numbers.shape:
         raise ValueError(f"stress: expected shape {numbers.shape} like dims, got {values.shape}")
@@ -165,7 +171,7 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
       ValueError: wrong shapes.
       ImportError: matplotlib is not installed.
     """
-    values = 100 * np.asarray(shares)
+    values = 100 * as_numbers("shares", shares)
     if values.ndim != 1:
         raise ValueError(f"shares: expected shape (n,), got {values.shape}")
     names = check_labels(labels, len(values))
@@ -181,12 +187,15 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
     return figure
 
 
-def check_labels(labels: Sequence[str] | None, num_points: int) -> list[str]:
+def check_labels(
+    labels: Sequence[str] | None, num_points: int, name: str = "labels"
+) -> list[str]:
     """The labels as text that matplotlib draws as it is; 1, 2, ... if there are none."""
     if labels is None:
         return [str(i + 1) for i in range(num_points)]
-    if len(labels) != num_points:
-        raise ValueError(f"labels: expected {num_points}, got {len(labels)}")
+    if not hasattr(labels, "__len__") or len(labels) != num_points:
+        found = len(labels) if hasattr(labels, "__len__") else one_line(labels)
+        raise ValueError(f"{name}: expected {num_points}, got {found}")
     return [str(label).replace("$", r"\$") for label in labels]  # else mathematics
 
 

@@ -12,6 +12,8 @@ from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.guttman import disparity_ratios, laplacian_product
 from deepmds_jax.mds.inputs import (
+    check_choice,
+    check_limits,
     check_shapes,
     check_values,
     fill_with_shortest_paths,
@@ -121,15 +123,15 @@ def individual_differences(
     squares and iterative majorization algorithms", Computational Statistics & Data Analysis 41
     (the weights).
     """
-    dtype = float_dtype(dissimilarities)
-    dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
+    given = dissimilarities
+    dissimilarities, weights = check_shapes(given, weights, num_dims)
     if dissimilarities.ndim < 3 or dissimilarities.shape[-3] < 1:
         raise ValueError(f"dissimilarities: expected shape (..., K, n, n) of K subjects, got "
                          f"{dissimilarities.shape}")
     for name, value, known in (("model", model, MODELS), ("transform", transform, TRANSFORMS),
                                ("ties", ties, ("primary", "secondary"))):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
+        check_choice(name, value, known)
+    tolerance = check_limits(max_iters, tolerance)
     options, batch = _Options(num_dims, model, transform, ties), dissimilarities.shape[:-3]
 
     def solve(*problem):
@@ -139,7 +141,7 @@ def individual_differences(
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         for s in range(len(dissimilarities)):
             check_values(dissimilarities[s], None if weights is None else weights[s])
-    return narrow(result, dtype)
+    return narrow(result, float_dtype(given))
 
 
 @partial(jax.jit, static_argnames="options")

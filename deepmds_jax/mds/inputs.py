@@ -1,5 +1,7 @@
 """Checks dissimilarities and weights, and brings them to one form."""
 
+from collections.abc import Collection
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from deepmds_jax.given_arrays import check_numbers
 from deepmds_jax.programs import one_program
 
 _ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
+_LARGEST_INTEGER = 2**31 - 1  # that JAX takes
 
 
 def is_traced(tree: Any) -> bool:
@@ -32,10 +35,69 @@ def is_on_cpu(tree: Any) -> bool | None:
     return all(device.platform == "cpu" for array in arrays for device in array.devices())
 
 
-def check_integer(name: str, value: Any, minimum: int) -> None:
-    """ValueError unless a value, called `name`, is an integer and large enough."""
-    if not is_traced(value) and (value != int(value) or value < minimum):
-        raise ValueError(f"{name}: expected an integer >= {minimum}, got {value}")
+def check_integer(name: str, value: Any, minimum: int | None = None) -> None:
+    """ValueError unless a value, called `name`, is an integer and large enough.
+
+    2.0 is none, nor is an array: programs are told apart by such numbers.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name}: expected an integer, got {one_line(value)}")
+    if minimum is not None and not minimum <= int(value) <= _LARGEST_INTEGER:
+        limit = f">= {minimum}" if int(value) < minimum else f"<= {_LARGEST_INTEGER}"
+        raise ValueError(f"{name}: expected an integer {limit}, got {value}")
+
+
+def check_number(name: str, value: Any, *, may_be_zero: bool = True) -> Any:
+    """The value as a float, or as the () array or tracer that it is.
+
+    Raises:
+      ValueError: no finite number >= 0, or > 0.
+    """
+    if is_traced(value):
+        return value
+    number = _plain(value)
+    is_number = isinstance(number, int | float | np.integer | np.floating)
+    if isinstance(number, bool) or not (
+        is_number and 0 <= number < np.inf and (may_be_zero or number > 0)
+    ):
+        raise ValueError(f"{name}: expected a finite number {'>=' if may_be_zero else '>'} 0, got "
+                         f"{one_line(number)}")
+    return float(number) if number is value else value  # JAX takes no large integers
+
+
+def check_limits(max_iters: Any, tolerance: Any) -> Any:
+    """`check_number` of the tolerance; ValueError also for iterations that are no number of such.
+
+    Both may be () arrays, also traced ones.
+    """
+    if not is_traced(max_iters):
+        check_integer("max_iters", _plain(max_iters), 0)
+    return check_number("tolerance", tolerance)
+
+
+def _plain(value: Any) -> Any:
+    """The number in a () array; anything else as it is."""
+    is_one = isinstance(value, jax.Array | np.ndarray) and value.shape == ()
+    return value.item() if is_one else value
+
+
+def check_choice(name: str, value: Any, known: Collection[str]) -> None:
+    """ValueError unless a value is one of the names."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name}: expected one of {list(known)}, got {one_line(value)}")
+
+
+def refuse_options(function: str, options: Collection[str], names: Collection[str]) -> None:
+    """ValueError if options that are passed on hold what a function passes on itself."""
+    for name in names:
+        if name in options:
+            raise ValueError(f"{name}: expected none, for {function} gives its own, got one")
+
+
+def one_line(value: Any) -> str:
+    """A wrong value in one line."""
+    is_array = isinstance(value, jax.Array | np.ndarray)
+    return f"an array of shape {value.shape}" if is_array else " ".join(repr(value).split())
 
 
 def as_float(values: ArrayLike) -> jax.Array:
@@ -45,7 +107,7 @@ def as_float(values: ArrayLike) -> jax.Array:
         return values
     if isinstance(values, np.ndarray):  # copied here: JAX would compile a program for each shape
         with np.errstate(over="ignore"):
-            return jnp.asarray(values.astype(dtype))
+            return jnp.asarray(np.asarray(values).astype(dtype))  # no mask: none is masked
     return jnp.asarray(values, dtype)
 
 
@@ -59,10 +121,30 @@ def float_dtype(values: ArrayLike) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(dtype)
 
 
-def as_computed(values: ArrayLike) -> jax.Array:
-    """`as_float`, but half precision becomes float32: what is computed with."""
+def as_computed(name: str, values: ArrayLike, are_pairs: bool = False) -> jax.Array:
+    """`as_float`, but half precision becomes float32: what is computed with.
+
+    Raises:
+      ValueError: values, of an argument of that name, that are no real numbers. Those of pairs are
+        a matrix whose rows and columns are the same things; NaN may be missing ones.
+    """
+    check_kind(name, values, are_pairs)
     array = as_float(values)
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+
+
+def as_points(name: str, values: ArrayLike) -> jax.Array:
+    """`as_computed` of (..., n, k) points."""
+    points = as_computed(name, values)
+    if points.ndim < 2 or points.shape[-1] < 1:
+        raise ValueError(f"{name}: expected shape (..., n, k), got {points.shape}")
+    return points
+
+
+def as_numbers(name: str, values: ArrayLike) -> np.ndarray:
+    """A NumPy array in float64, for what is drawn."""
+    check_kind(name, values)
+    return np.asarray(values, np.float64)
 
 
 def check_shapes(
@@ -73,31 +155,38 @@ def check_shapes(
     Raises:
       ValueError: wrong shapes, or similarities. `is_valid` and `check_values` look at the values.
     """
-    _check_kind("dissimilarities", dissimilarities)
-    given, dissimilarities = dissimilarities, as_computed(dissimilarities)
+    given, dissimilarities = dissimilarities, as_computed("dissimilarities", dissimilarities, True)
     shape = dissimilarities.shape
-    if len(shape) < 2 or shape[-1] != shape[-2]:
-        advice = pairs_advice(shape)
-        raise ValueError(f"dissimilarities: expected shape (..., n, n), got {shape}{advice}")
+    check_square("dissimilarities", shape)
     if shape[-1] < 2:
         raise ValueError(f"dissimilarities: expected at least 2 points, got shape {shape}")
-    if num_dims != int(num_dims):
-        raise ValueError(f"num_dims: expected an integer, got {num_dims}")
-    if not 1 <= num_dims < shape[-1]:
-        raise ValueError(
-            f"num_dims: expected 1 to {shape[-1] - 1} for {shape[-1]} points, got {num_dims}"
-        )
+    check_num_dims(num_dims, shape[-1])
     if isinstance(given, np.ndarray):
         _refuse_similarities(given)
     elif is_on_cpu(dissimilarities):  # from elsewhere all would have to be sent
         _refuse_similarities(np.asarray(dissimilarities))
     if weights is not None:
-        _check_kind("weights", weights)
         check_labels("weights", weights, given)
-        weights = broadcast_weights(as_computed(weights), dissimilarities)
+        weights = broadcast_weights(as_computed("weights", weights, True), dissimilarities)
         if not (is_on_cpu(weights) and np.all(weights)):  # quicker to see than to do for nothing
             dissimilarities = _without_missing(dissimilarities, weights)
     return dissimilarities, weights
+
+
+def check_square(name: str, shape: tuple[int, ...]) -> None:
+    """ValueError unless an array of this shape holds square matrices."""
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"{name}: expected shape (..., n, n), got {shape}{pairs_advice(shape)}")
+
+
+def check_num_dims(
+    num_dims: Any, limit: int, name: str = "num_dims", of: str | None = None
+) -> None:
+    """ValueError unless it is an integer from 1 to below the limit, the number of points."""
+    check_integer(name, num_dims)
+    if not 1 <= num_dims < limit:
+        raise ValueError(f"{name}: expected 1 to {limit - 1} for {of or f'{limit} points'}, got "
+                         f"{num_dims}")
 
 
 @one_program
@@ -120,14 +209,16 @@ def broadcast_weights(weights: jax.Array, matrices: jax.Array) -> jax.Array:
     return jnp.broadcast_to(weights.astype(matrices.dtype), matrices.shape)
 
 
-def _check_kind(name: str, given: Any) -> None:
-    """ValueError for what would become an array of something else."""
+def check_kind(name: str, given: Any, are_pairs: bool = False) -> None:
+    """ValueError for what would become an array of something else, see `as_computed`."""
     if hasattr(given, "toarray"):
-        raise ValueError(f"{name}: expected an array, got a sparse one: give {name}.toarray(), and "
-                         f"NaN for pairs that are missing, for it has 0 there")
-    check_order(name, given)
-    if not np.issubdtype(getattr(given, "dtype", float), np.bool_):  # these are weights too
-        check_numbers(name, given, "give NaN where a pair is missing")
+        advice = ", and NaN for pairs that are missing, for it has 0 there" if are_pairs else ""
+        raise ValueError(f"{name}: expected an array, got a sparse one: give {name}.toarray()"
+                         f"{advice}")
+    if are_pairs:
+        check_order(name, given)
+    if getattr(given, "dtype", None) != np.bool_:  # these are weights too
+        check_numbers(name, given, "give NaN where a pair is missing" if are_pairs else "")
 
 
 def _refuse_similarities(matrices: np.ndarray) -> None:

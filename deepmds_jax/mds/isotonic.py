@@ -52,7 +52,7 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
     """
     check_numbers("y", y, "leave the values out")
     dtype = float_dtype(y)
-    y = as_computed(y)
+    y = as_computed("y", y)
     if y.ndim == 0 or y.shape[-1] == 0:
         raise ValueError(f"y: expected shape (..., m) with m at least 1, got {y.shape}")
     longest = 2 ** (jnp.finfo(y.dtype).nmant + 1)
@@ -65,7 +65,7 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
             raise ValueError(
                 f"weights: expected the shape of y, {y.shape}, got {np.shape(weights)}"
             )
-        weights = as_computed(weights).astype(y.dtype)
+        weights = as_computed("weights", weights).astype(y.dtype)
         if not is_traced(weights):
             known = np.asarray(weights)
             wrong = known[~((known > 0) & np.isfinite(known))]

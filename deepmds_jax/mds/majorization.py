@@ -12,8 +12,10 @@ from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.inputs import (
     as_computed,
+    check_choice,
     check_integer,
     check_labels,
+    check_limits,
     check_shapes,
     check_start,
     check_values,
@@ -21,6 +23,7 @@ from deepmds_jax.mds.inputs import (
     float_dtype,
     is_on_cpu,
     is_traced,
+    one_line,
 )
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
@@ -106,13 +109,10 @@ def smacof(
     *batch, n, _ = dissimilarities.shape
     for name, value, known in (("transform", transform, TRANSFORMS), ("ties", ties, TIES),
                                ("acceleration", acceleration, ACCELERATIONS)):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
+        check_choice(name, value, known)
     check_labels("init", init, given)
     check_integer("num_starts", num_starts, 1)
-    check_integer("max_iters", max_iters, 0)
-    if not is_traced(tolerance) and not 0 <= tolerance < np.inf:
-        raise ValueError(f"tolerance: expected a finite number >= 0, got {tolerance}")
+    tolerance = check_limits(max_iters, tolerance)
     if key is not None:
         if init is not None:
             raise ValueError("key: expected none with init, got both")
@@ -123,7 +123,7 @@ def smacof(
     elif num_starts > 1:
         raise ValueError(f"key: expected one for {num_starts} random starts, got none")
     elif init is not None:
-        init = as_computed(init).astype(dissimilarities.dtype)
+        init = as_computed("init", init).astype(dissimilarities.dtype)
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
         init = init[..., None, :, :]
@@ -151,7 +151,7 @@ def smacof(
         if not batch:
             check_values(dissimilarities, weights)
         elif given_weights is not None and np.ndim(given_weights) == 2:
-            check_weights(as_computed(given_weights))
+            check_weights(as_computed("weights", given_weights))
     return narrow(result, dtype)
 
 
@@ -163,7 +163,7 @@ def check_key(key: object) -> None:
     else:
         is_key = dtype == np.uint32 and len(shape or ()) == 1  # of the old style
     if not is_key:
-        raise ValueError(f"key: expected a key like jax.random.key(0), got {key}")
+        raise ValueError(f"key: expected a key like jax.random.key(0), got {one_line(key)}")
 
 
 @partial(jax.jit, static_argnames="options")

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from deepmds_jax.extras import require
 from deepmds_jax.mds.biplot import FittedVectors
 from deepmds_jax.mds.diagrams import DOTS, INK, LINE, TEXT, check_labels, plain_axes
+from deepmds_jax.mds.inputs import as_numbers, check_number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,20 +59,21 @@ def draw_configuration(
       ValueError: wrong shapes.
       ImportError: matplotlib is not installed.
     """
-    points = np.asarray(points, np.float64)
+    points = as_numbers("points", points)
     if points.ndim != 2:
         raise ValueError(f"points: expected shape (n, k), got {points.shape}")
     n, k = points.shape
     if k == 1:
         points = np.hstack([points, np.zeros((n, 1))])
-    if len(dims) != 2 or not all(0 <= axis < points.shape[1] for axis in dims):
-        raise ValueError(f"dims: expected two of 0 to {k - 1}, got {dims}")
+    known = np.shape(dims) == (2,) and np.asarray(dims).dtype.kind in "iu"
+    if not known or not all(0 <= axis < points.shape[1] for axis in dims):
+        raise ValueError(f"dims: expected two of 0 to {k - 1}, got {dims!r}")
     shown = points[:, list(dims)]
     figure, axes = plain_axes(5.6, 2.6 if k == 1 else 5.0)
     axes.set_aspect("equal", "datalim")
     axes.scatter(*shown.T, s=14, color=DOTS, linewidths=0, zorder=3)
     if covariances is not None:
-        _draw_ellipses(axes, shown, np.asarray(covariances, np.float64), confidence)
+        _draw_ellipses(axes, shown, as_numbers("covariances", covariances), confidence)
     names = [] if labels is None else check_labels(labels, n)
     texts = [_Text(point, name) for point, name in zip(shown, names, strict=False)]
     if vectors is not None:
@@ -90,7 +92,7 @@ def _draw_ellipses(axes, points, covariances, confidence):
     if covariances.shape != (len(points), 2, 2):
         raise ValueError(f"covariances: expected shape {(len(points), 2, 2)}, "
                          f"got {covariances.shape}")
-    if not 0 < confidence < 1:
+    if not 0 < check_number("confidence", confidence) < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}")
     patches = require("matplotlib.patches", "pictures")
     radius = np.sqrt(-2 * np.log1p(-confidence))  # of the unit normal distribution in the plane
@@ -104,13 +106,15 @@ def _draw_ellipses(axes, points, covariances, confidence):
 
 def _draw_vectors(axes, points, vectors, dims, labels):
     """Arrows from the centre; returns their tips and names."""
+    if not isinstance(vectors, FittedVectors):
+        raise ValueError(f"vectors: expected FittedVectors of fit_vectors, got {one_line(vectors)}")
     directions = np.asarray(vectors.directions, np.float64)
     if directions.ndim != 2 or max(dims) >= max(directions.shape[1], 2):
         raise ValueError(f"vectors: expected directions (m, k) in the axes {dims}, "
                          f"got {directions.shape}")
     if directions.shape[1] == 1:
         directions = np.hstack([directions, np.zeros_like(directions)])
-    names = check_labels(labels, len(directions))
+    names = check_labels(labels, len(directions), "vector_labels")
     centre = points.mean(axis=0)
     tips = directions[:, list(dims)] * np.sqrt(np.asarray(vectors.r_squared))[:, None]
     reach = np.max(np.linalg.norm(points - centre, axis=1))

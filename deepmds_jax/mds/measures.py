@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepmds_jax.mds.inputs import as_computed, as_float, float_dtype
+from deepmds_jax.mds.inputs import as_float, as_points, float_dtype
 from deepmds_jax.programs import one_program
 
 
@@ -25,8 +25,11 @@ def distances(points: jax.Array) -> jax.Array:
     Returns:
       (..., n, n) in the dtype of the points, symmetric with a zero diagonal, without overflow or
       underflow on the way. The gradient of a zero distance is zero.
+
+    Raises:
+      ValueError: wrong shape.
     """
-    return _distances(as_computed(points)).astype(float_dtype(points))
+    return _distances(as_points("points", points)).astype(float_dtype(points))
 
 
 @one_program

@@ -9,7 +9,15 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax import loops
-from deepmds_jax.mds.inputs import as_computed, float_dtype, is_negative, is_traced
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    as_float,
+    check_kind,
+    check_limits,
+    float_dtype,
+    is_negative,
+    is_traced,
+)
 
 _BATCH_SIZE = 256  # new points at once: bounds memory, and the wait for the slowest point
 _MIN_CURVATURE = 1e-4
@@ -60,16 +68,18 @@ def place(
     out-of-sample problem for classical multidimensional scaling", Computational Statistics & Data
     Analysis 52.
     """
+    weights = 1.0 if weights is None else weights
     for name, array in (("disparities", disparities), ("weights", weights)):
+        check_kind(name, array)
         # With NumPy, which checks constants inside jit, too.
-        if array is None or is_traced(array):
+        if is_traced(array):
             continue
         if np.any(is_negative(np.asarray(array))):
             raise ValueError(f"{name}: expected none < 0, got {np.nanmin(array):g}")
-    dtype = float_dtype(points)
-    points = as_computed(points)
-    disparities = jnp.asarray(disparities, points.dtype)
-    weights = jnp.asarray(1 if weights is None else weights, points.dtype)
+    given, points = points, as_computed("points", points)
+    disparities = as_float(disparities).astype(points.dtype)
+    weights = as_float(weights).astype(points.dtype)
+    tolerance = check_limits(max_iters, tolerance)
     if points.ndim != 2:
         raise ValueError(f"points: expected shape (n, k), got {points.shape}")
     if disparities.shape[-1:] != points.shape[:1]:
@@ -84,7 +94,7 @@ def place(
         raise ValueError(
             f"weights: expected to broadcast to {disparities.shape}, got {weights.shape}"
         )
-    return _place(points, disparities, weights, max_iters, tolerance).astype(dtype)
+    return _place(points, disparities, weights, max_iters, tolerance).astype(float_dtype(given))
 
 
 @jax.jit

@@ -11,8 +11,14 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import procrustes
-from deepmds_jax.mds.inputs import as_computed, check_integer, check_shapes
-from deepmds_jax.mds.majorization import smacof
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    check_integer,
+    check_shapes,
+    one_line,
+    refuse_options,
+)
+from deepmds_jax.mds.majorization import check_key, smacof
 from deepmds_jax.mds.ordering import pair_codes, pair_positions
 from deepmds_jax.mds.solver import Status
 
@@ -123,10 +129,14 @@ def bootstrap(
     "Bootstrap confidence regions for multidimensional scaling solutions", American J. Political
     Science 58.
     """
-    data = as_computed(data)
+    data = as_computed("data", data)
     if data.ndim < 2 or data.shape[0] < 2:
         raise ValueError(f"data: expected (m, ...) with m at least 2, got shape {data.shape}")
+    if not callable(dissimilarities):
+        raise ValueError(f"dissimilarities: expected a function, got {one_line(dissimilarities)}")
+    check_key(key)
     check_integer("num_replicates", num_replicates, 2)
+    refuse_options("bootstrap", options, ("num_starts", "progress"))
     given, _ = _check_single(dissimilarities(data), None, num_dims)
     full = smacof(given, num_dims, transform=transform, **options)
     batch = _draw(data, dissimilarities, key, num_replicates)
@@ -166,7 +176,9 @@ def permutation_test(
     should never be zero", Statistical Applications in Genetics and Molecular Biology 9.
     """
     dissimilarities, weights = _check_single(dissimilarities, weights, num_dims)
+    check_key(key)
     check_integer("num_permutations", num_permutations, 1)
+    refuse_options("permutation_test", options, ("init", "num_starts", "progress"))
     options["tolerance"] = tolerance
     result = smacof(dissimilarities, num_dims, weights=weights, **options)
     batch = _permute(dissimilarities, weights, key, num_permutations)

@@ -16,6 +16,8 @@ from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, guttman_step, l
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import (
     as_computed,
+    check_limits,
+    check_number,
     check_shapes,
     check_values,
     fill_with_shortest_paths,
@@ -117,13 +119,14 @@ def smacof_robust(
     a maximum correntropy criterion", IEEE Trans. Signal Processing 65 (outliers as part of a
     half-quadratic loss).
     """
-    dtype = float_dtype(dissimilarities)
-    dissimilarities, weights = check_shapes(dissimilarities, weights, num_dims)
+    given = dissimilarities
+    dissimilarities, weights = check_shapes(given, weights, num_dims)
     *batch, n, _ = dissimilarities.shape
-    if threshold is not None and not is_traced(threshold) and not 0 < threshold < np.inf:
-        raise ValueError(f"threshold: expected a finite number > 0, got {threshold}")
+    if threshold is not None:
+        threshold = check_number("threshold", threshold, may_be_zero=False)
+    tolerance = check_limits(max_iters, tolerance)
     if init is not None:
-        init = as_computed(init).astype(dissimilarities.dtype)
+        init = as_computed("init", init).astype(dissimilarities.dtype)
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
 
@@ -134,7 +137,7 @@ def smacof_robust(
                        shared=(threshold, max_iters, tolerance))
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(dissimilarities, weights)
-    return narrow(result, dtype)
+    return narrow(result, float_dtype(given))
 
 
 @partial(jax.jit, static_argnames="num_dims")

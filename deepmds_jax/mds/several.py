@@ -14,10 +14,12 @@ from deepmds_jax.mds.inputs import (
     as_computed,
     as_float,
     check_integer,
+    check_num_dims,
     check_shapes,
     check_values,
     fill_with_shortest_paths,
     is_traced,
+    refuse_options,
     symmetrize,
 )
 from deepmds_jax.mds.majorization import check_key, smacof
@@ -28,6 +30,7 @@ from deepmds_jax.mds.torgerson import torgerson
 # all points (root mean square) and of any, in units of the size of the configuration.
 _SAME_RMS, _SAME_MAX = 5e-3, 1e-2
 _PERFECT = 1e-5  # stress, below which configurations differ without being better
+_GIVEN = ("num_dims", "init", "key", "num_starts", "progress")  # by these functions to `smacof`
 
 
 def smacof_dims(
@@ -58,9 +61,10 @@ def smacof_dims(
     numbers = np.asarray(dims)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
         raise ValueError(f"dims: expected one or more integers, got {dims!r}")
-    weights = options.pop("weights", None)
+    refuse_options("smacof_dims", options, _GIVEN)
+    checked, checked_weights = check_shapes(dissimilarities, options.pop("weights", None), 1)
     for number in (numbers.min(), numbers.max()):
-        checked, checked_weights = check_shapes(dissimilarities, weights, number)
+        check_num_dims(number, checked.shape[-1], "dims")
     start = _classical_start(checked, checked_weights, int(numbers.max()))
     kept = np.arange(numbers.max()) < numbers[:, None, None]  # (d, 1, k)
     kept = np.broadcast_to(kept, (*start.shape[:-2], *kept.shape))
@@ -122,8 +126,8 @@ def smacof_until_repeated(
     check_key(key)
     for name, number in (("starts_per_round", starts_per_round), ("max_rounds", max_rounds)):
         check_integer(name, number, 1)
-    weights = options.pop("weights", None)
-    checked, weights = check_shapes(dissimilarities, weights, num_dims)
+    refuse_options("smacof_until_repeated", options, _GIVEN)
+    checked, weights = check_shapes(dissimilarities, options.pop("weights", None), num_dims)
     *batch, n, _ = checked.shape
     classical = _classical_start(checked, weights, num_dims)[..., None, :, :]
     best, times_met, num_rounds, done = None, np.zeros(batch, np.int32), 0, False
@@ -179,7 +183,7 @@ def _smacof_each(dissimilarities, weights, starts, options):
     failed = not is_traced(result.status) and np.any(
         np.asarray(result.status) >= Status.DISCONNECTED)
     if failed and dissimilarities.ndim == 2:
-        check_values(as_computed(dissimilarities), weights)
+        check_values(as_computed("dissimilarities", dissimilarities), weights)
     return result
 
 

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from deepmds_jax.mds.inputs import as_computed, float_dtype, is_traced
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    check_choice,
+    check_square,
+    float_dtype,
+    is_traced,
+)
 
 _ROUNDING = 1e-6
 
@@ -96,11 +102,9 @@ def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
     (1966), Biometrika 53; Shepard (1957), "Stimulus and response generalization", Psychometrika 22
     ("exponential", "confusion").
     """
-    if way not in _WAYS:
-        raise ValueError(f"way: expected one of {list(_WAYS)}, got {way!r}")
-    computed = as_computed(similarities)
-    if computed.ndim < 2 or computed.shape[-1] != computed.shape[-2]:
-        raise ValueError(f"similarities: expected shape (..., n, n), got {computed.shape}")
+    check_choice("way", way, _WAYS)
+    computed = as_computed("similarities", similarities, True)
+    check_square("similarities", computed.shape)
     found = _convert(computed, way)
     if not is_traced(found):
         wrong = ~np.isfinite(found) & np.isfinite(computed)

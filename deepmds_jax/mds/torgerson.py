@@ -89,7 +89,7 @@ def classical_detailed(dissimilarities: ArrayLike, num_dims: int = 3) -> Classic
     shares are the two numbers of `GOF` that R's `cmdscale` returns.
     """
     embedding = classical(dissimilarities, num_dims)
-    found = _spectrum(as_computed(dissimilarities), num_dims)
+    found = _spectrum(as_computed("dissimilarities", dissimilarities), num_dims)
     return ClassicalResult(embedding, *(x.astype(embedding.dtype) for x in found))
 
 

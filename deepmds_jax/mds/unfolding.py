@@ -17,6 +17,9 @@ from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import (
     as_computed,
     broadcast_weights,
+    check_choice,
+    check_limits,
+    check_num_dims,
     check_values,
     float_dtype,
     is_connected,
@@ -103,17 +106,14 @@ def unfold(
     degeneracy in multidimensional unfolding by penalizing on the coefficient of variation",
     Psychometrika 70; Schoenemann (1970), "On metric multidimensional unfolding", Psychometrika 35.
     """
-    dtype = float_dtype(preferences)
-    preferences = as_computed(preferences)
+    given, preferences = preferences, as_computed("preferences", preferences)
     shape = preferences.shape
-    if len(shape) < 2:
-        raise ValueError(f"preferences: expected shape (..., N, M), got {shape}")
-    if not 1 <= num_dims < min(shape[-2:]):
-        raise ValueError(f"num_dims: expected 1 to {min(shape[-2:]) - 1} for {shape[-2]} rows and "
-                         f"{shape[-1]} columns, got {num_dims}")
-    if transform not in UNFOLDINGS:
-        raise ValueError(f"transform: expected one of {list(UNFOLDINGS)}, got {transform!r}")
-    weights = jnp.ones_like(preferences) if weights is None else as_computed(weights)
+    if len(shape) < 2 or min(shape[-2:]) < 2:
+        raise ValueError(f"preferences: expected shape (..., N, M), both 2 or more, got {shape}")
+    check_num_dims(num_dims, min(shape[-2:]), of=f"{shape[-2]} rows and {shape[-1]} columns")
+    check_choice("transform", transform, UNFOLDINGS)
+    tolerance = check_limits(max_iters, tolerance)
+    weights = jnp.ones_like(preferences) if weights is None else as_computed("weights", weights)
     weights = broadcast_weights(weights, preferences)
 
     def solve(*problem):
@@ -122,7 +122,7 @@ def unfold(
     result = solve_all(solve, shape[:-2], preferences, weights, shared=(max_iters, tolerance))
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
         check_values(_as_square(preferences, jnp.nan), _as_square(weights, 0))
-    return narrow(result, dtype)
+    return narrow(result, float_dtype(given))
 
 
 @partial(jax.jit, static_argnames=("num_dims", "transform"))

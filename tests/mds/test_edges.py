@@ -307,3 +307,90 @@ def test_what_pairs_of_weight_zero_hold_does_not_matter(placeholder):
     given[1, 3] = given[3, 1] = -D[1, 3]
     with pytest.raises(ValueError, match="dissimilarities: expected none < 0, got -"):
         mds.smacof(given, 2, weights=weights)
+
+POINTS = np.arange(24.0).reshape(12, 2)
+KEY = jax.random.key(0)
+CALLS = {  # what each function takes at least, and `num_dims` where it is not an option
+    "smacof": (D,), "smacof_robust": (D,), "unfold": (D,), "individual_differences": (D[None],),
+    "smacof_anchored": (D, POINTS, np.ones_like(POINTS)), "place": (POINTS, D),
+    "smacof_until_repeated": (D,), "jackknife": (D,), "classical": (D,), "classical_detailed": (D,),
+    "bootstrap": (D[None].repeat(2, 0), lambda x: x[0], KEY), "permutation_test": (D, KEY),
+}
+DIRECT = [*CALLS][:6]  # the others have the limits of `smacof`
+
+
+def assert_refused(name, options, message):
+    if name == "smacof_until_repeated":
+        options = {"key": KEY} | options
+    with pytest.raises(ValueError, match=f"^{message}") as error:
+        getattr(mds, name)(*CALLS[name], **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", ["2", None, True, np.nan, 2.0, [2], np.array(2)])
+def test_no_function_takes_anything_but_integers(wrong):
+    for name in set(CALLS) - {"smacof_anchored", "place"}:
+        assert_refused(name, {"num_dims": wrong}, "num_dims: expected an integer, got")
+    for name in DIRECT:
+        if not isinstance(wrong, np.ndarray):  # which may be traced
+            assert_refused(name, {"max_iters": wrong}, "max_iters: expected an integer, got")
+    for name, argument in [("smacof", "num_starts"), ("smacof_until_repeated", "max_rounds"),
+                           ("bootstrap", "num_replicates"),
+                           ("permutation_test", "num_permutations")]:
+        assert_refused(name, {argument: wrong}, f"{argument}: expected an integer, got")
+
+
+@pytest.mark.parametrize("wrong", ["a", None, True, np.nan, -1, np.inf, np.ones(2), 1j])
+def test_no_function_takes_a_tolerance_that_is_none(wrong):
+    for name in DIRECT:
+        assert_refused(name, {"tolerance": wrong}, "tolerance: expected a finite number >= 0, got")
+    if wrong is not None:
+        assert_refused("smacof_robust", {"threshold": wrong}, "threshold: expected .* > 0, got")
+
+
+@pytest.mark.parametrize(("name", "options", "message"), [
+    ("smacof", {"max_iters": 10**30}, "max_iters: expected an integer <= 2147483647, got 10{30}$"),
+    ("smacof", {"transform": ["ratio"]}, r"transform: expected one of .*, got \['ratio'\]"),
+    ("unfold", {"transform": None}, "transform: expected one of .*, got None"),
+    ("individual_differences", {"model": 3}, "model: expected one of .*, got 3"),
+    ("smacof", {"init": "POINTS"}, "init: expected real numbers"),
+    ("smacof", {"init": np.ma.masked_equal(POINTS, 3)}, "init: expected an array without a mask"),
+    ("smacof", {"key": jax.random.split(KEY)},
+     r"key: expected a key .*, got an array of shape \(2,\)"),
+    ("smacof_anchored", {"init": 1j * POINTS}, "init: expected real numbers, got complex128"),
+    ("unfold", {"weights": scipy.sparse.csr_array(D)}, "weights: .* give weights.toarray..$"),
+    ("place", {"weights": [[1, 2], [3]]}, "weights: expected an array: "),
+    ("smacof_until_repeated", {"key": None}, "key: expected a key .*, got None"),
+    ("smacof_until_repeated", {"init": POINTS},
+     "init: expected none, for smacof_until_repeated gives its own, got one"),
+    ("permutation_test", {"init": POINTS}, "init: expected none, for permutation_test gives"),
+    ("bootstrap", {"num_starts": 2}, "num_starts: expected none, for bootstrap gives"),
+])
+def test_arguments_are_named_as_the_caller_names_them(name, options, message):
+    assert_refused(name, options, message)
+
+
+def test_positional_arguments_are_named_too():
+    for call, message in [
+        (lambda: mds.smacof_dims(D, num_dims=2), "num_dims: expected none, for smacof_dims gives"),
+        (lambda: mds.bootstrap(D[None].repeat(2, 0), D, KEY), "dissimilarities: expected a functi"),
+        (lambda: mds.bootstrap(D[None].repeat(2, 0), lambda x: x[0], 2), "key: expected a key"),
+        (lambda: mds.permutation_test(D, 2), "key: expected a key"),
+        (lambda: mds.unfold(None), "preferences: expected real numbers"),
+        (lambda: mds.unfold(D[:1]), r"preferences: expected .* both 2 or more, got \(1, 12\)"),
+        (lambda: mds.smacof_anchored(D, 3.0, D), r"anchors: expected shape \(12, k\), k from 1 to"),
+        (lambda: mds.distances(np.ones(3)), r"points: expected shape \(..., n, k\), got \(3,\)"),
+        (lambda: mds.to_principal_axes("abc"), "points: expected real numbers"),
+        (lambda: mds.fit_vectors(np.ones(3), np.ones(3)), "points: expected shape"),
+        (lambda: mds.compare_configurations(POINTS, None), "b: expected real numbers"),
+        (lambda: mds.similarity_to_dissimilarity(D, ["gower"]), "way: expected one of"),
+        (lambda: mds.draw_shepard(D), "diagram: expected a ShepardDiagram .* got an array"),
+        (lambda: mds.draw_scree(["a"], [1]), "dims: expected real numbers"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{message}"):
+            call()
+
+
+def test_a_mask_that_hides_nothing():
+    np.testing.assert_array_equal(mds.distances(np.ma.masked_array(POINTS, mask=False)),
+                                  mds.distances(POINTS))

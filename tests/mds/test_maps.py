@@ -101,3 +101,17 @@ def test_names_of_vectors_are_not_cut_off():
 def test_wrong_arguments_raise(points, options, message):
     with pytest.raises(ValueError, match=message):
         mds.draw_configuration(points, **options)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"labels": 3}, "labels: expected 5, got 3"),
+    ({"dims": "ab"}, "dims: expected two of 0 to 2, got 'ab'"),
+    ({"dims": (0.0, 1.0)}, "dims: expected two of 0 to 2"),
+    ({"confidence": None, "covariances": [np.eye(2)] * 5}, "confidence: expected a finite number"),
+    ({"vectors": POINTS}, "vectors: expected FittedVectors of fit_vectors, got an array of shape"),
+    ({"vectors": mds.FittedVectors(np.eye(2), np.ones(2)), "vector_labels": ["one"]},
+     "vector_labels: expected 2, got 1"),
+])
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        mds.draw_configuration(POINTS, **options)

@@ -42,9 +42,9 @@ def test_dimensions_in_any_order_with_missing_pairs(stackloss):
     assert found.stress.shape == (2, 2)
     assert np.all(np.isfinite(found.stress))
     assert np.all(found.stress[:, 0] < found.stress[:, 1])
-    with pytest.raises(ValueError, match="num_dims: expected 1 to 20 for 21 points, got 21"):
+    with pytest.raises(ValueError, match=r"^dims: expected 1 to 20 for 21 points, got 21"):
         mds.smacof_dims(gaps, [1, 21])
-    with pytest.raises(ValueError, match="num_dims: expected 1 to 20 for 21 points, got 0"):
+    with pytest.raises(ValueError, match=r"^dims: expected 1 to 20 for 21 points, got 0"):
         mds.smacof_dims(gaps, [0, 1])
     with pytest.raises(ValueError, match="dims: expected one or more integers"):
         mds.smacof_dims(gaps, [1.5])
