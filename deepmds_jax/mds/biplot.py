@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, linalg
-from deepmds_jax.mds.inputs import as_computed, as_points
+from deepmds_jax.mds.inputs import as_computed, check_points, program_of_arrays
 from deepmds_jax.mds.measures import square_root
 
 
@@ -25,6 +25,8 @@ class FittedVectors(NamedTuple):
     r_squared: jax.Array
 
 
+@program_of_arrays
+@jax.default_matmul_precision("highest")
 def fit_vectors(points: ArrayLike, variables: ArrayLike) -> FittedVectors:
     """Fits variables that are known of the points by linear functions of their coordinates.
 
@@ -41,16 +43,11 @@ def fit_vectors(points: ArrayLike, variables: ArrayLike) -> FittedVectors:
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 4.3; `envfit` of R's
     vegan gives the same directions and r2.
     """
-    points, variables = as_points("points", points), as_computed("variables", variables)
+    points, variables = as_computed("points", points), as_computed("variables", variables)
+    check_points("points", points)
     if variables.ndim < 2 or variables.shape[:-1] != points.shape[:-1]:
         raise ValueError(f"variables: expected shape (..., n, m) and points (..., n, k), got "
                          f"{variables.shape} and {points.shape}")
-    return _fit_vectors(points, variables)
-
-
-@jax.jit
-@jax.default_matmul_precision("highest")
-def _fit_vectors(points, variables):
     constant = jnp.all(variables == variables[..., :1, :], axis=-2, keepdims=True)
     unknown = constant | jnp.any(~jnp.isfinite(variables), axis=-2, keepdims=True)
     # Anything for now: NaN would get into the derivatives of the others.

@@ -1,6 +1,5 @@
 """Compares two configurations, ignoring position, orientation and size."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, procrustes
-from deepmds_jax.mds.inputs import as_computed, float_dtype
+from deepmds_jax.mds.inputs import as_computed, as_float, check_leading_axes, program_of_arrays
 
 
 class Comparison(NamedTuple):
@@ -26,6 +25,7 @@ class Comparison(NamedTuple):
     correlation: jax.Array
 
 
+@program_of_arrays
 def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
     """Procrustes comparison: aligns `a` to `b` by translation, rotation, reflection and scale.
 
@@ -42,15 +42,11 @@ def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
     Source: Gower (1975), "Generalized Procrustes analysis", Psychometrika 40; Peres-Neto & Jackson
     (2001), "How well do multivariate data sets match?", Oecologia 129 (m^2 and the correlation).
     """
-    given = a, b
+    dtype = jnp.result_type(as_float(a), as_float(b))
     a, b = as_computed("a", a), as_computed("b", b)
     if a.ndim < 2 or a.shape[-2:] != b.shape[-2:]:
         raise ValueError(f"b: expected (..., n, k) like a, got {b.shape} and a {a.shape}")
-    return _compare(a, b, jnp.result_type(*map(float_dtype, given)))
-
-
-@partial(jax.jit, static_argnames="dtype")
-def _compare(a, b, dtype):
+    check_leading_axes({"a": a.shape, "b": b.shape})
     fit = procrustes(a, b, reflection=True)
     aligned = fit(a)
     size_a, size_b = (jnp.sqrt(jnp.sum(centre(x) ** 2, axis=(-2, -1))) for x in (a, b))

@@ -1,8 +1,10 @@
 """Checks dissimilarities and weights, and brings them to one form."""
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Callable, Collection
+from functools import wraps
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from deepmds_jax import loops
 from deepmds_jax.given_arrays import check_numbers
 from deepmds_jax.programs import one_program
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
 _LARGEST_INTEGER = 2**31 - 1  # that JAX takes
 
@@ -133,12 +136,32 @@ def as_computed(name: str, values: ArrayLike, are_pairs: bool = False) -> jax.Ar
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
 
 
-def as_points(name: str, values: ArrayLike) -> jax.Array:
-    """`as_computed` of (..., n, k) points."""
-    points = as_computed(name, values)
+def program_of_arrays(function: _Function) -> _Function:
+    """`one_program`, but what is given and is no array is refused by its name, before tracing.
+
+    Shapes are for the function itself to check, which is done once for each of them.
+    """
+    program, parameters = one_program(function), inspect.signature(function).parameters
+
+    def as_array(name, values):
+        if values is None and parameters[name].default is None:
+            return None
+        check_kind(name, values)
+        return values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
+
+    @wraps(function)
+    def checked(*args, **named):
+        arrays = [as_array(*pair) for pair in zip(parameters, args, strict=False)]
+        named = {name: as_array(name, x) if name in parameters else x for name, x in named.items()}
+        return program(*arrays, *args[len(arrays):], **named)
+
+    return cast(_Function, checked)
+
+
+def check_points(name: str, points: jax.Array) -> None:
+    """ValueError unless points are (..., n, k)."""
     if points.ndim < 2 or points.shape[-1] < 1:
         raise ValueError(f"{name}: expected shape (..., n, k), got {points.shape}")
-    return points
 
 
 def as_numbers(name: str, values: ArrayLike) -> np.ndarray:
@@ -177,6 +200,17 @@ def check_square(name: str, shape: tuple[int, ...]) -> None:
     """ValueError unless an array of this shape holds square matrices."""
     if len(shape) < 2 or shape[-1] != shape[-2]:
         raise ValueError(f"{name}: expected shape (..., n, n), got {shape}{pairs_advice(shape)}")
+
+
+def check_leading_axes(shapes: dict[str, tuple[int, ...]]) -> None:
+    """ValueError unless all axes but the last two broadcast; it names the first that does not."""
+    known = ()
+    for name, shape in shapes.items():
+        try:
+            known = jnp.broadcast_shapes(known, shape[:-2])
+        except ValueError:
+            raise ValueError(f"{name}: expected leading axes that broadcast against {known}, got "
+                             f"shape {shape}") from None
 
 
 def check_num_dims(

@@ -12,7 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepmds_jax.mds.inputs import as_float, as_points, float_dtype
+from deepmds_jax.mds.inputs import (
+    as_computed,
+    as_float,
+    check_leading_axes,
+    check_points,
+    check_square,
+    float_dtype,
+    program_of_arrays,
+)
 from deepmds_jax.programs import one_program
 
 
@@ -29,7 +37,9 @@ def distances(points: jax.Array) -> jax.Array:
     Raises:
       ValueError: wrong shape.
     """
-    return _distances(as_points("points", points)).astype(float_dtype(points))
+    computed = as_computed("points", points)
+    check_points("points", computed)
+    return _distances(computed).astype(float_dtype(points))
 
 
 @one_program
@@ -98,7 +108,7 @@ def total(matrix: jax.Array) -> jax.Array:
     return lax.platform_dependent(matrix, cpu=by_product, default=jnp.sum)
 
 
-@one_program
+@program_of_arrays
 def raw_stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -112,12 +122,16 @@ def raw_stress(
     Returns:
       (...), 0 for a perfect fit.
 
+    Raises:
+      ValueError: wrong shapes, or leading axes that do not broadcast.
+
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 8.1.
     """
+    _check_shapes(disparities, distances, weights)
     return _sum_of_squares(disparities - distances, weights)
 
 
-@one_program
+@program_of_arrays
 def normalized_stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -131,7 +145,7 @@ def normalized_stress(
     return raw_stress(disparities, distances, weights) / _sum_of_squares(disparities, weights)
 
 
-@one_program
+@program_of_arrays
 def stress(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -147,7 +161,7 @@ def stress(
     return square_root(raw_stress(disparities, distances, weights) / square)
 
 
-@one_program
+@program_of_arrays
 def stress_2(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -168,7 +182,7 @@ def stress_2(
     return square_root(raw_stress(disparities, distances, weights) / spread)
 
 
-@one_program
+@program_of_arrays
 def stress_per_point(
     disparities: jax.Array, distances: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
@@ -190,8 +204,21 @@ def stress_per_point(
     return jnp.where(perfect, 1 / per_point.shape[-1], per_point / jnp.where(perfect, 1, total))
 
 
+def _check_shapes(disparities, distances, weights):
+    """ValueError unless all are matrices of the same pairs, whose leading axes broadcast."""
+    named = {"disparities": disparities, "distances": distances, "weights": weights}
+    shapes = {name: matrices.shape for name, matrices in named.items() if matrices is not None}
+    for name, shape in shapes.items():
+        check_square(name, shape)
+        if shape[-1] != disparities.shape[-1]:
+            raise ValueError(f"{name}: expected as many points as the disparities have, "
+                             f"{disparities.shape[-1]}, got shape {shape}")
+    check_leading_axes(shapes)
+
+
 def _scale(disparities, distances, weights):
     """The arguments of a ratio of sums, in units in which squares are safe: the same ratio."""
+    _check_shapes(disparities, distances, weights)
     disparities, distances = as_float(disparities), as_float(distances)
     weights = None if weights is None else scale_weights(as_float(weights))
 

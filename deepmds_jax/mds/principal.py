@@ -5,9 +5,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, linalg
-from deepmds_jax.mds.inputs import as_points, float_dtype
+from deepmds_jax.mds.inputs import as_computed, check_points, float_dtype, program_of_arrays
 
 
+@program_of_arrays
+@jax.default_matmul_precision("highest")
 def to_principal_axes(points: ArrayLike) -> jax.Array:
     """Centres a configuration and turns it so that its axes are principal, longest first.
 
@@ -28,15 +30,11 @@ def to_principal_axes(points: ArrayLike) -> jax.Array:
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 7.10; R smacof does the
     same with `principal = TRUE`, vegan's metaMDS with `pc = TRUE`.
     """
-    return _turn(as_points("points", points)).astype(float_dtype(points))
-
-
-@jax.jit
-@jax.default_matmul_precision("highest")
-def _turn(points):
-    centred = centre(points)
+    computed = as_computed("points", points)
+    check_points("points", computed)
+    centred = centre(computed)
     _, _, axes = linalg.svd(centred)
     turned = centred @ axes
     farthest = jnp.argmax(jnp.abs(turned), axis=-2, keepdims=True)
     signs = jnp.where(jnp.take_along_axis(turned, farthest, axis=-2) < 0, -1, 1)
-    return signs * turned
+    return (signs * turned).astype(float_dtype(points))

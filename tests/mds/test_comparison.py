@@ -56,7 +56,8 @@ def test_disparity_is_the_same_either_way_round():
     np.testing.assert_allclose(there.disparity, back.disparity, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shapes", [((5, 3), (6, 3)), ((5, 3), (5, 2)), ((5,), (5,))])
+@pytest.mark.parametrize("shapes", [((5, 3), (6, 3)), ((5, 3), (5, 2)), ((5,), (5,)),
+                                    ((2, 5, 3), (3, 5, 3))])
 def test_wrong_shapes_raise(shapes):
     with pytest.raises(ValueError, match="b: expected"):
         mds.compare_configurations(*(np.ones(s, np.float32) for s in shapes))

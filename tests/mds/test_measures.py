@@ -180,3 +180,39 @@ def test_ratios_of_sums_of_any_unit(power):
     for measure in FUNCTIONS[1:]:
         name = measure.__name__
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+SIX = np.ones((6, 6))
+MISFITS = [
+    ((3.0, SIX), r"disparities: expected shape \(..., n, n\), got \(\)"),
+    ((np.ones(15), SIX), r"disparities: .* got \(15,\): these can be the pairs of 6 points"),
+    ((SIX, SIX[:, :2]), r"distances: expected shape \(..., n, n\), got \(6, 2\)"),
+    ((SIX, SIX[:1, :1]), "distances: expected as many points as the disparities have, 6, got"),
+    ((SIX, SIX, SIX[:5, :5]), "weights: expected as many points as the disparities have, 6, got"),
+    ((SIX, SIX, 0.5), r"weights: expected shape \(..., n, n\), got \(\)"),
+    ((SIX, np.ones((2, 6, 6)), np.ones((3, 6, 6))),
+     r"weights: expected leading axes that broadcast against \(2,\), got shape \(3, 6, 6\)"),
+    ((SIX, "abc"), "distances: expected real numbers"),
+    ((None, SIX), "disparities: expected real numbers"),
+]
+
+
+@MEASURES
+def test_matrices_that_do_not_fit_are_refused(measure):
+    for given, message in MISFITS:
+        with pytest.raises(ValueError, match=f"^{message}"):
+            measure(*given)
+    with pytest.raises(ValueError, match=r"^distances: .* got \(6, 2\)"):
+        jax.eval_shape(jax.vmap(measure), SIX[None], SIX[None, :, :2])
+
+
+@MEASURES
+def test_leading_axes_that_broadcast_and_lists(measure):
+    problems = np.stack([DISTANCES, 2 * DISTANCES])[:, None]
+    weights = np.stack([1 + np.ones((3, 3)), np.ones((3, 3)), SIX[:3, :3]])
+    found = measure(DISPARITIES, problems, weights=weights)
+    assert found.shape[:2] == (2, 3)
+    np.testing.assert_allclose(found[1, 0], measure(DISPARITIES, 2 * DISTANCES, weights[0]),
+                               rtol=1e-6)
+    np.testing.assert_array_equal(measure(DISPARITIES.tolist(), DISTANCES),
+                                  measure(DISPARITIES, DISTANCES))
