@@ -139,8 +139,7 @@ def individual_differences(
 
     result = solve_all(solve, batch, dissimilarities, weights, shared=(max_iters, tolerance))
     if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
-        for s in range(len(dissimilarities)):
-            check_values(dissimilarities[s], None if weights is None else weights[s])
+        check_values(dissimilarities, weights)
     return narrow(result, float_dtype(given))
 
 

@@ -316,28 +316,38 @@ def is_valid(matrix: jax.Array, alone_on_cpu: bool = False) -> jax.Array:
     return (jnp.max(skew) <= limit) & (jnp.min(known) >= -limit) & ~is_tiny
 
 
-def check_values(dissimilarities: jax.Array, weights: jax.Array | None) -> None:
-    """Says what is wrong with one concrete (n, n) problem, as `check_shapes` returns it.
+def check_values(
+    dissimilarities: jax.Array, weights: jax.Array | None, name: str = "dissimilarities"
+) -> None:
+    """Says what is wrong with one concrete problem, as `check_shapes` returns it.
+
+    It is (n, n), or (K, n, n) of subjects, who know all points together. `name` is the caller's.
 
     Raises:
       ValueError: values that are negative, asymmetric or all zero, weights that are not finite, or
         points that no chain of observed pairs connects.
     """
-    known = _check_matrix("dissimilarities", dissimilarities)
+    names = [name] if dissimilarities.ndim == 2 else [
+        f"{name}[{s}]" for s in range(len(dissimilarities))]
+    n = dissimilarities.shape[-1]
+    known = np.stack(list(map(_check_matrix, names, dissimilarities.reshape(-1, n, n))))
     observed = ~np.isnan(known)
     if weights is not None:
-        observed = observed & (check_weights(weights) > 0)
-    num_points, num_unreached = len(observed), _count_unreached(observed)
+        observed &= np.stack(list(map(check_weights, weights.reshape(-1, n, n)))) > 0
+    num_unreached = _count_unreached(np.any(observed, axis=0))
     if num_unreached:
         raise ValueError(
-            f"dissimilarities: expected the observed pairs to connect all points, got "
-            f"{num_unreached} of {num_points} without a path to point 0 (a pair with NaN in one "
-            f"of its two entries, or of weight 0, is missing)"
+            f"{name}: expected the observed pairs to connect all points, got {num_unreached} of "
+            f"{n} without a path to point 0 (a pair with NaN in any of its entries, or of weight "
+            f"0, is missing)"
         )
-    if not np.any(known[observed] > 0):
-        tiny = np.finfo(known.dtype).tiny
-        raise ValueError(f"dissimilarities: expected some > 0, got only zeros (in {known.dtype}, "
-                         f"what is below {tiny:.2g} is zero)")
+    tiny = np.finfo(known.dtype).tiny
+    for whose, values, seen in zip(names, known, observed, strict=True):
+        if not np.any(values[seen] > 0):
+            is_known = np.any(seen & ~np.eye(n, dtype=bool))
+            found = f"only zeros (in {known.dtype}, what is below {tiny:.2g} is zero)"
+            raise ValueError(f"{whose}: expected some > 0, got "
+                             f"{found if is_known else 'only missing pairs'}")
 
 
 def check_if_single(valid: jax.Array, dissimilarities: jax.Array) -> None:

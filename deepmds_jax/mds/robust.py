@@ -19,6 +19,7 @@ from deepmds_jax.mds.inputs import (
     check_limits,
     check_number,
     check_shapes,
+    check_start,
     check_values,
     fill_with_shortest_paths,
     float_dtype,
@@ -135,8 +136,11 @@ def smacof_robust(
 
     result = solve_all(solve, tuple(batch), dissimilarities, weights, init,
                        shared=(threshold, max_iters, tolerance))
-    if not batch and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
-        check_values(dissimilarities, weights)
+    if not batch and not is_traced(result.status):
+        if result.status == Status.NON_FINITE and init is not None:
+            check_start(init, dissimilarities)
+        if result.status >= Status.DISCONNECTED:
+            check_values(dissimilarities, weights)
     return narrow(result, float_dtype(given))
 
 

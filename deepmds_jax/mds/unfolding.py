@@ -121,7 +121,8 @@ def unfold(
 
     result = solve_all(solve, shape[:-2], preferences, weights, shared=(max_iters, tolerance))
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
-        check_values(_as_square(preferences, jnp.nan), _as_square(weights, 0))
+        known = jnp.where(weights > 0, preferences, jnp.nan)
+        check_values(_as_square(known, jnp.nan), _as_square(weights, 0), "preferences")
     return narrow(result, float_dtype(given))
 
 

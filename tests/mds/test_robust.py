@@ -132,6 +132,8 @@ def test_bad_problems_have_a_status_and_no_effect_on_others():
     np.testing.assert_array_equal(result.embedding[4:], robust(DISTANCES).embedding[4:])
     with jax.enable_x64(True), pytest.raises(ValueError, match="some > 0, got only zeros"):
         Exact.solve(np.zeros((9, 9)), Exact.weights)
+    with jax.enable_x64(True), pytest.raises(ValueError, match="init: expected finite values"):
+        Exact.solve(Exact.dissimilarities, Exact.weights, init=np.full((9, K), np.nan))
     with pytest.raises(ValueError, match="threshold: expected a finite number > 0, got 0"):
         robust(DISTANCES, threshold=0)
     with pytest.raises(ValueError, match=r"init: expected shape \(20, 20, 2\), got \(3, 2\)"):
