@@ -101,7 +101,14 @@ def descend(
     return loops.while_loop(keeps_going, iterate, first)
 
 
-def one_by_one(solve: Callable[..., Any]) -> Callable[..., Any]:
-    """Under `vmap` on CPU, solves one problem after the other: each stops on its own."""
-    return lambda *problem: lax.platform_dependent(
-        *problem, cpu=jax.custom_batching.sequential_vmap(solve), default=solve)
+def one_by_one(solve: Callable[..., Any], options: Any) -> Callable[..., Any]:
+    """`solve` with these options; under `vmap` on CPU one problem after the other.
+
+    Each then stops on its own. Of `options.on_cpu`, whether the program is for a CPU, both are
+    traced if it is None.
+    """
+    on_cpu = jax.custom_batching.sequential_vmap(partial(solve, options._replace(on_cpu=True)))
+    elsewhere = partial(solve, options._replace(on_cpu=False))
+    if options.on_cpu is None:
+        return partial(lax.platform_dependent, cpu=on_cpu, default=elsewhere)
+    return on_cpu if options.on_cpu else elsewhere

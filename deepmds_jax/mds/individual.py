@@ -19,6 +19,7 @@ from deepmds_jax.mds.inputs import (
     fill_with_shortest_paths,
     float_dtype,
     is_connected,
+    is_on_cpu,
     is_traced,
     is_valid,
     symmetrize,
@@ -70,6 +71,10 @@ class _Options(NamedTuple):
     model: str
     transform: str
     ties: str
+    on_cpu: bool | None
+
+    def get_transform(self):
+        return get_transform(self.transform, self.ties, self.on_cpu)
 
 
 def individual_differences(
@@ -132,7 +137,9 @@ def individual_differences(
                                ("ties", ties, ("primary", "secondary"))):
         check_choice(name, value, known)
     tolerance = check_limits(max_iters, tolerance)
-    options, batch = _Options(num_dims, model, transform, ties), dissimilarities.shape[:-3]
+    batch = dissimilarities.shape[:-3]
+    options = _Options(num_dims, model, transform, ties,
+                       is_on_cpu((dissimilarities, weights, max_iters, tolerance)))
 
     def solve(*problem):
         return _solve_batch(options, *problem, max_iters, tolerance)
@@ -182,7 +189,7 @@ def _prepare(options, dissimilarities, weights):
     valid &= jnp.all(peak > 0)
     finite = jnp.all(jnp.isfinite(dissimilarities))
     dissimilarities = dissimilarities / jnp.where(peak > 0, peak, 1)
-    prepare = get_transform(options.transform, options.ties).prepare
+    prepare = options.get_transform().prepare
     prepared = jax.vmap(lambda d, w: prepare(d, w, True))(dissimilarities, weights)
     dissimilarities = _normalize(weights, dissimilarities)
     return _Problem(dissimilarities, weights, prepared, valid, finite)
@@ -203,7 +210,7 @@ def _disparities(options, problem, prepared, distances):
     """(K, n, n) normalized disparities of all subjects, and what the next fit begins with."""
     if options.transform == "ratio":
         return problem.dissimilarities, prepared
-    fit = get_transform(options.transform, options.ties).fit
+    fit = options.get_transform().fit
     disparities, prepared = jax.vmap(fit)(prepared, distances)
     return _normalize(problem.weights, disparities), prepared
 
@@ -254,7 +261,7 @@ def _restrict(options, images, group, maps):
 
 
 def _solve_one(options, dissimilarities, weights, max_iters, tolerance):
-    return one_by_one(partial(_minimize, options))(dissimilarities, weights, max_iters, tolerance)
+    return one_by_one(_minimize, options)(dissimilarities, weights, max_iters, tolerance)
 
 
 _solve = partial(jax.custom_jvp, nondiff_argnums=(0,))(_solve_one)

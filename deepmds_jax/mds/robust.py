@@ -24,6 +24,7 @@ from deepmds_jax.mds.inputs import (
     fill_with_shortest_paths,
     float_dtype,
     is_connected,
+    is_on_cpu,
     is_traced,
     is_valid,
     symmetrize,
@@ -131,11 +132,14 @@ def smacof_robust(
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
 
+    limits = threshold, max_iters, tolerance
+    options = _Options(num_dims, is_on_cpu((dissimilarities, weights, init, limits)))
+
     def solve(*problem):
-        return _solve_batch(num_dims, *problem, threshold, max_iters, tolerance)
+        return _solve_batch(options, *problem, *limits)
 
     result = solve_all(solve, tuple(batch), dissimilarities, weights, init,
-                       shared=(threshold, max_iters, tolerance))
+                       shared=limits)
     if not batch and not is_traced(result.status):
         if result.status == Status.NON_FINITE and init is not None:
             check_start(init, dissimilarities)
@@ -144,9 +148,14 @@ def smacof_robust(
     return narrow(result, float_dtype(given))
 
 
-@partial(jax.jit, static_argnames="num_dims")
-def _solve_batch(num_dims, dissimilarities, weights, init, threshold, max_iters, tolerance):
-    solve = partial(_solve, num_dims)
+class _Options(NamedTuple):
+    num_dims: int
+    on_cpu: bool | None
+
+
+@partial(jax.jit, static_argnames="options")
+def _solve_batch(options, dissimilarities, weights, init, threshold, max_iters, tolerance):
+    solve = partial(_solve, options)
     if dissimilarities.ndim == 3:
         solve = jax.vmap(solve, in_axes=(0, 0, 0, None, None, None))
     result = solve(dissimilarities, weights, init, threshold, max_iters, tolerance)
@@ -204,14 +213,15 @@ def _is_credible(dissimilarities):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _solve(num_dims, dissimilarities, weights, init, threshold, max_iters, tolerance):
+def _solve(options, dissimilarities, weights, init, threshold, max_iters, tolerance):
     """The result, with floats for integers, which have tangents."""
-    return one_by_one(partial(_minimize, num_dims))(
+    return one_by_one(_minimize, options)(
         dissimilarities, weights, init, threshold, max_iters, tolerance)
 
 
-def _minimize(num_dims, dissimilarities, weights, init, threshold, max_iters, tolerance):
+def _minimize(options, dissimilarities, weights, init, threshold, max_iters, tolerance):
     problem, filled = _prepare(dissimilarities, weights)
+    num_dims = options.num_dims
     weights = problem.laplacian.weights
     # Of the errors, as many are free as there are pairs beyond the coordinates.
     n = weights.shape[0]
@@ -269,10 +279,10 @@ def _describe(problem, points, limit):
 
 
 @_solve.defjvp
-def _solve_jvp(num_dims, primals, tangents):
+def _solve_jvp(options, primals, tangents):
     """By the implicit function theorem: the gradient of the loss stays zero."""
     inputs, changes = primals[:2], tangents[:2]
-    result = _solve(num_dims, *primals)
+    result = _solve(options, *primals)
     problem, _ = _prepare(*inputs)
     points, limit = result.embedding / problem.unit, result.threshold / problem.unit
 

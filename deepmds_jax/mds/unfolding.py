@@ -23,6 +23,7 @@ from deepmds_jax.mds.inputs import (
     check_values,
     float_dtype,
     is_connected,
+    is_on_cpu,
     is_traced,
 )
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
@@ -116,8 +117,11 @@ def unfold(
     weights = jnp.ones_like(preferences) if weights is None else as_computed("weights", weights)
     weights = broadcast_weights(weights, preferences)
 
+    options = Options(num_dims, transform, "primary", "anderson",
+                      is_on_cpu((preferences, weights, max_iters, tolerance)))
+
     def solve(*problem):
-        return _solve_batch(num_dims, transform, *problem, max_iters, tolerance)
+        return _solve_batch(options, *problem, max_iters, tolerance)
 
     result = solve_all(solve, shape[:-2], preferences, weights, shared=(max_iters, tolerance))
     if len(shape) == 2 and not is_traced(result.status) and result.status >= Status.DISCONNECTED:
@@ -126,22 +130,22 @@ def unfold(
     return narrow(result, float_dtype(given))
 
 
-@partial(jax.jit, static_argnames=("num_dims", "transform"))
-def _solve_batch(num_dims, transform, preferences, weights, max_iters, tolerance):
-    solve = partial(_solve_ratio, num_dims)
-    if transform != "ratio":
-        preferences = lax.stop_gradient(preferences) if transform == "ordinal" else preferences
-        solve = one_by_one(partial(_solve_by_rows, num_dims, transform))
+@partial(jax.jit, static_argnames="options")
+def _solve_batch(options, preferences, weights, max_iters, tolerance):
+    solve = partial(_solve_ratio, options)
+    if options.transform != "ratio":
+        if options.transform == "ordinal":
+            preferences = lax.stop_gradient(preferences)
+        solve = one_by_one(_solve_by_rows, options)
     if preferences.ndim == 3:
         solve = jax.vmap(solve, in_axes=(0, 0, None, None))
     return solve(preferences, weights, max_iters, tolerance)
 
 
-def _solve_ratio(num_dims, preferences, weights, max_iters, tolerance):
-    options = Options(num_dims, "ratio", "primary", "anderson")
+def _solve_ratio(options, preferences, weights, max_iters, tolerance):
     known = jnp.where(weights > 0, preferences, jnp.nan)
     scaled, counted, _ = _scale(lax.stop_gradient(preferences), weights)
-    start = _start(num_dims, scaled, counted)[None]
+    start = _start(options.num_dims, scaled, counted)[None]
     square, counted = _as_square(known, jnp.nan), _as_square(weights, 0)
     result = solver.solve(options, square, counted, start, max_iters, tolerance)
     n = preferences.shape[0]
@@ -187,12 +191,12 @@ def _start(num_dims, preferences, weights):
     return jnp.where(jnp.sum(start**2) > _TINY, start, jnp.asarray(anywhere, start.dtype))
 
 
-def _solve_by_rows(num_dims, transform, preferences, weights, max_iters, tolerance):
+def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
     negative = jnp.any((preferences < 0) & (weights > 0)) | jnp.any(weights < 0)
     preferences, weights, unit = _scale(preferences, weights)
     n = preferences.shape[0]
     finite = jnp.isfinite(unit) & jnp.all(jnp.isfinite(weights))
-    fit = partial(_fit_rows, transform, preferences, weights)
+    fit = partial(_fit_rows, options, preferences, weights)
 
     def majorize(points, disparities):
         distances = unscaled_distances(points)[:n, n:]
@@ -205,7 +209,7 @@ def _solve_by_rows(num_dims, transform, preferences, weights, max_iters, toleran
         loss, error = _penalized(weights, disparities, distances)
         return Move(step, loss, error, disparities)
 
-    start = _start(num_dims, preferences, weights)
+    start = _start(options.num_dims, preferences, weights)
     start = start - jnp.mean(start, axis=0, keepdims=True)
     end = descend(majorize, start, jnp.where(weights > 0, preferences, 0),
                   max_iters=max_iters, tolerance=tolerance)
@@ -248,7 +252,7 @@ def _penalized(weights, disparities, distances):
     return stress**_POWER * penalty, jnp.sqrt(stress)
 
 
-def _fit_rows(transform, preferences, weights, distances, disparities):
+def _fit_rows(options, preferences, weights, distances, disparities):
     """(N, M) disparities that lower the loss for these distances, or those there are.
 
     Of stress and penalty, which are means over the rows, the tangents of their logarithms are
@@ -259,7 +263,10 @@ def _fit_rows(transform, preferences, weights, distances, disparities):
     stress, penalty = _row_terms(weights, disparities, distances)
     stress_slope = _POWER / jnp.maximum(jnp.mean(stress), jnp.finfo(stress.dtype).eps ** 2)
     penalty_slope = 1 / jnp.mean(penalty)
-    fit = (_fit_monotone if transform == "ordinal" else _fit_line)(preferences, weights, distances)
+    if options.transform == "ordinal":
+        fit = _fit_monotone(preferences, weights, distances, options.on_cpu)
+    else:
+        fit = _fit_line(preferences, weights, distances)
     is_flat = _moments(weights, fit)[1] <= _TINY  # it says nothing about the shape of a row
     fit = jnp.where(is_flat, disparities, fit)
     mean, variance = _moments(weights, fit)
@@ -278,7 +285,7 @@ def _fit_rows(transform, preferences, weights, distances, disparities):
         return stress_slope * stress + penalty_slope * penalty
 
     high = jnp.full_like(mean, _LARGEST_VARIATION)
-    if transform == "interval":  # a line must not go below 0
+    if options.transform == "interval":  # a line must not go below 0
         high = -1 / jnp.minimum(jnp.min(shape, axis=1, keepdims=True), -1 / high)
     low = high / 1000
     best = high
@@ -303,13 +310,13 @@ def _fit_line(preferences, weights, distances):
     return jnp.where(weights > 0, fit, 0)
 
 
-def _fit_monotone(preferences, weights, distances):
+def _fit_monotone(preferences, weights, distances, on_cpu):
     """(N, M) isotonic regression of each row of distances in the order of its preferences."""
     def fit(preferences, weights, distances):
         known = weights > 0
         order = jnp.lexsort((distances, jnp.where(known, preferences, jnp.inf)))
         y = jnp.where(known, distances, jnp.inf)[order]  # missing ones come last
-        fitted = pool_adjacent_violators(y, jnp.where(known, weights, 1)[order])
+        fitted = pool_adjacent_violators(y, jnp.where(known, weights, 1)[order], on_cpu)
         return jnp.where(known, jnp.zeros_like(y).at[order].set(fitted), 0)
 
     return jax.vmap(fit)(preferences, weights, distances)
