@@ -172,7 +172,7 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
       ImportError: matplotlib is not installed.
     """
     values = 100 * as_numbers("shares", shares)
-    if values.ndim != 1:
+    if values.ndim != 1 or not values.size:
         raise ValueError(f"shares: expected shape (n,), got {values.shape}")
     names = check_labels(labels, len(values))
     shown = np.argsort(-values, kind="stable")[:_MAX_BARS][::-1]

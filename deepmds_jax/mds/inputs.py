@@ -69,7 +69,7 @@ def check_number(name: str, value: Any, *, may_be_zero: bool = True) -> Any:
 
 
 def check_limits(max_iters: Any, tolerance: Any) -> Any:
-    """`check_number` of the tolerance; ValueError also for iterations that are no number of such.
+    """`check_number` of the tolerance; ValueError also for `max_iters` that is no integer >= 0.
 
     Both may be () arrays, also traced ones.
     """

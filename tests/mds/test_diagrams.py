@@ -105,3 +105,5 @@ def test_stress_per_point_as_bars():
         mds.draw_stress_per_point(many, ["a"])
     with pytest.raises(ValueError, match=r"shares: expected shape \(n,\), got \(1, 100\)"):
         mds.draw_stress_per_point(many[None])
+    with pytest.raises(ValueError, match=r"shares: expected shape \(n,\), got \(0,\)"):
+        mds.draw_stress_per_point([])
