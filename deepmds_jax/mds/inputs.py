@@ -18,7 +18,7 @@ from deepmds_jax.given_arrays import check_numbers
 from deepmds_jax.programs import one_program
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
+ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
 _LARGEST_INTEGER = 2**31 - 1  # that JAX takes
 
 
@@ -311,7 +311,7 @@ def is_valid(matrix: jax.Array, alone_on_cpu: bool = False) -> jax.Array:
     skew = jnp.abs(matrix - _transposed(matrix, alone_on_cpu))
     skew = jnp.where(jnp.isnan(skew), 0, skew)  # infinity minus itself too: found later
     largest = jnp.max(known)
-    limit = _ROUNDING * largest
+    limit = ROUNDING * largest
     is_tiny = largest < jnp.finfo(matrix.dtype).tiny  # processors take less for zero
     return (jnp.max(skew) <= limit) & (jnp.min(known) >= -limit) & ~is_tiny
 
@@ -359,7 +359,7 @@ def check_if_single(valid: jax.Array, dissimilarities: jax.Array) -> None:
 def is_negative(values: np.ndarray) -> np.ndarray:
     """(...) bool, which values are negative by more than rounding. NaN is not."""
     largest = np.max(values, initial=0, where=values > 0)
-    return values < -_ROUNDING * largest
+    return values < -ROUNDING * largest
 
 
 def check_start(init: jax.Array, dissimilarities: jax.Array) -> None:
@@ -390,7 +390,7 @@ def _check_matrix(name: str, values: jax.Array) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         mean, skew = matrix / 2 + matrix.T / 2, np.abs(matrix - matrix.T)
     # A little less than `is_valid` allows: what it refuses is always named here.
-    limit = 0.999 * _ROUNDING * np.max(mean, initial=0, where=mean >= 0)
+    limit = 0.999 * ROUNDING * np.max(mean, initial=0, where=mean >= 0)
     if np.any(mean < -limit):
         raise ValueError(f"{name}: expected none < 0, got {np.nanmin(matrix):g}")
     if np.any(skew > limit):

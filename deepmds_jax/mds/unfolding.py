@@ -15,6 +15,7 @@ from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import (
+    ROUNDING,
     as_computed,
     broadcast_weights,
     check_choice,
@@ -162,10 +163,17 @@ def _as_square(block, fill):
 
 def _scale(preferences, weights):
     """Preferences of at most 1 and scaled weights, both 0 where missing; and () their unit."""
-    missing = jnp.isnan(preferences) | (weights == 0)
-    known = jnp.where(missing, 0, preferences)
+    missing = jnp.isnan(preferences) | (weights <= 0)
+    known = jnp.where(missing, 0, jnp.maximum(preferences, 0))  # below 0 by rounding, or invalid
     unit = jnp.max(known)
     return known / jnp.where(unit > 0, unit, 1), scale_weights(jnp.where(missing, 0, weights)), unit
+
+
+def _is_valid(preferences, weights):
+    """() whether, up to rounding, none are negative, and all weights are finite."""
+    known = jnp.where((weights > 0) & ~jnp.isnan(preferences), preferences, 0)
+    lowest = [jnp.min(x) >= -ROUNDING * jnp.max(x) for x in (known, weights)]
+    return lowest[0] & lowest[1] & jnp.all(jnp.isfinite(weights))
 
 
 def _start(num_dims, preferences, weights):
@@ -192,10 +200,9 @@ def _start(num_dims, preferences, weights):
 
 
 def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
-    negative = jnp.any((preferences < 0) & (weights > 0)) | jnp.any(weights < 0)
+    valid = _is_valid(preferences, weights)
     preferences, weights, unit = _scale(preferences, weights)
     n = preferences.shape[0]
-    finite = jnp.isfinite(unit) & jnp.all(jnp.isfinite(weights))
     fit = partial(_fit_rows, options, preferences, weights)
 
     def majorize(points, disparities):
@@ -220,9 +227,9 @@ def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
     points, disparities = points - jnp.mean(points, axis=0, keepdims=True), disparities / size
     error = weights * (disparities - distances / size) ** 2
     stress = square_root(jnp.sum(error) / jnp.sum(weights))
-    finite &= jnp.isfinite(end.move.loss) & jnp.all(jnp.isfinite(points))
+    finite = jnp.isfinite(unit + end.move.loss) & jnp.all(jnp.isfinite(points))
     status = status_of(end.has_converged(tolerance), finite,
-                       is_connected(_as_square(weights, 0)), (unit > 0) & ~negative)
+                       is_connected(_as_square(weights, 0)), (unit > 0) & valid)
     solved = status <= Status.STEP_LIMIT
     rows, columns, stress, disparities = (
         jnp.where(solved, x, jnp.nan) for x in (points[:n], points[n:], stress, disparities))

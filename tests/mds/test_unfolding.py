@@ -165,3 +165,15 @@ def test_bad_problems_have_a_status_and_single_ones_raise():
         solve("spline", batch)
     with pytest.raises(ValueError, match="num_dims: expected 1 to 1 for 20 rows and 2 columns"):
         solve("ratio", batch[..., :2])
+
+
+@pytest.mark.parametrize("transform", PREFERENCES)
+def test_below_zero_by_rounding_is_zero_and_weights_are_numbers(transform):
+    given, weights = PREFERENCES[transform].copy(), np.ones((B, N, M), np.float32)
+    given[:, 1, 1] = 0
+    expected = solve(transform, given, weights=weights)
+    given[:, 1, 1], weights[0, 1, 1], weights[1, 1, 1] = -1e-6, np.inf, np.nan
+    found = solve(transform, given, weights=weights)
+    np.testing.assert_array_equal(found.status[:2], 2 * [mds.Status.INVALID])
+    assert np.isnan(found.rows[:2]).all()
+    np.testing.assert_allclose(found.rows[2:], expected.rows[2:], atol=1e-5)
