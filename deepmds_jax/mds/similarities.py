@@ -86,8 +86,8 @@ def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
     scaling of a symmetric matrix gives the same after any of them.
 
     Args:
-      similarities: (..., n, n) float; NaN stays NaN. The diagonal counts for "gower" and
-        "confusion", and for max and min unless it is NaN.
+      similarities: (..., n, n) float; NaN stays NaN, in either direction for "gower" and
+        "confusion", which need the diagonal. It counts for max and min, too, unless it is NaN.
       way: one of the names above.
 
     Returns:
@@ -107,15 +107,33 @@ def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
     check_square("similarities", computed.shape)
     found = _convert(computed, way)
     if not is_traced(found):
-        wrong = ~np.isfinite(found) & np.isfinite(computed)
-        if way == "gravity":
-            wrong &= np.asarray(computed) != 0
-        if np.any(wrong):
-            if way == "confusion":  # a count on the diagonal spoils all pairs of its row
-                wrong = np.asarray(computed) <= 0
-            value = np.asarray(computed)[wrong].flat[0]
-            raise ValueError(f"similarities: expected {_WAYS[way][1]} for {way!r}, got {value:g}")
+        _check_found(np.asarray(computed), np.asarray(found), way)
     return found.astype(float_dtype(similarities))
+
+
+def _check_found(similarities, found, way):
+    """ValueError where similarities became no number though none of them is missing."""
+    needs_diagonal = way in ("gower", "confusion")
+    known = np.isfinite(similarities)
+    if needs_diagonal:  # and both directions of a pair
+        known &= known.swapaxes(-1, -2)
+    if way == "confusion":
+        known |= similarities <= 0
+    wrong = ~np.isfinite(found) & known
+    if way == "gravity":
+        wrong &= similarities != 0
+    if not np.any(wrong):
+        return
+    place = ""
+    if needs_diagonal:  # where one entry spoils all pairs of its row
+        gaps = np.eye(found.shape[-1], dtype=bool) & ~np.isfinite(similarities)
+        gaps &= wrong.any(-1, keepdims=True)
+        if np.any(gaps):
+            wrong, place = gaps, " on the diagonal"
+        elif way == "confusion":
+            wrong = similarities <= 0
+    value = similarities[wrong].flat[0]
+    raise ValueError(f"similarities: expected {_WAYS[way][1]} for {way!r}, got {value:g}{place}")
 
 
 @partial(jax.jit, static_argnames="way")

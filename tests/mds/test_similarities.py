@@ -88,6 +88,26 @@ def test_missing_stay_missing_and_what_may_not_be_is_told():
     assert np.isnan(inside[0, 1])
 
 
+@pytest.mark.parametrize("way", ["gower", "confusion"])
+def test_the_diagonal_that_a_way_needs(way):
+    with pytest.raises(ValueError, match=f", with the diagonal for '{way}', got nan on the diag"):
+        mds.similarity_to_dissimilarity(np.where(np.eye(3) > 0, np.nan, S), way)
+    with pytest.raises(ValueError, match="got inf on the diagonal"):
+        mds.similarity_to_dissimilarity(np.where(np.diag([1, 0, 0]) > 0, np.inf, S), way)
+    # What is missing in one direction is missing, and so is all of a point without its diagonal.
+    one, unknown = S.copy(), S.copy()
+    one[0, 1] = unknown[2] = unknown[:, 2] = np.nan
+    found = np.asarray(mds.similarity_to_dissimilarity(np.stack([one, unknown]), way))
+    assert np.argwhere(np.isnan(found)).tolist() == [
+        [0, 0, 1], [0, 1, 0], [1, 0, 2], [1, 1, 2], [1, 2, 0], [1, 2, 1]]
+
+
+def test_what_may_not_be_is_told_beside_what_is_missing():
+    one_way = np.array([[1, 0, 0.2], [np.nan, 1, 0.3], [0.2, 0.3, 1]])
+    with pytest.raises(ValueError, match=r"for 'confusion', got 0$"):
+        mds.similarity_to_dissimilarity(one_way, "confusion")
+
+
 def test_rounding_is_no_error(x64):
     s = np.where(S == 0.5, 1 + 2e-16, S)
     assert mds.similarity_to_dissimilarity(s, "correlation")[0, 1] == 0
