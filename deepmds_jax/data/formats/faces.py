@@ -36,6 +36,7 @@ _ERROR = re.compile(r"#(N/[A-Z]|NA|NV|[^\W\d_]+(/0)?[!?]|##+(?=[\s,;]+[-+.\d]))(
                     re.IGNORECASE)
 
 _SEPARATOR = re.compile(r"sep=([;,\t])\s*?(\n|\r)", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?<![^\t;, \r\n]")(?:[^"]|"")*"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,6 +296,11 @@ def without_separator(text: str) -> tuple[str, str | None]:
     """
     told = _SEPARATOR.match(text)
     return (text[told.end() - 1:], told[1]) if told else (text, None)
+
+
+def without_quoted(text: str) -> str:
+    """A table without its cells in quotes, in which commas, semicolons and tabs part nothing."""
+    return _QUOTED.sub("", text)
 
 
 def picture_names(names: Sequence[str]) -> list[str]:

@@ -13,7 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepmds_jax.data.formats.faces import is_number, number, only_count, without_separator
+from deepmds_jax.data.formats.faces import (
+    is_number,
+    number,
+    only_count,
+    without_quoted,
+    without_separator,
+)
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 
 # What the third column of pairs may be called, in lower case, where the first two hold numbers.
@@ -89,8 +95,9 @@ def _split(text):
     """The lines that are not empty, and the decimal point."""
     text, delimiter = without_separator(text)
     if delimiter is None:
-        delimiter = next((mark for line in text.splitlines() for mark in "\t;," if mark in line),
-                         " ")
+        lines = without_quoted(text).splitlines()
+        counts = {mark: sum(mark in line for line in lines) for mark in "\t;,"}
+        delimiter = max(counts, key=counts.__getitem__) if any(counts.values()) else " "
     if delimiter == " ":
         text = "\n".join(line.rstrip() for line in text.splitlines())
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,

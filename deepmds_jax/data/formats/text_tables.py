@@ -27,6 +27,7 @@ from deepmds_jax.data.formats.faces import (
     some_of,
     split_third,
     with_tracks,
+    without_quoted,
     without_separator,
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
@@ -167,7 +168,8 @@ def split_rows(text: str) -> tuple[list[list[str]], str]:
     """
     text, delimiter = without_separator(text)
     if delimiter is None:
-        first = next((line for line in text.splitlines() if line.strip()), "")
+        lines = without_quoted(text).splitlines()
+        first = next((line for line in lines if line.strip(" ")), "")
         delimiter = next((mark for mark in "\t;" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return [[cell.strip() for cell in row] for row in reader], delimiter

@@ -208,6 +208,9 @@ ONE_FACE = {
     "csv: Excel's sep=": ("a.csv", "sep=;\r\n" + semicolons(FACE), []),
     "csv: tabs and decimal commas": ("a.tsv", semicolons(FACE, "\t"), []),
     "csv: tabs, decimal points": ("a.tsv", rows(["x", "y"], *FACE, delimiter="\t"), []),
+    "csv: marks in quotes": (
+        "a.csv", rows(['"landmark; or\tits ""name"""', "x", "y"], *LINES), []),
+    "tsv: all in quotes": ("a.tsv", '"x"\t"y"\n' + rows(*FACE, delimiter="\t"), []),
     "pts: space before the colon": ("a.pts", pts(FACE, "n_points : 68\n"), []),
     "pts: confidence": ("a.pts", pts(FACE, more=[[c] for c in CONFIDENT]), [5]),
     "pts: comments": ("a.pts", "# from a tool\n" + pts(FACE).replace("{", "{ // points"), []),

@@ -133,6 +133,21 @@ def test_missing_values_and_decimal_commas():
     assert parse_square("a,b,5").values[0, 1] == 5
 
 
+@pytest.mark.parametrize(("content", "labels"), [
+    ('"a;b",c,1\n"a;b",d,2\nc,d,3\n', ["a;b", "c", "d"]),
+    (',a;b,c,d\na;b,0,1,2\nc,1,0,3\nd,2,3,0\n', ["a;b", "c", "d"]),  # in fewer lines than commas
+    ('"a, b";c;1\nc;d;3\n"a, b";d;2\n', ["a, b", "c", "d"]),
+    ('"a, b" c 1\nc d 3\n"a, b" d 2\n', ["a, b", "c", "d"]),
+    ('"a\tb ""x"",";c;1\nc;d;3\n"a\tb ""x"",";d;2\n', ['a\\tb "x",', "c", "d"]),
+    ("a b\nc d,1\ne f,2,3\n", ["a b", "c d", "e f"]),  # a triangle, with fewer commas than spaces
+    ('6" pipe;b;1\n6" pipe;12" pipe;2\nb;12" pipe;3\n', ['6" pipe', "b", '12" pipe']),
+])
+def test_marks_in_labels_part_no_cells(content, labels):
+    found = parse_square(content)
+    assert [label.replace("\t", r"\t") for label in found.labels] == labels
+    np.testing.assert_array_equal(found.values[np.triu_indices(3, 1)], [1, 2, 3])
+
+
 @pytest.mark.parametrize("numbers", ["123", "047"])
 def test_pairs_with_the_numbers_of_their_rows(numbers):
     rows = zip(numbers, ("a,b,1", "a,c,2", "b,c,3"), strict=True)
