@@ -41,7 +41,8 @@ def main(paths: list[str]) -> None:
         raise ValueError(f"similarities: expected one of {', '.join(SIMILARITIES)}, got "
                          f"{mds_flags.SIMILARITIES.value!r}")
     outputs = mds_flags.check_outputs(paths)
-    matrix = files.read_matrix(paths[0])
+    may_differ = mds_flags.MEAN.value or mds_flags.SIMILARITIES.value == "confusion"
+    matrix = files.read_matrix(paths[0], directed=may_differ)
     with _named(paths[0]):
         labels, dissimilarities = matrix.labels, _dissimilarities(matrix)
     n, pairs = len(labels), dissimilarities[np.triu_indices(len(labels), 1)]

@@ -27,7 +27,8 @@ SIMILARITIES = flags.DEFINE_string(
     "similarities", None, "The table holds similarities, and how these become dissimilarities: "
     f"{', '.join(similarities.SIMILARITIES)} (docs/mds_maps.md).", flag_values=FLAGS)
 MEAN = flags.DEFINE_bool(
-    "mean", False, "Takes the mean of both triangles where they differ.", flag_values=FLAGS)
+    "mean", False, "Takes the mean of both triangles, or both directions of a pair, where they "
+    "differ.", flag_values=FLAGS)
 SEARCH = flags.DEFINE_bool(
     "search", None, "Tries random starts until the best map is met twice, not only the classical "
     f"start; by default up to {MAX_SEARCHED} points.", flag_values=FLAGS)

@@ -86,6 +86,11 @@ def test_names_are_made_safe_and_a_fit_that_says_nothing_is_told(tmp_path, call)
     (",a,b,c\na,0,-1,2\nb,-1,0,3\nc,2,3,0\n", [], "row 'a', column 'b' is -1, expected none < 0"),
     (",a,b,c\na,1,.1,.2\nb,.1,1,.3\nc,.2,.3,1\n", [],
      "m.csv: the largest values are on the diagonal: for similarities give --similarities=WAY"),
+    ("from,to,freq\na,b,1\na,c,2\nb,c,3\n", ["--mean"],
+     "m.csv: the values are called 'freq', which may mean similarities: for these give --similari"),
+    ("a,b,1\nb,a,2\na,c,2\nb,c,3\n", [], "m.csv: line 2: b and a have 2, but 1 in line 1; --mean"),
+    (",a,b,c\na,,1,2\nb,1,,3\nc,2,3,\n", ["--similarities=confusion"],
+     "m.csv: similarities: expected counts > 0, with the diagonal for 'confusion', got nan on the"),
     (",a,b,c\na,1,.1,.2\nb,.1,1,.3\nc,.2,.3,1\n", ["--similarities=near"],
      "similarities: expected one of correlation, one_minus, "),
     (",a,b,c\na,1,0,.2\nb,0,1,.3\nc,.2,.3,1\n", ["--similarities=reciprocal"],
@@ -119,6 +124,16 @@ def test_help(succeed):
 def test_the_mean_of_both_triangles(tmp_path, succeed):
     (tmp_path / "a.csv").write_text("0,2,3\n4,0,3\n5,5,0\n")
     (tmp_path / "b.csv").write_text("0,3,4\n3,0,4\n4,4,0\n")
+    (tmp_path / "c.csv").write_text("1,2,2\n2,1,4\n1,3,3\n3,1,5\n2,3,4\n")
     texts = [succeed("mds", name, "--nosearch", "--transform=ratio", *flags)
-             for name, flags in (("a.csv", ["--mean"]), ("b.csv", []))]
+             for name, flags in (("a.csv", ["--mean"]), ("b.csv", []), ("c.csv", ["--mean"]))]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_pairs_of_confusions_need_not_be_symmetric(tmp_path, succeed):
+    (tmp_path / "square.csv").write_text("9,2,1\n8,9,4\n3,1,9\n")
+    (tmp_path / "pairs.csv").write_text("i,j,count\n1,1,9\n1,2,2\n1,3,1\n2,1,8\n2,2,9\n2,3,4\n"
+                                        "3,1,3\n3,2,1\n3,3,9\n")
+    texts = [succeed("mds", f"{name}.csv", "--nosearch", "--transform=ratio",
+                     "--similarities=confusion") for name in ("square", "pairs")]
     assert texts[0] == texts[1]

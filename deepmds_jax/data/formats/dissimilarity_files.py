@@ -10,7 +10,7 @@ import numpy as np
 from deepmds_jax.data.formats.archives import Npz, unpack_numpy
 from deepmds_jax.data.formats.faces import read_text
 from deepmds_jax.data.formats.plain_names import printable, to_cell
-from deepmds_jax.data.formats.square_tables import LabelledMatrix, parse_square
+from deepmds_jax.data.formats.square_tables import LabelledMatrix, parse_square, says_similarity
 from deepmds_jax.files import replacing
 
 _TEXTS = (".csv", ".tsv", ".txt", ".dat")
@@ -18,7 +18,7 @@ _LABELS = ("labels", "names")  # what an .npz file calls them
 _ROUNDING = 1e-4  # of the largest entry, as in `smacof`
 
 
-def read_matrix(path: str | Path) -> LabelledMatrix:
+def read_matrix(path: str | Path, directed: bool = False) -> LabelledMatrix:
     """Reads a square matrix of dissimilarities or similarities, as it is.
 
     * `.csv`, `.tsv`, `.txt`, `.dat`: cells parted by commas, semicolons, tabs or spaces. The whole
@@ -30,6 +30,8 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
 
     Args:
       path: the file; its extension decides the format.
+      directed: whether the values of `a,b` and `b,a` in a list of pairs may differ, as those of the
+        triangles of a matrix.
 
     Returns:
       A `LabelledMatrix`; points without names are called 1, 2, ....
@@ -45,7 +47,7 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
         raise ValueError(f"{path}: unknown format, expected {', '.join(_TEXTS)}, .npy or .npz")
     try:
         if suffix in _TEXTS:
-            return parse_square(read_text(path))
+            return parse_square(read_text(path), directed)
         return _read_numpy(path)
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
@@ -57,7 +59,7 @@ def read_matrix(path: str | Path) -> LabelledMatrix:
 def _read_numpy(path):
     with path.open("rb") as file:
         content = unpack_numpy(file)
-        labels = None
+        labels = measure = None
         if isinstance(content, Npz):
             name = next((name for name in _LABELS if name in content), None)
             labels = None if name is None else _read_labels(content, name)
@@ -65,7 +67,8 @@ def _read_numpy(path):
             if len(others) != 1:
                 raise ValueError(f"{len(others)} arrays ({', '.join(map(printable, others))}), "
                                  f"expected one, and labels")
-            content = content[others[0]]
+            measure = others[0]
+            content = content[measure]
     if content.dtype.kind not in "fiu":
         raise ValueError(f"an array of {content.dtype}, expected real numbers")
     values = _from_pairs(content) if content.ndim == 1 else content.astype(np.float64)
@@ -76,7 +79,7 @@ def _read_numpy(path):
         labels = [str(i + 1) for i in range(len(values))]
     if len(labels) != len(values) or len(set(labels)) < len(labels):
         raise ValueError(f"{len(set(labels))} different labels, expected {len(values)}")
-    matrix = LabelledMatrix(labels, values)
+    matrix = LabelledMatrix(labels, values, measure)
     _check_finite(matrix)
     return matrix
 
@@ -129,9 +132,13 @@ def check_symmetric(matrix: LabelledMatrix) -> None:
 def check_dissimilarities(matrix: LabelledMatrix) -> None:
     """Raises ValueError for what can be no dissimilarities, with the place.
 
-    That is infinity, and but for rounding a negative value and a diagonal that is not 0. Where the
-    diagonal has the largest values of all, these are similarities.
+    That is what the file calls similarities, infinity, and but for rounding a negative value and a
+    diagonal that is not 0. Where the diagonal has the largest values of all, these are
+    similarities.
     """
+    if matrix.measure is not None and says_similarity(matrix.measure):
+        raise ValueError(f"the values are called '{printable(matrix.measure)}', which may mean "
+                         "similarities: for these give --similarities=WAY, else name them distance")
     _check_finite(matrix)
     values = matrix.values
     diagonal, others = np.diag(values), values[~np.eye(len(values), dtype=bool)]

@@ -1,7 +1,7 @@
 """Square matrices in tables of text: whole, triangles, or a row for each pair; with names or none.
 
-Cells are parted by commas, semicolons, tabs or spaces; beside semicolons and tabs a comma may be
-the decimal point. Empty cells, NA and NaN are missing values.
+Cells are parted by commas, semicolons, tabs or spaces; a comma may be the decimal point, beside
+commas in quotes. Empty cells, NA and NaN are missing values.
 """
 
 import collections
@@ -22,11 +22,23 @@ from deepmds_jax.data.formats.faces import (
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 
-# What the third column of pairs may be called, in lower case, where the first two hold numbers.
-_MEASURES = ("distance", "dissimilarity", "dist", "similarity", "value", "d", "delta", "weight",
-             "freq")
+# Words in what values are called that say, or may say, that these are similarities.
+_SIMILAR = {
+    "similarity", "similarities", "similar", "sim", "freq", "freqs", "frequency", "frequencies",
+    "count", "counts", "n", "r", "rho", "cor", "corr", "correlation", "correlations", "covariance",
+    "covariances", "cosine", "kernel", "occurrence", "occurrences", "cooccurrence", "cooccurrences",
+    "confusion", "confusions", "proximity", "proximities", "affinity", "affinities", "closeness",
+    "overlap", "shared", "common", "agreement", "weight", "weights", "strength", "strengths",
+}  # fmt: skip
+_DISSIMILAR = {
+    "d", "delta", "dist", "distance", "distances", "dissimilarity", "dissimilarities", "difference",
+    "differences",
+}  # fmt: skip
+_MEASURES = _SIMILAR | _DISSIMILAR | {"value"}
 _WHOLE = re.compile(r"\d+")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_THOUSANDS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+") for mark in ",."}
+_GROUPED = re.compile(r"[+-]?\d{1,3}([ .,'\u2019\xa0\u202f]\d{3})+([.,]\d+)?")
+_STARTS_WITH_DIGIT = re.compile(r"\W*\d")  # behind signs, of a currency too
 
 
 class LabelledMatrix(NamedTuple):
@@ -35,10 +47,12 @@ class LabelledMatrix(NamedTuple):
     Attributes:
       labels: n different names.
       values: (n, n) float64, NaN where missing.
+      measure: what the file calls the values, if it does.
     """
 
     labels: list[str]
     values: np.ndarray
+    measure: str | None = None
 
 
 class _Line(NamedTuple):
@@ -46,41 +60,50 @@ class _Line(NamedTuple):
     cells: list[str]
 
 
-def parse_square(text: str) -> LabelledMatrix:
+def says_similarity(name: str) -> bool:
+    """Whether what values are called says, or may say, that these are similarities."""
+    words = _words(name)
+    return bool(words & _SIMILAR) and not words & _DISSIMILAR
+
+
+def _words(name):
+    return set(re.split(r"[\W_]+", name.lower()))
+
+
+def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     """The matrix of a text; both triangles are the same where it has only one.
+
+    Args:
+      text: the table.
+      directed: whether `a,b,1` and `b,a,2` are entries of their own, instead of an error.
 
     Raises:
       ValueError: it is no such text; says in which row and column.
     """
-    lines, decimal = _split(text)
-    lines = _without_row_numbers(lines, decimal)
+    lines, delimiter = _split(text)
+    is_numbered = _has_numbered_columns(lines)
+    pairs = None if is_numbered else _find_pairs(lines)
+    if pairs is not None:
+        return _parse_pairs(*pairs, delimiter, directed)
+    _check_columns(lines)
     # Names stand in the first line, and in the first cells of others.
-    words = [[not is_number(cell, decimal) for cell in line.cells[:None if i == 0 else 3]]
+    words = [[_is_word(cell) for cell in line.cells[:None if i == 0 else 1]]
              for i, line in enumerate(lines)]
-    is_numbered = _has_numbered_columns(lines, decimal)
-    if not is_numbered and _are_pairs(lines, words, None):
-        return _parse_pairs(lines, decimal)
     header = lines[0].cells if is_numbered or _is_header(lines, words) else None
     if header is not None:
         lines, words = lines[1:], words[1:]
         if not lines:
             raise ValueError("no rows under the header, expected numbers")
-    if header is not None and not is_numbered and _are_pairs(lines, words, header):
-        return _parse_pairs(lines, decimal)
-    if all(len(line.cells) > 3 and row[0] and row[1] and not any(row[2:])
-           for line, row in zip(lines, words, strict=True)):
-        raise ValueError(f"rows of two names and {len(lines[0].cells) - 2} numbers, expected one "
-                         "number for each pair")
     rows = _row_names(lines, words, header)
-    columns = None if header is None else _names(header)
+    columns, measure = None if header is None else _names(header), None
     if rows is not None:
         lines = [line._replace(cells=line.cells[1:]) for line in lines]
         width = max(len(line.cells) for line in lines)
         if columns and (not columns[0] or (len(columns) > width and columns[0] not in rows)):
-            columns = columns[1:]  # without the corner
+            measure, *columns = columns  # in the corner
     for names in (rows, columns):
         _check_different(names or ())
-    grid = _read_grid(lines, decimal, rows, columns)
+    grid = _read_grid(lines, delimiter, rows, columns)
     if rows and columns and rows != columns and len(rows) == len(columns):
         # Programs number the rows or columns that have no names, which says nothing of them.
         if only_count(rows):
@@ -88,11 +111,11 @@ def parse_square(text: str) -> LabelledMatrix:
         elif only_count(columns):
             columns = None
     values, labels = _to_square(grid, rows, columns)
-    return LabelledMatrix(labels, values)
+    return LabelledMatrix(labels, values, measure)
 
 
 def _split(text):
-    """The lines that are not empty, and the decimal point."""
+    """The lines that are not empty, and what parts their cells."""
     text, delimiter = without_separator(text)
     if delimiter is None:
         lines = without_quoted(text).splitlines()
@@ -115,36 +138,131 @@ def _split(text):
         raise ValueError("no rows, expected a matrix")
     while all(len(line.cells) > 1 and not line.cells[-1] for line in lines):  # a mark at each end
         lines = [line._replace(cells=line.cells[:-1]) for line in lines]
-    decimal = "," if delimiter in ";\t" else "."
-    if decimal == ",":
-        _check_commas(lines)
-    return lines, decimal
+    return lines, delimiter
 
 
-def _check_commas(lines):
-    """ValueError where commas may part thousands."""
-    marked = [(line.number, i, cell) for line in lines for i, cell in enumerate(line.cells, 1)
-              if "," in cell and is_number(cell.replace(",", ""))]
-    points = any("." in cell and is_number(cell) for line in lines for cell in line.cells)
-    if marked and (points or all(_THOUSANDS.fullmatch(cell) for *_, cell in marked)):
-        row, column, cell = marked[0]
-        raise ValueError(f"line {row}, column {column}: '{cell}' may be {cell.replace(',', '')} or "
-                         f"{cell.replace(',', '.', 1)}: write it without a comma")
+def _is_number(cell):
+    return is_number(cell, ",")
 
 
-def _without_row_numbers(lines, decimal):
-    """Lines of pairs without the numbers of their rows, which R and pandas write before them."""
-    header, *others = [line.cells for line in lines]
-    if header[0] or not others or any(len(row) != 4 for row in (header, *others)):
-        return lines
-    names = [cell for row in others for cell in row[1:3]]
-    # Numbers for names: three rows of them could be a square.
-    may_be_numbers = header[-1].lower() in _MEASURES and len(others) != 3
-    named = ((may_be_numbers and all(map(_WHOLE.fullmatch, names)))
-             or not any(is_number(cell, decimal) for cell in names))
-    if not (named and all(_WHOLE.fullmatch(row[0]) for row in others)):
-        return lines
-    return [line._replace(cells=line.cells[1:]) for line in lines]
+def _is_word(cell):
+    """Whether a cell is no number, nor one with marks of thousands."""
+    return not _is_number(cell) and not _GROUPED.fullmatch(cell)
+
+
+def _check_marks(lines, delimiter, first=None):
+    """ValueError where commas or points may part thousands; cells begin at the column `first`."""
+    comma, point = (next(_with(mark, lines), None) for mark in ",.")
+    if comma and (point or _may_be_thousands(",", lines)):
+        (line, i), way_out = comma, "write it without a comma"
+    # Where all numbers have a point, or are 0, its meaning is only a unit.
+    elif point and delimiter in ";\t" and _may_be_thousands(".", lines) and any(
+        _WHOLE.fullmatch(cell.lstrip("+-")) and int(cell) for line in lines for cell in line.cells
+    ):
+        (line, i), way_out = point, "write it without a point, or every number with one"
+    else:
+        return
+    cell, column = line.cells[i], "" if first is None else f", column {i + first}"
+    raise ValueError(f"line {line.number}{column}: '{cell}' may be {re.sub('[,.]', '', cell)} or "
+                     f"{cell.replace(',', '.')}: {way_out}")
+
+
+def _with(mark, lines):
+    """The lines and places of the numbers that have a mark."""
+    return ((line, i) for line in lines for i, cell in enumerate(line.cells)
+            if mark in cell and _is_number(cell))
+
+
+def _may_be_thousands(mark, lines):
+    return all(_THOUSANDS[mark].fullmatch(line.cells[i]) for line, i in _with(mark, lines))
+
+
+def _find_pairs(lines):
+    """What the values of a list of pairs are called, and its lines as name, name and number.
+
+    None for other tables.
+    """
+    header, rows = lines[0].cells, lines[1:]
+    tables = [(header, rows), (None, lines)]
+    if _has_row_numbers(header, rows):
+        tables.insert(0, (header[-3:], [line._replace(cells=line.cells[1:]) for line in rows]))
+    for header, rows in tables:
+        value = _value_column(header, rows)
+        if value is not None:
+            order = [*(i for i in range(3) if i != value), value]
+            return header and from_cell(header[value]), [
+                line._replace(cells=[line.cells[i] for i in order]) for line in rows]
+    return None
+
+
+def _has_row_numbers(header, rows):
+    """Whether the lines of pairs may have numbers before them, as R and pandas write them."""
+    if len(header) != 3 and (len(header) != 4 or header[0]):
+        return False
+    if not all(len(line.cells) == 4 and _WHOLE.fullmatch(line.cells[0]) for line in rows):
+        return False
+    # Numbers for names: three rows of them could be a square, and commas be those of decimals.
+    are_words = any(_is_word(cell) for line in rows for cell in line.cells)
+    return are_words or (len(header) == 4 and len(rows) != 3)
+
+
+def _value_column(header, lines):
+    """Which of the three columns of pairs has the values; None where these are no pairs."""
+    rows = [line.cells for line in lines]
+    if not rows or any(len(row) != 3 for row in rows):
+        return None
+    if header is not None and (len(header) != 3 or not all(header)):
+        return None
+    measures = [2] if header is None else [i for i in (2, 0, 1) if _is_measure(header[i], i)]
+    names = [i for i in range(3) if not any(_is_number(row[i]) for row in rows)]
+    if len(names) == 3:  # the numbers are badly written
+        value = 2 if any(_STARTS_WITH_DIGIT.match(row[2]) for row in rows) else None
+    elif len(names) == 2:
+        value = 3 - sum(names)
+        value = value if value in (2, *measures) else None
+    else:
+        value = next((i for i in measures[:1] if _are_numbered(rows, header, i)), None)
+    if value is not None and header is not None and (
+        _is_number(header[value]) or _STARTS_WITH_DIGIT.match(header[value])
+    ):
+        return None
+    return value
+
+
+def _are_numbered(rows, header, value):
+    """Whether the other two of three columns may hold numbers for names."""
+    if not all(_is_number(cell) if i == value else _WHOLE.fullmatch(cell)
+               for row in rows for i, cell in enumerate(row)):
+        return False
+    if header is None:
+        return len(rows) > 3  # of three columns only three rows are a square
+    return len(rows) != 3 or any(rows[i][i].strip("0.,") for i in range(3))
+
+
+def _is_measure(name, column):
+    """Whether a column is called as values are. A letter may be that of a point."""
+    if len(name) == 1:
+        return name.lower() == "d" and column == 2
+    return bool(_words(name) & _MEASURES)
+
+
+def _check_columns(lines):
+    """ValueError for lists of pairs that have more columns."""
+    rows = [line.cells for line in lines[1:] or lines]
+    width = len(rows[0])
+    if width < 4 or any(len(row) != width for row in rows):
+        return
+    columns = list(zip(*(row[:4] for row in rows), strict=True))
+    names = sum(all(map(_is_word, column)) and any(cell[:1].isalpha() for cell in column)
+                for column in columns)
+    if names < 2:
+        return
+    if (expected := len(lines[0].cells)) < width:
+        raise ValueError(f"line {lines[1].number}: {width} cells, expected {expected} as in the "
+                         "header; where commas part the cells write 1.5, not 1,5")
+    raise ValueError(f"rows of {('two', 'three', 'four')[names - 2]} names and {width - names} "
+                     f"number{'s' * (width > names + 1)}, expected one number for each pair and "
+                     "its two names: delete the other columns, and give each subject a file")
 
 
 def _is_header(lines, words):
@@ -160,49 +278,47 @@ def _is_header(lines, words):
     return words[0][0] and not any(row[0] for row in words[1:])
 
 
-def _has_numbered_columns(lines, decimal):
+def _has_numbered_columns(lines):
     """Whether the first line holds numbers for names, above a matrix with a zero diagonal."""
     header, *rows = [line.cells for line in lines]
     n = len(header)
     if n < 3 or len(rows) != n or any(len(row) != n for row in rows) or len(set(header)) < n:
         return False
     if not all(_WHOLE.fullmatch(cell) for cell in header) or not all(
-        is_number(cell, decimal) for row in rows for cell in row
+        _is_number(cell) for row in rows for cell in row
     ):
         return False
-    values = np.array([[number(cell, "", decimal) for cell in row] for row in rows])
+    values = np.array([[number(cell, "", ",") for cell in row] for row in rows])
     return not np.diag(values).any() and np.array_equal(values, values.T, equal_nan=True)
 
 
-def _are_pairs(lines, words, header):
-    """Whether the lines are of two names and a number each."""
-    cells = [line.cells for line in lines]
-    if any(len(row) != 3 for row in cells) or any(row[2] for row in words):
-        return False
-    if all(row[0] and row[1] for row in words):
-        return True
-    if not all(_WHOLE.fullmatch(cell) for row in cells for cell in row[:2]):
-        return False
-    # Numbers for names: of three columns only three rows are a square.
-    return len(cells) > 3 if header is None else header[-1].lower() in _MEASURES
-
-
-def _parse_pairs(lines, decimal):
+def _parse_pairs(measure, lines, delimiter, directed):
+    _check_marks([line._replace(cells=line.cells[2:]) for line in lines], delimiter)
     labels: dict[str, int] = {}
     found: dict[tuple[int, int], tuple[float, int]] = {}
     for line in lines:
         names = [from_cell(cell) for cell in line.cells[:2]]
-        i, j = sorted(labels.setdefault(name, len(labels)) for name in names)
-        value = _number(line.cells[2], f"line {line.number}", decimal)
-        before, where = found.setdefault((i, j), (value, line.number))
-        if before != value and not np.isnan([before, value]).all():
-            raise ValueError(f"line {line.number}: {printable(names[0])} and {printable(names[1])} "
-                             f"have {value:g}, but {before:g} in line {where}")
+        i, j = (labels.setdefault(name, len(labels)) for name in names)
+        value = _number(line.cells[2], f"line {line.number}")
+        for pair in ((i, j),) if directed else ((i, j), (j, i)):
+            before, where = found.get(pair, (value, 0))
+            if before != value and not np.isnan([before, value]).all():
+                way_out = "" if pair == (i, j) else "; --mean takes the mean of both"
+                raise ValueError(f"line {line.number}: {printable(names[0])} and "
+                                 f"{printable(names[1])} have {value:g}, but {before:g} in line "
+                                 f"{where}{way_out}")
+        found.setdefault((i, j), (value, line.number))
     values = np.full((len(labels), len(labels)), np.nan)
     np.fill_diagonal(values, 0)
     for (i, j), (value, _) in found.items():
-        values[i, j] = values[j, i] = value
-    return LabelledMatrix(list(labels), values)
+        values[i, j] = value
+        if (j, i) not in found:
+            values[j, i] = value
+    # R calls the values Freq whatever they are; those of a whole matrix of distances, too.
+    is_whole = len(found) == values.size and not np.diag(values).any()
+    if is_whole and measure is not None and measure.lower() == "freq":
+        measure = None
+    return LabelledMatrix(list(labels), values, measure)
 
 
 def _row_names(lines, words, header):
@@ -228,14 +344,20 @@ def _names(cells: Sequence[str]) -> list[str]:
     return [from_cell(cell) for cell in cells]
 
 
-def _number(cell, where, decimal):
-    value = number(cell, where, decimal)
+def _number(cell, where):
+    try:
+        value = number(cell, where, ",")
+    except ValueError as error:
+        way_out = ""
+        if _STARTS_WITH_DIGIT.match(cell):
+            way_out = ": write it without a unit and marks of thousands, as 1597.8"
+        raise ValueError(f"{error}{way_out}") from None
     if np.isinf(value):
         raise ValueError(f"{where}: '{cell}', expected a finite number")
     return value
 
 
-def _read_grid(lines, decimal, rows, columns):
+def _read_grid(lines, delimiter, rows, columns):
     """(rows, columns) numbers, NaN where empty or missing; a ragged triangle lies as it should."""
     lengths = [len(line.cells) for line in lines]
     width, first = max(lengths), 2 if rows is not None else 1
@@ -248,13 +370,14 @@ def _read_grid(lines, decimal, rows, columns):
         odd = next(i for i, length in enumerate(lengths) if length != usual)
         raise ValueError(f"line {lines[odd].number}: {lengths[odd]} numbers, expected {usual} as "
                          "in other lines, or one more or less in each for a triangle")
+    _check_marks(lines, delimiter, first)
     shifted = np.any(steps < 0)  # an upper triangle, moved to the left
     grid = np.full((len(lines), width), np.nan)
     for i, line in enumerate(lines):
         offset = width - len(line.cells) if shifted else 0
         for j, cell in enumerate(line.cells):
             try:
-                grid[i, j + offset] = _number(cell, "", decimal)
+                grid[i, j + offset] = _number(cell, "")
             except ValueError as error:
                 row = "" if rows is None else f" ({printable(rows[i])})"
                 column = "" if columns is None else f" ({printable(columns[j + offset])})"

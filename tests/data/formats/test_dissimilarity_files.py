@@ -90,6 +90,17 @@ def test_what_can_be_no_dissimilarities_is_named_by_row_and_column():
             check_dissimilarities(matrix)
 
 
+def test_what_the_file_calls_similarities_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text("from,to,Similarity\x1b\na,b,1\na,c,2\nb,c,3\n")
+    np.savez(tmp_path / "m.npz", correlation=PAIRS)
+    for name, called in (("m.csv", r"Similarity\\x1b"), ("m.npz", "correlation")):
+        with pytest.raises(ValueError, match=f"^the values are called '{called}', which may mean "
+                                             "similarities: for these give --similarities=WAY, el"):
+            check_dissimilarities(read_matrix(tmp_path / name))
+    np.savez(tmp_path / "m.npz", distance=PAIRS)
+    check_dissimilarities(read_matrix(tmp_path / "m.npz"))
+
+
 @pytest.mark.parametrize(("keep", "where"), [(np.tril, "above"), (np.triu, "below")])
 def test_a_triangle_of_zeros_is_told(keep, where):
     values = np.ones((4, 4)) - np.eye(4)

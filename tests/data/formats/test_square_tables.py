@@ -1,9 +1,11 @@
 """Matrices in texts of every layout, and texts that are none."""
 
+import re
+
 import numpy as np
 import pytest
 
-from deepmds_jax.data.formats.square_tables import parse_square
+from deepmds_jax.data.formats.square_tables import parse_square, says_similarity
 
 FULL = np.array([[0, 1, 2, 4], [1, 0, 3, 5], [2, 3, 0, 6], [4, 5, 6, 0.5]])
 FULL[3, 3] = 0
@@ -169,8 +171,125 @@ def test_pairs_of_numbered_things_with_the_numbers_of_their_rows():
     np.testing.assert_array_equal(square.values, [[0, 2, 3], [2, 0, 4], [3, 4, 0]])
 
 
+@pytest.mark.parametrize("content", [
+    "from,to,distance\na,b,1.5\na,c,2\nb,c,3\n",
+    "distance,from,to\n1.5,a,b\n2,a,c\n3,b,c\n",
+    "from,km distance,to\na,1.5,b\na,2,c\nb,3,c\n",
+    ",dist,from,to\n0,1.5,a,b\n1,2,a,c\n2,3,b,c\n",  # as pandas writes it
+    '"from" "to" "km"\n"1" "a" "b" 1.5\n"2" "a" "c" 2\n"3" "b" "c" 3\n',  # as R does
+    'from,to,km\na,b,"1,5"\na,c,2\nb,c,3\n',
+    "distance,from,to\n1.5,1,2\n2,1,3\n3,2,3\n",
+    "dissimilarity;i;j\n1,5;1;2\n2;1;3\n3;2;3\n",
+])
+def test_columns_of_pairs_in_any_order(content):
+    found = parse_square(content)
+    assert "".join(found.labels) in ("abc", "123")
+    np.testing.assert_array_equal(found.values, [[0, 1.5, 2], [1.5, 0, 3], [2, 3, 0]])
+
+
+@pytest.mark.parametrize(("content", "labels"), [
+    ("b,c,d\n0,2,2\n2,0,2\n2,2,0\n", ["b", "c", "d"]),
+    ("Count of b,c,d\nc,0,2\nd,2,0\n", ["c", "d"])])
+def test_a_square_under_what_values_are_called_is_no_list(content, labels):
+    found = parse_square(content)
+    assert found.labels == labels
+    np.testing.assert_array_equal(found.values, 2 - 2 * np.eye(len(labels)))
+
+
+def test_both_directions_of_pairs():
+    content = "a,b,1\nb,a,2\nb,c,3\na,a,5\n"
+    found = parse_square(content, directed=True)
+    np.testing.assert_array_equal(found.values, [[5, 1, np.nan], [2, 0, 3], [np.nan, 3, 0]])
+    with pytest.raises(ValueError, match="line 2: b and a have 2, but 1 in line 1; --mean takes"):
+        parse_square(content)
+    for directed in (True, False):  # the same direction twice
+        with pytest.raises(ValueError, match=r"line 2: a and b have 2, but 1 in line 1$"):
+            parse_square("a,b,1\na,b,2\n", directed)
+
+
+@pytest.mark.parametrize(("content", "called"), [
+    ("from,to,{}\na,b,1\na,c,2\nb,c,3\n", True),
+    ("{},from,to\n1,a,b\n2,a,c\n3,b,c\n", True),
+    ("i,j,{}\n1,2,1\n1,3,2\n2,3,3\n", True),
+    ("{},a,b\na,0,1\nb,1,0\n", True),
+    (",a,{}\na,0,1\n{},1,0\n", False),
+    ("a,{}\n0,1\n1,0\n", False),
+])
+def test_what_the_values_are_called(content, called):
+    for name in ("Similarity", "co-occurrence", "trips (count)"):
+        found = parse_square(content.replace("{}", name))
+        assert found.measure == name if called else not found.measure
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (["similarity", "Freq", "n", "correlation", "r", "shared_species", "weight", "co-occurrences",
+      "Cosine similarity", "COUNT"], True),
+    (["distance", "dissimilarity", "km", "value", "", "correlation distance", "cosine_dist",
+      "weighted", "name"], False)])
+def test_names_that_say_similarity(names, expected):
+    assert [name for name in names if says_similarity(name) != expected] == []
+
+
+def test_freq_over_a_whole_table_with_a_zero_diagonal_says_nothing():
+    """R's `as.data.frame(as.table(d))` calls any values so."""
+    rows = ["a,a,0", "a,b,1", "b,a,1", "b,b,0"]
+    called = [parse_square("\n".join([f"Var1,Var2,{name}", *some])).measure for name, some in (
+        ("Freq", rows), ("freq", rows[:3]), ("Freq", [*rows[:3], "b,b,2"]),
+        ("Freq", [*rows[:3], "b,b,NA"]), ("count", rows))]
+    assert called == [None, "freq", "Freq", "Freq", "count"]
+
+
+@pytest.mark.parametrize("content", [
+    ";a;b;c\na;0;566;1.597\nb;566;0;3.811\nc;1.597;3.811;0\n",
+    "a\tb\t566\na\tc\t1.597\nb\tc\t3.811\n",
+    "1;2;566\n1;3;1.597\n2;3;3.811\n2;4;1.100\n"])
+def test_points_that_may_part_thousands(content):
+    message = r"'1\.597' may be 1597 or 1\.597: write it without a point, or every number with one"
+    with pytest.raises(ValueError, match=message):
+        parse_square(content)
+    # Each of these tells what the point means; three decimals beside 0 and commas are usual.
+    for old, new in (("3.811", "3.81"), ("3.811", "0.811"), ("566", "566.0"), ("566", "0"),
+                     ("566", "1.566"), (";", ","), ("\t", ",")):
+        if old in content:
+            found = parse_square(content.replace(old, new))
+            assert found.values[found.labels.index("3" if "3" in found.labels else "c"), 0] == 1.597
+
+
+@pytest.mark.parametrize("content", [
+    ',a,b\na,0,"1023,4"\nb,"1023,4",0\n', 'C,A,"1023,4"\n', "a;b\n0;1023,4\n1023,4;0\n"])
+def test_decimal_commas(content):
+    np.testing.assert_array_equal(parse_square(content).values, 1023.4 * (1 - np.eye(2)))
+    with pytest.raises(ValueError, match=r"'1,023' may be 1023 or 1\.023: write it without"):
+        parse_square(content.replace("1023,4", "1,023"))
+    found = parse_square(content.replace("1023,4", "0,023"))  # no mark of thousands
+    assert found.values[0, 1] == 0.023
+
+
+@pytest.mark.parametrize("cell", ['"1,597.8"', "1.597,8", "1 597", "1'597", "1\u2019597", "$5",
+                                  "95%", "5 km", "\u20ac 1.5"])
+@pytest.mark.parametrize("content", [
+    ";a;b\na;0;{}\nb;{};0\n", ";a;b;c\na;{};{};{}\nb;{};{};{}\nc;{};{};{}\n",
+    "a;b;2\na;c;{}\n", "a;b;{}\na;c;2\n", "a;b;{}\na;c;{}\n",
+    "from;to;km\na;b;{}\na;c;{}\n", "i;j;d\n1;2;{}\n1;3;{}\n1;4;2\n"])
+def test_how_to_write_a_number_is_told(cell, content):
+    told = re.escape(cell.strip('"'))
+    with pytest.raises(ValueError, match=f"line .*'{told}', expected a number: write it without"):
+        parse_square(content.replace("{}", cell))
+
+
+def test_a_number_with_marks_in_the_first_line_is_no_name():
+    with pytest.raises(ValueError, match="line 1, column 2: '1 597', expected a number: write it"):
+        parse_square("0;1 597;2\n1 597;0;3\n2;3;0\n")
+
+
 @pytest.mark.parametrize(("content", "message"), [
     ("", "no rows"),
+    ("pair,from,to,distance\n10,a,b,1\n11,a,c,2\n", "rows of two names and 2 numbers, expected one "
+     "number for each pair and its two names: delete the other columns, and give each subject a"),
+    ("subject,from,to,distance\ns1,a,b,1\ns2,a,b,2\n", "rows of three names and 1 number, exp"),
+    ("from,to,km\na,b,1,5\nb,c,2,5\n", "line 2: 4 cells, expected 3 as in the header; where com"),
+    ("i,j,distance\n1,2,6,5\n2,3,1,5\n3,4,3,5\n4,5,3,5\n", "the row '1' has no column of that"),
+    ("name,x,group\na,1.5,g\nb,2.5,g\n", r"line 2 \(a\), column 3 \(group\): 'g', expected a"),
     ("a,b,c", "no rows under the header"),
     (",,\n,\n", "no rows"),
     ("a,b\n,\n,NA\n", "no numbers"),
