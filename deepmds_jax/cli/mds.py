@@ -100,12 +100,14 @@ def _dissimilarities(matrix: files.LabelledMatrix) -> np.ndarray:
         matrix = matrix._replace(values=matrix.values / 2 + matrix.values.T / 2)
     elif mds_flags.SIMILARITIES.value != "confusion":
         files.check_symmetric(matrix)
-    if mds_flags.SIMILARITIES.value is None:
+    values, way = matrix.values, mds_flags.SIMILARITIES.value
+    if way is None:
         files.check_dissimilarities(matrix)
-        return matrix.values
+        return values
+    if way == "reverse" and not np.diag(values).any():  # zeros that stand for nothing
+        values = np.where(np.eye(len(values), dtype=bool), np.nan, values)
     with jax.enable_x64(True):
-        return np.asarray(
-            mds.similarity_to_dissimilarity(matrix.values, mds_flags.SIMILARITIES.value))
+        return np.asarray(mds.similarity_to_dissimilarity(values, way))
 
 
 def _solve(dissimilarities: np.ndarray, options: dict[str, Any]) -> tuple[mds.MDSResult, str]:

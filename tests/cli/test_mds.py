@@ -130,6 +130,16 @@ def test_the_mean_of_both_triangles(tmp_path, succeed):
     assert texts[0] == texts[1] == texts[2]
 
 
+def test_zeros_on_the_diagonal_are_not_the_least_similarities(tmp_path, succeed):
+    (tmp_path / "pairs.csv").write_text("i,j,similarity\n1,2,5\n1,3,4\n2,3,3\n")
+    (tmp_path / "zeros.csv").write_text("0,5,4\n5,0,3\n4,3,0\n")
+    (tmp_path / "reversed.csv").write_text("0,3,4\n3,0,5\n4,5,0\n")  # 5 + 3 - similarity
+    texts = [succeed("mds", f"{name}.csv", "--nosearch", "--transform=ratio", *flags)
+             for name, flags in (("pairs", ["--similarities=reverse"]),
+                                 ("zeros", ["--similarities=reverse"]), ("reversed", []))]
+    assert texts[0] == texts[1] == texts[2]
+
+
 def test_pairs_of_confusions_need_not_be_symmetric(tmp_path, succeed):
     (tmp_path / "square.csv").write_text("9,2,1\n8,9,4\n3,1,9\n")
     (tmp_path / "pairs.csv").write_text("i,j,count\n1,1,9\n1,2,2\n1,3,1\n2,1,8\n2,2,9\n2,3,4\n"
