@@ -85,7 +85,16 @@ def test_the_less_is_shown_the_less_is_taken_for_known(params, shapes, learnt):
 
     assert uncertain(learnt.after) < 0.8 * uncertain(little.after)
     assert uncertain(little.after) < uncertain(little.before)
+    assert 0.5 < little.share < 0.9 < 0.95 < learnt.share < 1
     assert mean_error(little.after.mean, shapes) < 0.8 * mean_error(params.reference, shapes)
+
+
+def test_noise_is_not_taken_for_other_views(params, shapes):
+    noise = np.random.default_rng(4).normal(size=(NUM, FLAME51.num_landmarks, 2))
+    learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL) + 0.05 * noise)
+    views = learnt.rotation[:, 2]
+    assert np.mean(views[:, 0] ** 2 + views[:, 1] ** 2) > 1.5 * adaptation.em.MIN_SPREAD
+    assert not learnt.sees_depth
 
 
 def test_one_view_teaches_no_depth(params, shapes):
@@ -151,6 +160,9 @@ def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, learn
     assert np.isfinite(jax.jit(dm.reconstruct)(adapted, x2d[:2])).all()
     again = adaptation.refine(params, learnt)
     jax.tree.map(np.testing.assert_array_equal, adapted, again)
+    unmoved = adaptation.refine(params, learnt._replace(share=0.0))  # as if nothing was learnt
+    jax.tree.map(np.testing.assert_array_equal, unmoved.encoder, params.encoder)
+    np.testing.assert_array_equal(unmoved.reference, adapted.reference)
 
 
 # Things of which no weights know anything: two halves of 6 points, with a hinge between them.

@@ -17,9 +17,9 @@ from deepmds_jax.methods.gaussian import Gaussian, Posterior, infer, without_rig
 
 MIN_FACES = 10
 # Mean square of the sine of the angle between the views and the direction that they show least of;
-# 0.01 is a turn of +-10 degrees. Below it depth cannot be learnt: poses found of faces that are all
-# seen from the front scatter by half of that.
-MIN_SPREAD = 0.01
+# yaw evenly within 10 degrees to either side has 0.01. Below it depth cannot be learnt: faces that
+# are all seen from the front seem to have up to 0.008, of another detector and with much noise.
+MIN_SPREAD = 0.009
 _MAX_NOISE = 0.15  # of a face that is still one, in sizes of the face
 _FACES_AT_ONCE = 25
 _MEAN_WORTH = 2.0  # things, where they may be seen from any side
@@ -52,7 +52,7 @@ class _Sums(NamedTuple):
       change: (3 N,) expected shapes less the mean.
       square: (3 N, 3 N) expected squares of the same.
       score, information: of the mean, see `Posterior`.
-      view: (3, 3) squares of the directions that they are seen from.
+      view: (3, 3) squares of the directions that they are seen from, less those of their errors.
     """
 
     count: Any
@@ -98,6 +98,8 @@ class Learnt(NamedTuple):
         others say that they are, in sizes of the face, as `before` says it, and as said by what
         was learnt from other faces; None where there was nothing to compare.
       min_spread: least spread that depth can be learnt from.
+      share: how much of the variance of the mean, as it was known before, the faces took away: from
+        0, nothing is known of it yet, to 1.
     """
 
     before: Gaussian
@@ -110,6 +112,7 @@ class Learnt(NamedTuple):
     spread: float
     hidden: tuple[float, float] | None = None
     min_spread: float = MIN_SPREAD
+    share: float = 1.0
 
     @property
     def sees_depth(self) -> bool:
@@ -145,7 +148,7 @@ def fit_shapes(
       bar: shows something to go through as a progress bar with a title.
       min_faces: with fewer to learn from it raises ValueError.
     """
-    learnt, shapes, spread, first = start, kind.model, 0.0, None
+    learnt, shapes, spread, share, first = start, kind.model, 0.0, 0.0, None
     for _ in bar(range(num_turns), "learning shapes"):
         sums, survey = _expect(start if first is None else shapes, points, seen, kind.any_side)
         if first is None:
@@ -153,15 +156,15 @@ def fit_shapes(
             if survey.used.sum() < min_faces:
                 raise ValueError(f"x2d: expected at least {MIN_FACES} faces to learn from, got "
                                  f"{survey.used.sum()} of {len(points)} whose landmarks are those "
-                                 "of a face")
+                                 "of a face; bin/reconstruct says what is wrong with the others")
             if start is not kind.model:  # what all share is not told from what they differ in yet
                 together = np.outer(sums.change, sums.change) / sums.count
                 sums = sums._replace(square=sums.count * kind.model.covariance + together)
-        shapes, learnt, spread = _maximise(kind, start, shapes, sums)
+        shapes, learnt, spread, share = _maximise(kind, start, shapes, sums)
     assert first is not None
     _, last = _expect(learnt, points, seen, kind.any_side)
     return Learnt(start, learnt, last.used, last.noise, last.rotation, _root_mean(first),
-                  _root_mean(last), spread)
+                  _root_mean(last), spread, share=share)
 
 
 def _root_mean(survey):
@@ -209,6 +212,17 @@ def _is_face(found, any_side):
     return finite & ((found.rotation[2, 2] > 0) | any_side) & (found.noise < _MAX_NOISE)
 
 
+def _scatter(shapes, found):
+    """(3, 3) covariance of the direction that a face is found to be seen from, about the true one.
+
+    What turns a shape by little is a part of its covariance.
+    """
+    turns = jnp.cross(jnp.eye(3)[:, None], shapes.mean[None]).reshape(3, -1)
+    turns = jnp.linalg.solve(turns @ turns.T, turns)
+    across = jnp.cross(found.rotation[2], turns, axis=0)
+    return across @ found.covariance @ across.T
+
+
 def _expect(shapes, points, seen, any_side):
     """The sums over all faces that the next Gaussian follows from, and a `_Survey` of them."""
     parts = []
@@ -233,7 +247,7 @@ def _expect_some(shapes, points, seen, any_side):
         residual = jnp.sum(weights * residual**2) / jnp.sum(weights)
         used = _is_face(found, any_side)
         change = (found.points - shapes.mean).reshape(-1)
-        view = jnp.outer(found.rotation[2], found.rotation[2])
+        view = jnp.outer(found.rotation[2], found.rotation[2]) - _scatter(shapes, found)
         square = jnp.outer(change, change) + found.covariance
         sums = jax.tree.map(lambda x: jnp.where(used, x, 0), _Sums(
             jnp.ones(()), change, square, found.score, found.information, view))
@@ -248,7 +262,7 @@ def _expect_some(shapes, points, seen, any_side):
 
 
 def _maximise(kind, start, shapes, sums):
-    """The next shapes as `_expect` takes them; with what is not known of their mean; the spread.
+    """The next shapes as `_expect` takes them; with what is not known of their mean; spread, share.
 
     The mean is that of one problem, in which each face differs from it and is seen with noise. What
     the views do not show of it stays as likely as it was, so that few faces, or faces from few
@@ -266,7 +280,7 @@ def _maximise(kind, start, shapes, sums):
     if kind.mirror is not None:  # what is the same on both sides is seen from both at once
         view = (view + flip[:, None] * view * flip) / 2
     values, directions = np.linalg.eigh(view)
-    spread, unseen = float(1 - values[-1]), directions[:, -1]
+    spread, unseen = float(max(np.sum(values[:-1]), 0)), directions[:, -1]
 
     moved = np.asarray(shapes.mean - kind.model.mean, np.float64).reshape(-1)
     change = sums.change / count
@@ -284,13 +298,17 @@ def _maximise(kind, start, shapes, sums):
         other = flip[:, None, None] * covariance[other_side][:, :, other_side] * flip
         covariance = ((covariance + other) / 2).reshape(size, size)
     sees_depth = spread >= MIN_SPREAD
+    told = known - uncertain
     if not sees_depth:
-        moved = moved - (moved @ unseen)[:, None] * unseen
+        in_image = np.eye(3) - np.outer(unseen, unseen)
+        moved, told = moved @ in_image, told @ np.kron(np.eye(num_landmarks), in_image)
+    share = float(np.trace(told) / np.trace(known))
     mean = standardize(jnp.asarray(model + moved, kind.model.mean.dtype))
     if not sees_depth:
-        return Gaussian(mean, kind.model.covariance), Gaussian(mean, start.covariance), spread
+        return (Gaussian(mean, kind.model.covariance), Gaussian(mean, start.covariance), spread,
+                share)
     keep = without_rigid_motion(mean)
     wider = covariance + (uncertain + uncertain.T) / 2
     shapes, learnt = (Gaussian(mean, keep @ jnp.asarray(x, mean.dtype) @ keep)
                       for x in (covariance, wider))
-    return shapes, learnt, spread
+    return shapes, learnt, spread, share

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from deepmds_jax import adaptation, faces_by_name, topologies
-from deepmds_jax.cli import program
+from deepmds_jax.cli import image_size, program
 from deepmds_jax.cli.outputs import check_distinct, check_file
 from deepmds_jax.data.formats.faces import Face
 from deepmds_jax.data.formats.landmark_files import list_all, read_all_landmarks
@@ -51,6 +51,7 @@ _PICTURE = flags.DEFINE_string(
     "picture", None, "Picture of what was learnt, .png, .svg or .pdf; default: --out as .png.",
     flag_values=_FLAGS,
 )
+_IMAGE_SIZE = image_size.define(_FLAGS)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the faces that the networks are trained on.", 0, 2**32 - 1,
     flag_values=_FLAGS)
@@ -76,7 +77,8 @@ def main(paths: list[str]) -> int:
     read = [path for path in (_WEIGHTS.value, _TEMPLATE.value, _TOPOLOGY.value) if path]
     check_distinct([("out", out), ("picture", picture)], [*list_all(paths)[0], *read])
     start = _from_template if _TEMPLATE.value else _from_weights
-    landmarks, warnings, left_out = read_all_landmarks(paths)
+    landmarks, warnings, left_out = read_all_landmarks(
+        paths, image_size=image_size.read(_IMAGE_SIZE))
     program.warn(*warnings)
     learn, train, topology, description = start(landmarks)
     landmarks, unfit = faces_by_name.select_faces(landmarks, topology)

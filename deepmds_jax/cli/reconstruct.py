@@ -31,7 +31,7 @@ import pathlib
 from collections.abc import Sequence
 
 from deepmds_jax import faces_by_name
-from deepmds_jax.cli import program, reconstruct_many
+from deepmds_jax.cli import image_size, program, reconstruct_many
 from deepmds_jax.cli import reconstruct_flags as given
 from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats.landmark_files import read_all_landmarks
@@ -72,7 +72,7 @@ def main(paths: list[str]) -> int:
         model = _open_model(params)
         lifted = reconstruct_photographs(params, image, given.FACE_MODEL.value)
     else:
-        size = given.image_size() or named.sizes_of_photographs(image)
+        size = image_size.read(given.IMAGE_SIZE) or named.sizes_of_photographs(image)
         landmarks, warnings, left_out = read_all_landmarks(paths, image_size=size)
         program.warn(*warnings)
         if given.WEIGHTS.value is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deepmds_jax.cli import program
+from deepmds_jax.cli import image_size, program
 from deepmds_jax.cli.outputs import check_distinct, check_file
 from deepmds_jax.data.formats import meshes
 from deepmds_jax.data.formats.landmark_files import list_all, list_landmark_files
@@ -48,11 +48,7 @@ FACE_MODEL = flags.DEFINE_string(
     "fetched once into the user's cache; or dlib's shape_predictor_68_face_landmarks.dat, whose "
     "licence excludes commercial use.", flag_values=FLAGS,
 )
-IMAGE_SIZE = flags.DEFINE_list(
-    "image_size", None,
-    "WIDTH,HEIGHT of the pictures in pixels, for landmarks that are parts of them, such as "
-    "MediaPipe's; default: those of --image.", flag_values=FLAGS,
-)
+IMAGE_SIZE = image_size.define(FLAGS, "; default: those of --image")
 FPS = flags.DEFINE_float(
     "fps", None,
     "Frames per second: the landmark files hold the frames of a video, in their order or with "
@@ -112,7 +108,7 @@ def check(paths: Sequence[str]) -> str | None:
     if picture is not None:
         figures.check_format(picture)
     _check_mesh_flags()
-    image_size()
+    image_size.read(IMAGE_SIZE)
     outputs = [("out", out) for out in OUT.value]
     outputs += [(flag, file) for flag, file in (("picture", picture), ("mesh", MESH.value))
                 if file]
@@ -166,21 +162,3 @@ def _inputs(paths: Sequence[str]) -> list[str | os.PathLike]:
             photographs = list_photographs(IMAGE.value)
     others = [file for file in (VIDEO.value, WEIGHTS.value) if file is not None]
     return [*list_all(paths)[0], *photographs, *others]
-
-
-def image_size() -> tuple[float, float] | None:
-    """What --image_size says.
-
-    Raises:
-      ValueError: it is not two numbers above 0.
-    """
-    if IMAGE_SIZE.value is None:
-        return None
-    try:
-        width, height = map(float, IMAGE_SIZE.value)
-        if not (0 < width < float("inf") and 0 < height < float("inf")):
-            raise ValueError
-    except ValueError:
-        raise ValueError("image_size: expected WIDTH,HEIGHT in pixels, got "
-                         f"{','.join(IMAGE_SIZE.value) or 'none'}") from None
-    return width, height

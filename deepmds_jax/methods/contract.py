@@ -167,7 +167,9 @@ class AdaptableMethod(LiftingMethod, Protocol):
     its training faces have, one standard deviation each.
     """
 
-    def refine(self, params: Any, dataset: Dataset, key: jax.Array, fit_stage: FitStage) -> Any:
+    def refine(
+        self, params: Any, dataset: Dataset, key: jax.Array, fit_stage: FitStage, share: float
+    ) -> Any:
         """The parameters after their networks were trained on, on other faces.
 
         Args:
@@ -175,5 +177,6 @@ class AdaptableMethod(LiftingMethod, Protocol):
           dataset: of the other faces; a morphable model.
           key: of the faces and their views.
           fit_stage: trains one stage.
+          share: how far the networks go from where they were to where training takes them, 0 to 1.
         """
         ...

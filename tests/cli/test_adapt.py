@@ -82,6 +82,8 @@ def test_a_template_makes_weights_of_its_own(tmp_path, monkeypatch, call):
      "error: template: expected --template=hand.csv"),
     (("faces.npz", "--out=m.safetensors", "--template=a.csv", "--weights=flame51"),
      "error: weights: expected none with --template"),
+    (("faces.npz", "--out=m.safetensors", "--image_size=640"),
+     "error: image_size: expected WIDTH,HEIGHT in pixels, got 640"),
     (("faces.npz",), "error: out: expected --out=mine.safetensors, got none"),
     (("faces.npz", "--out=mine.npz"), "error: out: expected a .safetensors file, got mine.npz"),
     (("--out=mine.safetensors",), "error: expected landmark files or folders of them, got none"),
@@ -95,3 +97,17 @@ def test_bad_arguments_are_named(tmp_path, landmarks, call, arguments, message):
     assert done.status == 1
     assert done.stderr.startswith(message)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_parts_of_pictures_become_pixels(tmp_path, monkeypatch, call):
+    given = np.random.default_rng(0).uniform(0.2, 0.8, (12, 51, 2))
+    np.save(tmp_path / "parts.npy", given)
+    taken = []
+
+    def learn(params, x2d, visible, **_):
+        taken.append(x2d)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("deepmds_jax.adaptation.learn_shapes", learn)
+    call("adapt", "parts.npy", "--out=mine.safetensors", "--image_size=640,480")
+    np.testing.assert_allclose(taken[0], given * [640, 480], rtol=1e-6)

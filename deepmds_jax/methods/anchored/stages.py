@@ -101,22 +101,34 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     modes = _modes(varied, reference, RANK).reshape(RANK, -1)
     networks = {**params.encoder["params"], "mean": reference, "modes": modes}
     params = dataclasses.replace(params, encoder={"params": networks})
-    return _train_both(params, dataset, points, training, keys, fit_stage)
+    return _train_both(params, dataset, points, training, keys, fit_stage, lambda trained: trained)
 
 
-def refine(params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage) -> Params:
+def refine(
+    params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage, share: float
+) -> Params:
     """Trains both networks on, on other faces; see `AdaptableMethod`."""
+    before = _networks(params)
     faces_key, *keys = jax.random.split(key, 4)
     points = dataset.draw_shapes(faces_key, _REFINEMENT_FACES)
     networks = params.encoder["params"]
     # What training made of the mean face, it makes of the other one.
     mean = networks["mean"] + standardize(dataset.mean) - params.reference
     params = dataclasses.replace(params, encoder={"params": {**networks, "mean": mean}})
-    return _train_both(params, dataset, points, _REFINEMENT, keys, fit_stage)
+
+    def mix(trained):
+        return jax.tree.map(lambda old, new: old + share * (new - old), before, trained)
+
+    return _train_both(params, dataset, points, _REFINEMENT, keys, fit_stage, mix)
 
 
-def _train_both(params, dataset, points, training, keys, fit_stage):
-    """The parameters after both stages and the calibration, from `params` on."""
+def _networks(params):
+    """The variables of the joint stage."""
+    return {"params": {"encoder": params.encoder["params"], "pairs": params.pairs["params"]}}
+
+
+def _train_both(params, dataset, points, training, keys, fit_stage, finish):
+    """The parameters after both stages, `finish` of their variables, and the calibration."""
     config, reference = params.config, standardize(dataset.mean)
     modes = _modes(points[:, : len(reference)], reference, NUM_MODES)
     beside = {"reference": reference, "modes": modes,
@@ -127,12 +139,11 @@ def _train_both(params, dataset, points, training, keys, fit_stage):
                         num_epochs=training.autoencoder_epochs, beside=beside)
     stage = joint_stage(*faces, points, training.learning_rate, training.dissimilarity_epochs,
                         training.end_to_end)
-    both = {"encoder": encoder["params"], "pairs": params.pairs["params"]}
-    both = fit_stage(stage, {"params": both}, key=keys[1],
+    both = fit_stage(stage, _networks(dataclasses.replace(params, encoder=encoder)), key=keys[1],
                      num_epochs=training.dissimilarity_epochs, beside=beside)
     shapes_key, views_key = jax.random.split(keys[2])
     points = dataset.draw_shapes(shapes_key, CALIBRATION_FACES, jaw_lines=True)
-    both = jax.device_get(calibrated(both, *faces, points, views_key))
+    both = jax.device_get(calibrated(finish(both), *faces, points, views_key))
     return assemble(config, {"joint": both}, beside)
 
 
