@@ -7,15 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepmds_jax.data.formats.faces import MAX_CONFIDENCE, are_seen, nearly_all_within
+from deepmds_jax.data.formats.faces import (
+    MAX_CONFIDENCE,
+    SEEN,
+    are_seen,
+    nearly_all_within,
+)
 from deepmds_jax.data.formats.text_tables import wide_columns
 from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import MIN_LANDMARKS
 
 LANDMARKS = "landmarks"
-# What columns of lists are called that say which landmarks were seen.
-_LISTS = {"visible": ("visible", "visibility"), "occluded": ("occluded", "occlusion"),
-          "confidence": ("confidence", "score")}
 _NUM_NAMED = 6  # columns that an error names
 
 
@@ -200,7 +202,7 @@ def _in_numbers(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Col
 def _seen_in_lists(schema: pa.Schema, size: int | None) -> dict[str, tuple[str, ...]]:
     """What says in lists which landmarks were seen."""
     seen: dict[str, tuple[str, ...]] = {}
-    for what, names in _LISTS.items():
+    for what, names in SEEN.items():
         for name in names:
             if name in schema.names and pa.types.is_nested(schema.field(name).type):
                 found = _width(schema, name)
@@ -216,7 +218,7 @@ def _seen_in_numbers(
 ) -> dict[str, tuple[str, ...]]:
     """What says in columns of numbers which landmarks were seen. A single one is something else."""
     seen = {what: tuple(schema.names[wide[what][i]] for i in sorted(wide[what]))
-            for what in _LISTS if len(wide.get(what, {})) > 1}
+            for what in SEEN if len(wide.get(what, {})) > 1}
     for names in seen.values():
         _check_numbers(schema, names)
         if size is not None and len(names) != size // 2:

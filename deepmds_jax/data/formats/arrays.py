@@ -4,8 +4,9 @@ One face, or several, with what else is known of them, under the names of `FIELD
 """
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
+    OF_FACES,
     SEEN,
     THIRD_IS_CONFIDENCE,
     Contents,
@@ -22,9 +24,11 @@ from deepmds_jax.data.formats.faces import (
     in_pixels,
     make_face,
     read_text,
+    some_of,
     split_third,
     with_tracks,
 )
+from deepmds_jax.data.formats.plain_names import printable
 from deepmds_jax.data.formats.points_files import slicer_face
 
 # What landmarks are called, the likeliest first: in our own files `points` are in 3D, in those of
@@ -33,19 +37,15 @@ FIELDS = ("landmarks", "x2d", "face_kpts", "face_keypoints_2d", "keypoints", "la
           "parts")
 # What is called as what `make_face` takes.
 _KNOWN = {
-    "visible": ("visible", "visibility", "valid"),
-    "occluded": ("occluded", "occlusion", "is_occluded"),
-    "confidence": ("confidence", "confidences", "conf", "score", "scores", "keypoint_scores",
-                   "likelihood", "probability", "prob"),
-    "success": ("success",),
-    "seconds": ("seconds", "timestamp"),
-    "frame": ("frame", "frame_id"),
-    "track": ("face_id", "track", "track_id"),
+    **SEEN,
+    **OF_FACES,
     "size": ("image_size",),
 }
+_SIZE = ("width", "height")
 # 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
 # only 21 points, some of them missing.
 _MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
+_NUMBERS = ("id", "index")  # of points
 # Those that say when, with their kinds.
 _TIMES = {"seconds": float, "frame": int, "track": str}
 # Lists of faces under other things: ours, MediaPipe's, COCO's, MMPose's and OpenPose's.
@@ -53,6 +53,7 @@ _LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "a
           "instance_info", "instances", "people")
 
 
+_UNREAD = np.empty(0)  # in the place of an array that is not needed
 _NO_LANDMARKS = "no landmarks, expected (N, 2) or (faces, N, 2)"
 
 
@@ -64,8 +65,8 @@ def load_numpy(path: Path) -> Any:
             return content
         field = next((field for field in FIELDS if field in content), None)
         if field is not None:  # the other arrays may be anything, photographs for one
-            names = {"names", *(name for names in _KNOWN.values() for name in names)}
-            return {key: content[key] for key in content if key == field or key in names}
+            read = {field, "names", *_SIZE, *(name for names in _KNOWN.values() for name in names)}
+            return {key: content[key] if key in read else _UNREAD for key in content}
         faces = {key: content[key] for key in content}
     return next(iter(faces.values())) if len(faces) == 1 else faces
 
@@ -109,9 +110,9 @@ def parse_arrays(content: Any, stem: str) -> Contents:
             found.append((item.name, None))
             left_out.append(item.reason)
         else:
-            name, face, guessed = item
+            name, face, lines = item
             found.append((name, face))
-            notes |= dict.fromkeys([THIRD_IS_CONFIDENCE] * guessed)
+            notes |= dict.fromkeys(lines)
     with_face = [face for _, face in found if face is not None and len(face)]
     if not with_face and not left_out:
         raise ValueError(_NO_LANDMARKS)
@@ -139,8 +140,8 @@ class _Damaged(NamedTuple):
     reason: str
 
 
-# A face with its name, and whether its third numbers were guessed; or one that is damaged.
-_Item = tuple[str, Face, bool] | _Damaged
+# A face with its name, and lines on what was taken for something; or one that is damaged.
+_Item = tuple[str, Face, Sequence[str]] | _Damaged
 
 
 def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
@@ -159,7 +160,7 @@ def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]
             several = len(content) > 1
             for i, item in enumerate(content):
                 if several and (item is None or item == []):
-                    yield name, _no_face(outer), False
+                    yield name, _no_face(outer), ()
                     continue
                 known = outer
                 if several and isinstance(item, Mapping) and item.keys() & set(_LISTS):
@@ -192,19 +193,19 @@ def _is_point(item: Any) -> bool:
 
 
 def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
-    known = dict(outer) | {key: content[given] for key, names in _KNOWN.items()
-                           for given in names if _is_known(key, content.get(given))}
-    if {"width", "height"} <= content.keys() and not content.keys() & {"x", "left"}:  # no box
-        known.setdefault("size", [content["width"], content["height"]])
+    said = _said(content)
+    known = dict(outer) | {what: content[key] for what, key in said.items()}
+    if set(_SIZE) <= content.keys() and not content.keys() & {"x", "left"}:  # no box
+        known.setdefault("size", [content[key] for key in _SIZE])
     if "markups" in content:
         markups = content["markups"]
         for markup in markups if isinstance(markups, list) else [None]:
-            yield name, _slicer(markup), False
+            yield name, _slicer(markup), ()
         return
     menpo = _ljson(content)
     if menpo is not None:
         for group in menpo:
-            yield name, _yx_face(group), False
+            yield name, _yx_face(group), ()
         return
     for key in _LISTS:
         if isinstance(content.get(key), list | Mapping) and content[key]:
@@ -226,13 +227,73 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
                 return  # a body whose face was not looked for
             if field in ("keypoints", "face_kpts", "face_keypoints_2d"):
                 points = _in_threes(points)
-            yield from _of_array(points, str(content.get("name", name)), known,
-                                 content.get("names"))
+            if isinstance(content.get("name"), str | int):
+                name = str(content["name"])
+            used = content if field == "x2d" else {field, "names", *_SIZE, *said.values()}  # ours
+            yield from _with_lines(_of_array(points, name, known, content.get("names")),
+                                   _not_used(content, used, _shape_of(points)[:-1]))
             return
     if any(key in content and (content[key] is None or content[key] == []) for key in _LISTS):
-        yield name, _no_face(known), False
+        yield name, _no_face(known), ()
         return
-    yield from _by_name(list(content.items()), outer)
+    yield from _of_names(content, name, outer)
+
+
+def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
+    """Faces by name, or an array under any name, and what is known of them."""
+    shapes = {key: _shape_of(value) for key, value in content.items()}
+    of_landmarks = {shape[:-1] for shape in shapes.values() if shape[1:] and shape[-1] in (2, 3)}
+    said = {what: key for what, key in _said(content).items()  # faces may be called a, b and c
+            if len(key) > 1 or shapes[key] in of_landmarks}
+    known = dict(outer) | {what: content[key] for what, key in said.items()}
+    rest = {key: value for key, value in content.items() if key not in said.values()}
+    faces = {key: value for key, value in rest.items() if shapes[key] not in of_landmarks - {()}}
+    lines = _not_used(rest, faces, *of_landmarks)
+    names = faces.pop("names") if _are_texts(faces.get("names")) else None
+    first = next(iter(faces.values()), None)
+    if len(faces) == 1 and isinstance(first, np.ndarray):  # called like the file, as one alone is
+        yield from _with_lines(_of_array(first, name, known, names), lines)
+    elif faces:
+        yield from _with_lines(_by_name(list(faces.items()), known), lines)
+    else:
+        yield from _by_name(list(content.items()), outer)
+
+
+def _said(content: Mapping[str, Any]) -> dict[str, str]:
+    """What an object says of its faces, as `_KNOWN` calls it -> under which key.
+
+    Of several keys, one that has more than a number.
+    """
+    given = {what: [key for key in names if _is_known(what, content.get(key))]
+             for what, names in _KNOWN.items()}
+    return {what: max(keys, key=lambda key: not _is_number(content[key]))
+            for what, keys in given.items() if keys}
+
+
+def _not_used(
+    content: Mapping[str, Any], used: Collection[str], *of_landmarks: tuple[int, ...]
+) -> list[str]:
+    """A line on the arrays that are not used, and on lists of a value for each landmark."""
+    arrays = any(isinstance(value, np.ndarray) for value in content.values())
+    unused = [printable(str(key)) for key, value in content.items() if key not in used
+              and (arrays or (isinstance(value, list) and _shape_of(value) in of_landmarks))]
+    return [f"{'arrays' if arrays else 'keys'} not used: {some_of(unused)}"] if unused else []
+
+
+def _with_lines(items: Iterable[_Item], lines: Sequence[str]) -> Iterator[_Item]:
+    for item in items:
+        yield item if isinstance(item, _Damaged) else (*item[:2], [*item[2], *lines])
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """That of an array, or of lists as the first ones in them say; points are as long as others."""
+    if isinstance(value, list):
+        return len(value), *_shape_of(next((item for item in value if item is not None), None))
+    return value.shape if isinstance(value, np.ndarray) else (2,) if _is_point(value) else ()
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "U"
 
 
 def _no_face(outer: Mapping[str, Any]) -> Face:
@@ -262,11 +323,11 @@ def _of_array(
     content: Any, name: str, outer: Mapping[str, Any], names: Any = None
 ) -> Iterator[_Item]:
     """Faces in an array, or in a list of points."""
-    known = dict(outer)
+    known, lines = dict(outer), []
     if isinstance(content, list) and content and all(
         item is None or _is_point(item) for item in content
     ):
-        content, of_points = _points_of(content)
+        content, of_points, lines = _points_of(content)
         known |= of_points
     points = _to_array(content)
     if points is None:
@@ -288,6 +349,7 @@ def _of_array(
         raise ValueError(f"names have shape {np.shape(names)}, expected ({count},)")
     fields = {key: _each(key, value, count, flat.shape[1]) for key, value in known.items()}
     fields = third | fields
+    lines = [*lines, *[THIRD_IS_CONFIDENCE] * guessed]
     for i, face_name in enumerate(names):
         one = {key: value[i] for key, value in fields.items()}
         for key, kind in _TIMES.items():
@@ -297,7 +359,7 @@ def _of_array(
         face = make_face(flat[i], **one)
         if size is not None and are_parts(face.points[face.visible]):
             face = in_pixels(face, size)
-        yield str(face_name), face, guessed
+        yield str(face_name), face, lines
 
 
 def _picture_size(given: Any) -> tuple[float, float] | None:
@@ -376,8 +438,8 @@ def _nulls(whole: list) -> list:
     return [_nulls(item) if isinstance(item, list) else None for item in whole]
 
 
-def _points_of(content: list) -> tuple[list, dict[str, Any]]:
-    """Numbers of points {x, y, z, ...}, and what they say besides."""
+def _points_of(content: list) -> tuple[list, dict[str, Any], list[str]]:
+    """Numbers of points {x, y, z, ...}, what they say besides, and a line on what is not used."""
     content = _by_number(content)
     axes = "xyz" if all(item is None or "z" in item for item in content) else "xy"
     rows = [[None if item is None else item[axis] for axis in axes] for item in content]
@@ -387,12 +449,16 @@ def _points_of(content: list) -> tuple[list, dict[str, Any]]:
                   for item in content]
         if None not in values:
             known[key] = values
-    return rows, known
+    points = [item for item in content if item]
+    used = {*"xyz", *_NUMBERS, "presence", *itertools.chain(*SEEN.values())}
+    unused = [printable(str(key)) for key in dict.fromkeys(itertools.chain(*points))
+              if key not in used and all(_is_number(item.get(key)) for item in points)]
+    return rows, known, [f"keys not used: {some_of(unused)}"] if unused else []
 
 
 def _by_number(content: list) -> list:
     """Points in the order of their numbers, where these are 0, 1, 2, ... or 1, 2, 3, ..."""
-    for key in ("id", "index"):
+    for key in _NUMBERS:
         numbers = sorted(item[key] for item in content if item and type(item.get(key)) is int)
         if any(numbers == [*range(start, start + len(content))] for start in (0, 1)):
             return sorted(content, key=lambda item: item[key])

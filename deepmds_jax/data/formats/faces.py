@@ -20,12 +20,21 @@ MAX_CONFIDENCE = 2
 # A face that is given in parts of its picture's width and height may lie across the edge.
 _PARTS = (-0.5, 1.5)
 
-# What says of a landmark whether it was seen, by `make_face`'s names for it. Not `presence`, which
-# MediaPipe leaves at 0, nor `p`, which OpenFace has for the parameters of its model.
+# What says of a landmark whether it was seen, by `make_face`'s names for it, in files of any kind.
+# Not `presence`, which MediaPipe leaves at 0, nor `p`, which OpenFace has for the parameters of its
+# model, nor `mask`, which shows landmarks in some programs and hides them in others.
 SEEN = {
     "visible": ("visible", "visibility", "is_visible", "vis", "valid", "v"),
     "occluded": ("occluded", "occlusion", "is_occluded", "occ", "hidden", "missing"),
-    "confidence": ("confidence", "conf", "score", "likelihood", "probability", "prob", "c"),
+    "confidence": ("confidence", "confidences", "conf", "score", "scores", "keypoint_scores",
+                   "likelihood", "probability", "prob", "c"),
+}
+# What says of a face which one it is, by `Face`'s names, and whether there is one.
+OF_FACES = {
+    "track": ("face_id", "track", "track_id"),
+    "frame": ("frame", "frame_id", "frame_number"),
+    "seconds": ("timestamp", "seconds", "time"),
+    "success": ("success",),
 }
 
 _NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null", "#n/a", "#na"}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from deepmds_jax.data.formats.faces import (
+    OF_FACES,
     SEEN,
     THIRD_IS_CONFIDENCE,
     Contents,
@@ -39,10 +40,7 @@ _COLUMNS = {
     "face": ("face", "person", "subject", "sample"),
     "name": ("name",),
     "id": ("id",),
-    "track": ("face_id", "track", "track_id"),
-    "frame": ("frame", "frame_id", "frame_number"),
-    "seconds": ("timestamp", "seconds", "time"),
-    "success": ("success",),
+    **OF_FACES,
     **SEEN,
     "landmark": ("landmark", "landmark_id", "point", "point_id", "keypoint", "keypoint_id",
                  "index"),

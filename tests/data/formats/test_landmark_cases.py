@@ -280,6 +280,42 @@ def test_third_numbers_are_depth_or_a_confidence_and_that_is_told(tmp_path):
     assert len(found.warnings) == 1 and "are taken as their confidence" in found.warnings[0]
 
 
+@pytest.mark.parametrize("field", ["landmarks", "kpts"])
+@pytest.mark.parametrize("key", [
+    "visible", "is_visible", "vis", "v", "hidden", "missing", "occ", "scores", "c"])
+def test_what_was_seen_has_one_set_of_names_in_all_files(key, field, tmp_path):
+    seen = np.random.default_rng(1).random((3, N)) > 0.5
+    written = (~seen if key in ("hidden", "missing", "occ") else seen).astype(float)
+    np.savez(tmp_path / "a.npz", **{field: [FACE] * 3, key: written})
+    write(tmp_path / "b.json", {field: [FACE.tolist()] * 3, key: written.tolist()})
+    for name in ("a.npz", "b.json"):
+        found = read_all_landmarks([tmp_path / name])
+        assert found.warnings == found.left_out == [] and len(found.faces) == 3
+        for face, expected in zip(found.faces.values(), seen, strict=True):
+            np.testing.assert_array_equal(face.visible, expected)
+
+
+@pytest.mark.parametrize("field", ["landmarks", "kpts"])
+def test_what_is_not_used_beside_an_array_is_told(field, tmp_path):
+    mask = np.ones((3, N))
+    np.savez(tmp_path / "a.npz", **{field: [FACE] * 3, "mask": mask})
+    write(tmp_path / "b.json", {field: [FACE.tolist()] * 3, "mask": mask.tolist(), "bbox": [1, 2]})
+    write(tmp_path / "c.json", [{**point, "name": "p", "mask": 1} for point in xy(FACE)])
+    for name, line in (("a.npz", "arrays not used: mask"), ("b.json", "keys not used: mask"),
+                       ("c.json", "keys not used: mask")):
+        found = read_all_landmarks([tmp_path / name])
+        assert found.warnings == [f"warning: {tmp_path / name}: {line}"]
+        assert len(found.faces) == (1 if name == "c.json" else 3)
+
+
+def test_names_beside_an_array_of_any_name_are_those_of_its_faces(tmp_path):
+    np.savez(tmp_path / "a.npz", kpts=[FACE, FACE + 1], names=["p", "q"], time=[0.5, 1])
+    found = read_landmarks(tmp_path / "a.npz")
+    assert {name: face.seconds for name, face in found.items()} == {"p": 0.5, "q": 1}
+    np.savez(tmp_path / "b.npz", **dict.fromkeys("abcv", FACE))
+    assert list(read_landmarks(tmp_path / "b.npz")) == ["a", "b", "c", "v"]
+
+
 @pytest.mark.parametrize(("header", "line"), [
     (["lm", "x", "y", "certainty"], "columns not used: lm, certainty"),
     (["", "x", "y", "a\x1bb"], r"columns not used: a\x1bb"),
