@@ -14,6 +14,7 @@ import numpy as np
 
 from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
+    MAX_CONFIDENCE,
     MESH_POINTS,
     OF_FACES,
     SEEN,
@@ -225,13 +226,15 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
             points = content[field]
             if field == "face_keypoints_2d" and points == []:
                 return  # a body whose face was not looked for
-            if field in ("keypoints", "face_kpts", "face_keypoints_2d"):
-                points = _in_threes(points)
+            coco = field in ("keypoints", "face_kpts", "face_keypoints_2d")
+            in_threes = _in_threes(points) if coco else None
             if isinstance(content.get("name"), str | int):
                 name = str(content["name"])
             used = content if field == "x2d" else {field, "names", *_SIZE, *said.values()}  # ours
-            yield from _with_lines(_of_array(points, name, known, content.get("names")),
-                                   _not_used(content, used, _shape_of(points)[:-1]))
+            points = points if in_threes is None else in_threes
+            yield from _with_lines(
+                _of_array(points, name, known, content.get("names"), in_threes is not None),
+                _not_used(content, used, _shape_of(points)[:-1]))
             return
     if any(key in content and (content[key] is None or content[key] == []) for key in _LISTS):
         yield name, _no_face(known), ()
@@ -242,12 +245,15 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
 def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
     """Faces by name, or an array under any name, and what is known of them."""
     shapes = {key: _shape_of(value) for key, value in content.items()}
-    of_landmarks = {shape[:-1] for shape in shapes.values() if shape[1:] and shape[-1] in (2, 3)}
-    said = {what: key for what, key in _said(content).items()  # faces may be called a, b and c
-            if len(key) > 1 or shapes[key] in of_landmarks}
+    tables = [shape for shape in shapes.values() if shape[1:] and shape[-1] in (2, 3)]
+    of_landmarks = {shape[:-1] for shape in tables}
+    fits = of_landmarks | {shape[:-2] for shape in tables}
+    said = {what: key for what, key in _said(content).items()  # faces may be called so, too
+            if shapes[key] in fits or not (shapes[key][-1:] in ((2,), (3,))
+                                           or isinstance(content[key], Mapping))}
     known = dict(outer) | {what: content[key] for what, key in said.items()}
     rest = {key: value for key, value in content.items() if key not in said.values()}
-    faces = {key: value for key, value in rest.items() if shapes[key] not in of_landmarks - {()}}
+    faces = {key: value for key, value in rest.items() if shapes[key] not in of_landmarks}
     lines = _not_used(rest, faces, *of_landmarks)
     names = faces.pop("names") if _are_texts(faces.get("names")) else None
     first = next(iter(faces.values()), None)
@@ -320,7 +326,8 @@ def _is_known(key: str, value: Any) -> bool:
 
 
 def _of_array(
-    content: Any, name: str, outer: Mapping[str, Any], names: Any = None
+    content: Any, name: str, outer: Mapping[str, Any], names: Any = None,
+    third_is_confidence: bool = False,
 ) -> Iterator[_Item]:
     """Faces in an array, or in a list of points."""
     known, lines = dict(outer), []
@@ -338,7 +345,7 @@ def _of_array(
     if axis == -2:
         points = points.swapaxes(-1, -2)
     points = points.reshape(-1, *points.shape[-2:])
-    flat, third, guessed = split_third(points)
+    flat, third, guessed = split_third(points, third_is_confidence)
     if points.shape[1] in MESH_POINTS:
         known.pop("visible", None)  # MediaPipe writes 0 for all of a face, seen or not
     size = _picture_size(known.pop("size", None))
@@ -348,6 +355,10 @@ def _of_array(
     if np.shape(names) != (count,):
         raise ValueError(f"names have shape {np.shape(names)}, expected ({count},)")
     fields = {key: _each(key, value, count, flat.shape[1]) for key, value in known.items()}
+    if "confidence" in third and "confidence" in fields:  # of the landmarks, and of the face
+        own, other = third["confidence"], fields["confidence"].reshape(count, -1)
+        low, high = np.minimum(own, other), np.maximum(own, other)
+        fields["confidence"] = np.where(high > MAX_CONFIDENCE, high, low)
     fields = third | fields
     lines = [*lines, *[THIRD_IS_CONFIDENCE] * guessed]
     for i, face_name in enumerate(names):
@@ -465,12 +476,15 @@ def _by_number(content: list) -> list:
     return content
 
 
-def _in_threes(points: Any) -> Any:
-    """COCO's x, y, v in turn as rows of three; of the face alone, or 133 points with the body."""
+def _in_threes(points: Any) -> list | None:
+    """COCO's x, y, v in turn as rows of three, of the face alone, or 133 points with the body.
+
+    None if they are something else.
+    """
     flat = isinstance(points, list) and points and not isinstance(points[0], list)
     if flat and len(points) % 3 == 0:
         return [points[i : i + 3] for i in range(0, len(points), 3)]
-    return points
+    return None
 
 
 def _coco_pictures(content: Mapping[str, Any]) -> dict[str, str]:

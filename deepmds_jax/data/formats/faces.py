@@ -113,7 +113,7 @@ def make_face(
       **fields: others of `Face`.
 
     Raises:
-      ValueError: a landmark's confidence is none.
+      ValueError: a confidence is none, such as a percent.
     """
     points = np.array(points, np.float64)
     seen = np.isfinite(points).all(-1)
@@ -123,7 +123,7 @@ def make_face(
         seen &= are_seen("occluded", occluded)
     if confidence is not None:
         confidence = np.asarray(confidence, float)
-        if confidence.ndim and np.any(confidence > MAX_CONFIDENCE):
+        if np.any(confidence > MAX_CONFIDENCE):
             raise ValueError(f"confidence: expected from 0 to 1, got {np.nanmax(confidence):g}")
         seen &= are_seen("confidence", confidence)
         confidence = confidence if confidence.ndim else float(confidence)
@@ -143,11 +143,19 @@ def are_seen(what: str, values: Any) -> np.ndarray:
     return values >= (MIN_CONFIDENCE if what == "confidence" else 0.5)
 
 
-def split_third(points: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], bool]:
+def split_third(
+    points: np.ndarray, is_confidence: bool = False
+) -> tuple[np.ndarray, dict[str, np.ndarray], bool]:
     """The (..., 2) points of (..., 2) or (..., N, 3), and what their third numbers are.
 
     Numbers from 0 to 1, or 0, 1 and 2 as COCO counts, are a confidence, unless all of them are 0:
-    no depth is like that. MediaPipe's mesh has a depth.
+    no depth is like that. Nor is one that is from 0 to 2 everywhere in a face of some size, while
+    peaks of heat maps go beyond 1. MediaPipe's mesh has a depth.
+
+    Args:
+      points: those.
+      is_confidence: whether the file says that the third numbers are a confidence. None of these is
+        negative.
 
     Returns:
       The points, {"confidence": ...} or {"depth": ...} or nothing, and whether that is a guess.
@@ -156,15 +164,22 @@ def split_third(points: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], 
         return points, {}, False
     flat, third = points[..., :2], points[..., 2]
     known = third[np.isfinite(third)]
-    if points.shape[-2] not in MESH_POINTS and known.size and np.any(known != 0) and (
-        np.all((known >= 0) & (known <= 1)) or np.all(np.isin(known, (0, 1, 2)))
-    ):
+    if np.any(known < 0) or points.shape[-2] in MESH_POINTS:
+        return flat, {"depth": third}, False
+    if is_confidence:
+        return flat, {"confidence": third}, False
+    there = np.isfinite(flat)
+    sizes = (np.max(flat, axis=-2, where=there, initial=-np.inf)
+             - np.min(flat, axis=-2, where=there, initial=np.inf))
+    if np.any(known > 0) and (np.all(known <= 1) or np.all(np.isin(known, (0, 1, 2))) or (
+        np.max(known) <= min(MAX_CONFIDENCE, np.max(sizes) / 10)
+    )):
         return flat, {"confidence": third}, True
     return flat, {"depth": third}, False
 
 
-THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or 0, 1 and 2, are taken "
-                       "as their confidence")
+THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or little above, or 0, 1 "
+                       "and 2, are taken as their confidence")
 
 
 def hide_marks(face: Face) -> tuple[Face, int]:

@@ -221,7 +221,7 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
                     fields[key] = table.flag(where, row, table.columns[key])
             fields |= {key: np.array([table.flag(where, row, i) for i in columns])
                        for key, columns in others.items()}
-            found.append((row, make_face(points, **fields)))
+            found.append((row, _face_of(where, points, fields)))
         except ValueError as error:
             found.append((row, None))
             left_out.append(str(error))
@@ -297,7 +297,15 @@ def _long_face(
             raise ValueError(f"{lines[0][0]} and on: {error}{way_out}") from None
     each = dict(zip(keys, rows.T, strict=True))
     others = {"depth" if key == "z" else key: each[key] for key in keys[2:]}
-    return make_face(rows[:, :2], **others, **table.fields(*lines[0]))
+    where, row = lines[0]
+    return _face_of(f"{where} and on", rows[:, :2], others | table.fields(where, row))
+
+
+def _face_of(where: str, points: Any, fields: Mapping[str, Any]) -> Face:
+    try:
+        return make_face(points, **fields)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _landmark_indices(table: _Table, num_faces: int) -> tuple[dict[str, int], int]:

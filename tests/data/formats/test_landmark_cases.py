@@ -312,8 +312,16 @@ def test_names_beside_an_array_of_any_name_are_those_of_its_faces(tmp_path):
     np.savez(tmp_path / "a.npz", kpts=[FACE, FACE + 1], names=["p", "q"], time=[0.5, 1])
     found = read_landmarks(tmp_path / "a.npz")
     assert {name: face.seconds for name, face in found.items()} == {"p": 0.5, "q": 1}
-    np.savez(tmp_path / "b.npz", **dict.fromkeys("abcv", FACE))
-    assert list(read_landmarks(tmp_path / "b.npz")) == ["a", "b", "c", "v"]
+
+
+@pytest.mark.parametrize("names", ["abcv", ["whole", "missing", "hidden"]])
+def test_faces_may_be_called_as_what_was_seen(names, tmp_path):
+    np.savez(tmp_path / "b.npz", **dict.fromkeys(names, FACE))
+    write(tmp_path / "c.json", dict.fromkeys(names, xy(FACE)))
+    write(tmp_path / "d.json", {name: {"landmarks": FACE.tolist()} for name in names})
+    for file in ("b.npz", "c.json", "d.json"):
+        found = read_all_landmarks([tmp_path / file])
+        assert list(found.faces) == [*names] and found.left_out == found.warnings == []
 
 
 @pytest.mark.parametrize(("header", "line"), [
@@ -375,6 +383,49 @@ def test_percents_are_no_confidences(tmp_path):
     found = read_all_landmarks([tmp_path / "b.npz"])
     assert len(found.faces) == 1
     assert "b.npz: confidence: expected from 0 to 1, got 90" in found.left_out[0]
+
+
+def test_percents_of_faces_are_no_confidences(tmp_path):
+    text = rows(["confidence", *WIDE], *[[c, *FACE.ravel()] for c in (95, 0.9, 10)])
+    found = read_all_landmarks([write(tmp_path / "a.csv", text)])
+    assert list(found.faces) == ["a#1"]
+    assert [line.split("csv: ")[1] for line in found.left_out] == [
+        "line 2: confidence: expected from 0 to 1, got 95",
+        "line 4: confidence: expected from 0 to 1, got 10"]
+    coco = {"keypoints": [v for point in FACE.tolist() for v in (*point, 0.9)], "score": 10}
+    for content in ({"landmarks": FACE.tolist(), "confidence": 95}, [coco]):
+        with pytest.raises(ValueError, match="confidence: expected from 0 to 1, got "):
+            read_landmarks(write(tmp_path / "a.json", content))
+
+
+PEAKS = np.where(np.arange(N) == 30, 1.03, CONFIDENT)  # of a heat map
+
+
+@pytest.mark.parametrize(("peak", "hidden"), [(1.03, [5]), (95, None)])
+def test_third_numbers_are_a_confidence_where_the_file_says_so(peak, hidden, tmp_path):
+    numbers = np.column_stack([FACE, np.where(np.arange(N) == 30, peak, CONFIDENT)])
+    for content in ({"people": [{"face_keypoints_2d": numbers.ravel().tolist()}]},
+                    {"annotations": [{"face_kpts": numbers.ravel().tolist()}]},
+                    [{"keypoints": numbers.ravel().tolist(), "score": 0.9}]):
+        path = write(tmp_path / "a.json", content)
+        if hidden is None:
+            with pytest.raises(ValueError, match="confidence: expected from 0 to 1, got 95"):
+                read_landmarks(path)
+        else:
+            found = read_all_landmarks([path])
+            np.testing.assert_array_equal(np.flatnonzero(~found.faces["a"].visible), hidden)
+            assert found.warnings == []
+
+
+def test_peaks_above_1_are_a_confidence_beside_faces_in_pixels(tmp_path):
+    numbers = np.column_stack([FACE, PEAKS])
+    np.save(tmp_path / "a.npy", numbers)
+    write(tmp_path / "b.txt", rows(*numbers, delimiter=" "))
+    found = read_all_landmarks([tmp_path])
+    assert [list(np.flatnonzero(~face.visible)) for face in found.faces.values()] == [[5], [5]]
+    assert all("are taken as their confidence" in line for line in found.warnings)
+    np.save(tmp_path / "a.npy", np.column_stack([FACE / 100, PEAKS]))  # as deep as a face
+    assert read_landmarks(tmp_path / "a.npy")["a"].visible.all()
 
 
 # Trackers.
