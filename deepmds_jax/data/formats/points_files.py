@@ -21,13 +21,29 @@ from deepmds_jax.data.formats.faces import (
 )
 
 _WFLW_COLUMNS = 2 * 98 + 4 + 6 + 1  # landmarks, box, attributes, name of the picture
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 def parse_pts(text: str, stem: str) -> Contents:
-    """300-W: a header with n_points, and the points in braces, counted from 1."""
-    lines = [_before_comment(line) for line in text.splitlines()]
-    header, opening, rest = "\n".join(lines).partition("{")
-    body, closing, _ = rest.partition("}")
+    """300-W: a header with n_points, and the points in braces, counted from 1; of each face."""
+    rest = "\n".join(_before_comment(line) for line in text.splitlines())
+    found: list[tuple[str, Face | None]] = []
+    left_out: list[str] = []
+    notes: dict[str, None] = {}
+    while not found or "{" in rest or "n_points" in rest:
+        header, opening, rest = rest.partition("{")
+        body, closing, rest = rest.partition("}")
+        try:
+            face, guessed = _one_face(_pts_rows(header, opening, body, closing))
+        except ValueError as error:
+            face, guessed = None, False
+            left_out.append(str(error) if not found else f"face {len(found)}: {error}")
+        found.append((stem, face))
+        notes |= dict.fromkeys([THIRD_IS_CONFIDENCE] * guessed)
+    return Contents(found, left_out, list(notes), first_pixel=1)
+
+
+def _pts_rows(header: str, opening: str, body: str, closing: str) -> list[list[str]]:
     match = re.search(r"n_points\s*:\s*(\d+)", header)
     if not (opening and match):
         raise ValueError("no header of 300-W, expected 'n_points: N' and '{' before the points")
@@ -39,7 +55,7 @@ def parse_pts(text: str, stem: str) -> Contents:
         raise ValueError(f"{len(rows)} points where the header says {num_points}")
     if not rows:
         raise ValueError("no points")
-    return _one_face(rows, stem)._replace(first_pixel=1)
+    return rows
 
 
 def parse_txt(text: str, stem: str) -> Contents:
@@ -55,8 +71,10 @@ def parse_txt(text: str, stem: str) -> Contents:
         del lines[next(iter(lines))]
     if not short:
         raise ValueError("no points, expected a line 'x y' for each landmark")
+    _check_commas(lines)
     if len(short[0]) in (2, 3):
-        return _one_face(_by_number(short), stem)
+        face, guessed = _one_face(short)
+        return Contents([(stem, face)], notes=[THIRD_IS_CONFIDENCE] * guessed)
     # As long as they are, a landmark that is lost behind a # would not be missed.
     rows = {where: _cells(line) for where, line in lines.items()}
     if len(next(iter(rows.values()))) == _WFLW_COLUMNS:
@@ -75,13 +93,37 @@ def parse_txt(text: str, stem: str) -> Contents:
     return Contents(found, left_out)
 
 
+def _check_commas(lines: Mapping[str, str]) -> None:
+    """ValueError where commas may be decimal ones: in lines of two or three numbers."""
+    cells = {where: re.split(r"[\s;]+", _before_comment(line).strip(" \t;"))
+             for where, line in lines.items()}
+    if all(len(row) in (2, 3) for row in cells.values()) and not any(
+        "." in cell for row in cells.values() for cell in row
+    ):
+        for where, row in cells.items():
+            if any(_COMMA.fullmatch(cell) for cell in row[1:]):
+                raise ValueError(f"{where}: '{' '.join(row)}', expected numbers with decimal "
+                                 "points, or none with commas")
+
+
 def _by_number(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-    """Rows `number x y` in the order of their numbers, if these count from 0 or 1, as `x y`."""
+    """Rows `number x y` in the order of their numbers, if these count from 0 or 1, as `x y`.
+
+    Raises:
+      ValueError: they count up from another number.
+    """
     numbers = {row[0]: row[1:] for row in rows if len(row) == 3}
+    if len(rows) < 3 or len(numbers) < len(rows):
+        return rows
     for start in (0, 1):
         count = [str(i) for i in range(start, start + len(rows))]
-        if len(count) > 2 and numbers.keys() == set(count):
+        if numbers.keys() == set(count):
             return [numbers[i] for i in count]
+    first = next(iter(numbers))
+    if first.isdecimal() and [*numbers] == [
+        str(i) for i in range(int(first), int(first) + len(rows))
+    ]:
+        raise ValueError(f"landmarks numbered from {first}, expected from 0 or 1")
     return rows
 
 
@@ -101,17 +143,17 @@ def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:
     return Contents(found, left_out)
 
 
-def _one_face(rows: Sequence[Sequence[str]], stem: str) -> Contents:
+def _one_face(rows: Sequence[Sequence[str]]) -> tuple[Face, bool]:
+    """The face of rows, and whether its third numbers were guessed."""
     width = len(rows[0])
     for i, row in enumerate(rows):
         if len(row) != width or width not in (2, 3):
             raise ValueError(f"landmark {i}: '{' '.join(row)}', expected two numbers, or three "
                              "in each line")
     points = np.array([[number(cell, f"landmark {i}") for cell in row]
-                       for i, row in enumerate(rows)])
+                       for i, row in enumerate(_by_number(rows))])
     flat, third, guessed = split_third(points)
-    face = make_face(flat, confidence=third.get("confidence"), depth=third.get("depth"))
-    return Contents([(stem, face)], notes=[THIRD_IS_CONFIDENCE] * guessed)
+    return make_face(flat, confidence=third.get("confidence"), depth=third.get("depth")), guessed
 
 
 def parse_tps(text: str, stem: str) -> Contents:

@@ -103,8 +103,9 @@ class _Table:
             if 2 * len(known) < len(rows):
                 return ["name", "x", "y"]
             numbers = np.unique(known)  # but for those that are damaged, which is told
+            starts = (0, 1, *known[:1]) if np.array_equal(numbers, known) else (0, 1)
             if len(numbers) == len(known) and any(
-                np.isin(numbers, np.arange(start, start + len(rows))).all() for start in (0, 1)
+                np.isin(numbers, np.arange(start, start + len(rows))).all() for start in starts
             ):
                 return ["landmark", "x", "y"]
             _, kind, guessed = split_third(np.stack([first, first, third], axis=-1))

@@ -71,6 +71,11 @@ def pts(points, header="version: 1\nn_points: 68\n", more=()):
     return header + "{\n" + "\n".join(lines) + "\n}\n"
 
 
+def numbered_pts(start, step=1):
+    lines = [[i, *(point + 1)] for i, point in enumerate(FACE, start)][::step]
+    return "n_points: 68\n{\n" + rows(*lines, delimiter=" ") + "}\n"
+
+
 def tps(points, more=""):
     return rows([f"LM={len(points)}"], *[[x, y] for x, y in points], delimiter=" ") + more
 
@@ -196,6 +201,8 @@ ONE_FACE = {
         "a.csv", rows(["landmark", "x", "y"], *LINES[:5], *LINES[6:]), [5]),
     "csv: row of empty cells": (
         "a.csv", rows(["x", "y"], *FACE[:5], ["", ""], *FACE[6:], ["", ""]), [5]),
+    "csv: no header, numbered from 3": (
+        "a.csv", rows(*LINES[3:]), [0, 1, 2]),
     "csv: landmarks by name keep their order": (
         "a.csv", rows(["landmark", "x", "y"], *[[f"l{i % 3}", x, y] for i, x, y in LINES]), []),
     "csv: no header, with a depth": (
@@ -213,7 +220,11 @@ ONE_FACE = {
     "tsv: all in quotes": ("a.tsv", '"x"\t"y"\n' + rows(*FACE, delimiter="\t"), []),
     "pts: space before the colon": ("a.pts", pts(FACE, "n_points : 68\n"), []),
     "pts: confidence": ("a.pts", pts(FACE, more=[[c] for c in CONFIDENT]), [5]),
+    "pts: numbered": ("a.pts", numbered_pts(0), []),
+    "pts: numbered from 1, in any order": ("a.pts", numbered_pts(1, -1), []),
     "pts: comments": ("a.pts", "# from a tool\n" + pts(FACE).replace("{", "{ // points"), []),
+    "txt: x,y": ("a.txt", rows(*FACE), []),
+    "txt: x,y x,y ...": ("a.txt", rows([f"{x},{y}" for x, y in FACE], delimiter=" "), []),
     "txt: x y": ("a.txt", rows(*FACE, delimiter=" "), []),
     "txt: numbered": ("a.txt", rows(*LINES, delimiter=" "), []),
     "txt: numbered from 1, in any order": (
@@ -770,10 +781,30 @@ def test_one_bad_face_leaves_its_neighbours(case, tmp_path):
     assert found.left_out == [f"{tmp_path / file}: {reason}"]
 
 
+def test_each_face_of_a_pts_file_is_read(tmp_path):
+    path = write(tmp_path / "a.pts", pts(FACE) + "\n" + pts(FACE + 1).replace("68", "70", 1)
+                 + pts(FACE + 2) + "n_points: 68\n{\n1 2\n")
+    found = read_all_landmarks([path])
+    assert list(found.faces) == ["a#0", "a#2"]
+    same(found.faces["a#0"], FACE)
+    same(found.faces["a#2"], FACE + 2)
+    assert found.left_out == [
+        f"{path}: face 1: 68 points where the header says 70",
+        f"{path}: face 3: cut off after 1 of 68 points, expected a '}}'"]
+
+
 # What is refused.
 
 SPACE = {"markups": [{"controlPoints": [{"position": [i, 2 * i, i * i]} for i in range(9)]}]}
 REFUSED = {
+    "pts numbered as parts of others": (
+        "a.pts", numbered_pts(17),
+        "landmarks numbered from 17, expected from 0 or 1"),
+    "txt with decimal commas": ("a.txt", rows(*np.round(FACE), delimiter="\t").replace(".", ","),
+                                "line 1: .*,0', expected numbers with decimal points"),
+    "txt with a decimal comma": (
+        "a.txt", rows(*[[i, 2 * i] for i in range(N)], delimiter=" ") + "70 82,5\n",
+        "line 69: '70 82,5', expected numbers with decimal points, or none with commas"),
     "a document type": ("a.xml", imglib(FACE, "<!DOCTYPE d [<!ENTITY a 'b'>]>"),
                         "cannot be read: it has a document type"),
     "no parts": ("a.xml", "<dataset/>", "no parts"),
