@@ -14,6 +14,7 @@ import numpy as np
 
 from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
+    LANDMARK_NUMBER,
     MAX_CONFIDENCE,
     MESH_POINTS,
     OF_FACES,
@@ -22,7 +23,9 @@ from deepmds_jax.data.formats.faces import (
     Contents,
     Face,
     are_parts,
+    are_shuffled,
     in_pixels,
+    landmark_places,
     make_face,
     read_text,
     some_of,
@@ -46,7 +49,7 @@ _SIZE = ("width", "height")
 # 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
 # only 21 points, some of them missing.
 _MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
-_NUMBERS = ("id", "index")  # of points
+_NUMBERS = (*LANDMARK_NUMBER, "id")  # of points
 # Those that say when, with their kinds.
 _TIMES = {"seconds": float, "frame": int, "track": str}
 # Lists of faces under other things: ours, MediaPipe's, COCO's, MMPose's and OpenPose's.
@@ -468,11 +471,23 @@ def _points_of(content: list) -> tuple[list, dict[str, Any], list[str]]:
 
 
 def _by_number(content: list) -> list:
-    """Points in the order of their numbers, where these are 0, 1, 2, ... or 1, 2, 3, ..."""
-    for key in _NUMBERS:
-        numbers = sorted(item[key] for item in content if item and type(item.get(key)) is int)
-        if any(numbers == [*range(start, start + len(content))] for start in (0, 1)):
-            return sorted(content, key=lambda item: item[key])
+    """Points in the order of their numbers, where these are 0, 1, 2, ... or 1, 2, 3, ...
+
+    Raises:
+      ValueError: something else numbers them in another order.
+    """
+    keys = [] if None in content else [
+        key for key in content[0] if key not in ("x", "y", "z")
+        and all(isinstance(item.get(key), str) or type(item.get(key)) is int for item in content)]
+    for key in sorted(keys, key=lambda key: key not in _NUMBERS):
+        places = landmark_places([str(item[key]) for item in content])
+        if places is None or sorted(places) != [*range(len(content))]:
+            continue
+        if key in _NUMBERS:
+            return [content[i] for i in np.argsort(places)]
+        if are_shuffled(places):
+            raise ValueError(f"key '{printable(str(key))}' has the numbers of landmarks in another "
+                             "order than the points: call it landmark, or leave it out")
     return content
 
 

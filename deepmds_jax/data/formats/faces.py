@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepmds_jax import topologies
 from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS as MESH_POINTS
 
 # Below it a landmark counts as hidden, and a face as not found. Trackers that fail report less
@@ -36,6 +37,11 @@ OF_FACES = {
     "seconds": ("timestamp", "seconds", "time"),
     "success": ("success",),
 }
+
+# What says which landmark a row or a point is.
+LANDMARK_NUMBER = ("landmark", "landmark_id", "landmark_index", "lm_id", "point", "point_id",
+                   "point_index", "pt", "keypoint", "keypoint_id", "keypoint_index", "index")
+_NUMBERED = re.compile(r"(|\D*[^\W\d])(\d{1,4})")
 
 _NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null", "#n/a", "#na"}
 
@@ -253,6 +259,27 @@ def ordered_by(
     ordered = np.full((count, rows.shape[-1]), np.nan)
     ordered[list(indices)] = rows
     return ordered
+
+
+def landmark_places(names: Sequence[str]) -> list[int] | None:
+    """The places of landmarks from 0 that names say, None if they say none.
+
+    They are numbers from 0 or 1, alone or behind one word for all, or names of one topology.
+    """
+    numbered = [_NUMBERED.fullmatch(name) for name in names]
+    found = [match for match in numbered if match]
+    if found and len(found) == len(names) and len({match[1] for match in found}) == 1:
+        numbers = [int(match[2]) for match in found]
+        return [value - (min(numbers) == 1) for value in numbers]
+    known = [topology.landmarks for topology in topologies.TOPOLOGIES.values()
+             if {*names} <= {*topology.landmarks}]
+    return [min(known, key=len).index(name) for name in names] if known and names else None
+
+
+def are_shuffled(places: Sequence[int] | None) -> bool:
+    """Whether places are those of all landmarks, but not in their order."""
+    return places is not None and len(places) > 2 and (
+        sorted(places) == [*range(len(places))] != [*places])
 
 
 def number(cell: str, where: str, decimal: str = ".") -> float:

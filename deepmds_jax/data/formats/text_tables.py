@@ -8,18 +8,21 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from deepmds_jax.data.formats.faces import (
+    LANDMARK_NUMBER,
     OF_FACES,
     SEEN,
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
+    are_shuffled,
     is_number,
+    landmark_places,
     make_face,
     number,
     only_count,
@@ -42,8 +45,7 @@ _COLUMNS = {
     "id": ("id",),
     **OF_FACES,
     **SEEN,
-    "landmark": ("landmark", "landmark_id", "point", "point_id", "keypoint", "keypoint_id",
-                 "index"),
+    "landmark": LANDMARK_NUMBER,
     "x": ("x",), "y": ("y",), "z": ("z",),
 }  # fmt: skip
 # Lower case only: the X_0, Y_0, Z_0 of OpenFace are its 3D landmarks.
@@ -54,7 +56,8 @@ _WIDE = re.compile(rf"({'|'.join(_AXES)})_?(\d+)")
 _KEYS = {"image", "face", "name", "id", "track", "frame", "seconds", "landmark"}
 # Those that part the rows of faces.
 _OF_FACE = ("image", "face", "track", "frame", "seconds")
-_WORDS = ("true", "false")
+# Words for what is true and what is not, as people and programs write them.
+_WORDS = {"true": 1, "t": 1, "yes": 1, "y": 1, "false": 0, "f": 0, "no": 0, "n": 0}
 
 _Line = tuple[str, Sequence[str]]  # where, and its cells
 
@@ -119,9 +122,13 @@ class _Table:
         return number(row[column], where, self.decimal)
 
     def flag(self, where: str, row: Sequence[str], column: int) -> float:
-        """A number, or a word as programs write what is true and what is not."""
-        word = row[column].lower()
-        return float(word == "true") if word in _WORDS else self.number(where, row, column)
+        """A number, or one of `_WORDS`."""
+        cell = row[column]
+        if cell.lower() in _WORDS:
+            return float(_WORDS[cell.lower()])
+        if not is_number(cell, self.decimal):
+            raise ValueError(f"{where}: '{cell}', expected a number, or true or false")
+        return self.number(where, row, column)
 
     def check_length(self, where: str, row: Sequence[str]) -> None:
         if len(row) != len(self.header):
@@ -233,13 +240,16 @@ def _parse_long(table: _Table, stem: str) -> Contents:
     """A row for each landmark."""
     keys = [key for key in _OF_FACE if table.has(key)]
     groups, label = _grouped(table, keys), "face"
-    indices, first = _landmark_indices(table, len(groups))
+    indices, first = _landmark_indices(table, groups.values())
     if not _are_different(groups.values(), indices):
         for key in ("id", "name"):  # of faces, or of landmarks
             finer = _grouped(table, [*keys, key]) if table.has(key) else {}
             if _are_whole(finer.values(), indices):
                 groups, label = finer, key
-    table.tell_unused([table.columns[label]] if table.has(label) else [])
+    used = [table.columns[label]] if table.has(label) else []
+    table.tell_unused(used)
+    if not indices:
+        _check_order(table, groups.values(), used)
     count = max(indices.values(), default=-1) + 1
     found: list[tuple[Sequence[str], Face | None]] = []
     left_out = []
@@ -309,7 +319,9 @@ def _face_of(where: str, points: Any, fields: Mapping[str, Any]) -> Face:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _landmark_indices(table: _Table, num_faces: int) -> tuple[dict[str, int], int]:
+def _landmark_indices(
+    table: _Table, groups: Collection[Sequence[_Line]]
+) -> tuple[dict[str, int], int]:
     """By line, which landmark it is, from 0, and from what the table counts.
 
     Nothing where it does not number them. Where most rows have a number, those that have none are
@@ -322,11 +334,30 @@ def _landmark_indices(table: _Table, num_faces: int) -> tuple[dict[str, int], in
     numbers = {where: int(cell) for where, cell in cells.items()
                if cell and re.fullmatch(r"[0-9]{1,4}", cell)}
     if len(numbers) < len(cells) / 2:
-        return {}, 0  # names of landmarks: their order is that of the rows
-    if num_faces > 1 and len(set(numbers.values())) == len(numbers):
+        places = landmark_places([cell or "" for cell in cells.values()]) or ()
+        indices = dict(zip(cells, places, strict=bool(places)))
+        # Other names of landmarks: their order is that of the rows.
+        return (indices if _are_different(groups, indices) else {}), 0
+    if len(groups) > 1 and len(set(numbers.values())) == len(numbers):
         return {}, 0
     first = 1 if min(numbers.values(), default=0) == 1 else 0
     return {where: value - first for where, value in numbers.items()}, first
+
+
+def _check_order(
+    table: _Table, groups: Collection[Sequence[_Line]], used: Collection[int]
+) -> None:
+    """ValueError where a column numbers the landmarks of each face otherwise than its rows do."""
+    known = {*used, *(i for key, i in table.columns.items() if key not in ("id", "name"))}
+    for i, name in enumerate(table.header):
+        places = [] if i in known else [
+            landmark_places([row[i] if i < len(row) else "" for _, row in lines])
+            for lines in groups]
+        if any(map(are_shuffled, places)) and all(
+            each is not None and sorted(each) == [*range(len(each))] for each in places
+        ):
+            raise ValueError(f"column '{printable(name)}' has the numbers of landmarks in another "
+                             "order than the rows: call it landmark, or leave it out")
 
 
 def _named(

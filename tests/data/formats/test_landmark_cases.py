@@ -132,6 +132,18 @@ ONE_FACE = {
         [*point, 0.01 if i == 5 else 0.99] for i, point in enumerate(FACE)]), [5]),
     "csv: index": ("a.csv", rows(["index", "x", "y"], *[
         [i, *point] for i, point in enumerate(FACE)][::-1]), []),
+    "csv: landmark, behind a word": ("a.csv", rows(["landmark", "x", "y"], *[
+        [f"P{i}", *point] for i, point in enumerate(FACE)][::-1]), []),
+    "csv: landmark, by name": ("a.csv", rows(["landmark", "x", "y"], *[
+        [name, *point] for name, point in zip(topologies.get("ibug68").landmarks, FACE, strict=True)
+    ][::-1]), []),
+    "json: points by name": ("a.json", [
+        {"landmark": name, **point} for name, point in
+        zip(topologies.get("ibug68").landmarks, xy(FACE), strict=True)][::-1], []),
+    "csv: in words, yes and no": ("a.csv", rows(["x", "y", "visible"], *[
+        [*point, "No" if i == 5 else "yes"] for i, point in enumerate(FACE)]), [5]),
+    "csv: in letters, T and F": ("a.csv", rows([*WIDE, *(f"v{i}" for i in range(N))], [
+        *FACE.ravel(), *("F" if i == 5 else "T" for i in range(N))]), [5]),
     "csv: point, from 1": ("a.csv", rows(["point", "x", "y"], *[
         [i + 1, *point] for i, point in enumerate(FACE)][::-1]), []),
     "csv: columns that are only numbered": ("a.csv", rows(range(2 * N), FACE.ravel()), []),
@@ -344,6 +356,36 @@ def test_columns_that_are_not_used_are_told(header, line, tmp_path):
     lines = [[i, *point, 1] for i, point in enumerate(FACE)]
     found = read_all_landmarks([write(tmp_path / "a.csv", rows(header, *lines))])
     assert found.warnings == ([f"warning: {tmp_path / 'a.csv'}: {line}"] if line else [])
+
+
+@pytest.mark.parametrize("column", ["landmark_index", "lm_id", "pt"])
+def test_columns_of_the_numbers_of_landmarks(column, tmp_path):
+    lines = [[i, *point] for i, point in enumerate(FACE)][::-1]
+    found = read_all_landmarks([write(tmp_path / "a.csv", rows([column, "x", "y"], *lines))])
+    same(found.faces["a"], FACE)
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize(("column", "names"), [
+    ("no", range(N)), ("id", range(1, N + 1)), ("", range(N)),
+    ("name", topologies.get("ibug68").landmarks), ("label", [f"P{i:02}" for i in range(N)]),
+])
+def test_another_order_than_that_of_the_rows_is_refused(column, names, tmp_path):
+    line = f"'{column}' has the numbers of landmarks in another order than the .*: call it landmark"
+    lines = [[f, name, *point] for f in "pq" for name, point in zip(names, FACE, strict=True)]
+    path = tmp_path / "a.csv"
+    for table in (rows([column, "x", "y"], *[row[1:] for row in lines[N - 1::-1]]),
+                  rows(["face", column, "x", "y"], *lines[:N], *lines[:N - 1:-1])):
+        with pytest.raises(ValueError, match=line):
+            read_landmarks(write(path, table))
+    in_order = read_landmarks(write(path, rows(["face", column, "x", "y"], *lines)))
+    for face in in_order.values():
+        same(face, FACE)
+    points = [{column: name, **point} for name, point in zip(names, xy(FACE), strict=True)]
+    same(read_landmarks(write(tmp_path / "a.json", points))["a"], FACE)
+    if column != "id":
+        with pytest.raises(ValueError, match=line):
+            read_landmarks(write(tmp_path / "a.json", points[::-1]))
 
 
 @pytest.mark.parametrize("column", ["img", "subject", "name", "id"])
@@ -813,6 +855,9 @@ REFUSED = {
     "another frame, Slicer": ("a.fcsv", fcsv(FACE, "IJK"), "coordinate system 'IJK'"),
     "landmarks in space, tps": ("a.tps", "LM3=1\n1 2 3\n", "line 1: landmarks in 3D"),
     "no tps": ("a.tps", "1 2\n", "no landmarks, expected 'LM=N'"),
+    "csv: other words of what was seen": (
+        "a.csv", rows(["x", "y", "visible"], *[[*point, "seen"] for point in FACE]),
+        "line 2: 'seen', expected a number, or true or false"),
     "odd rows": ("a.txt", "1 2 3 4 5\n", "line 1: 5 numbers, expected x and y in turn"),
     "prose": ("a.txt", "see above\n", "landmark 0: 'see', expected a number"),
     "LJSON in space": ("a.ljson", {"landmarks": {"points": [[1, 2, 3]]}}, r"shape \(1, 3\)"),
