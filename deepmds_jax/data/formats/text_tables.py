@@ -59,6 +59,9 @@ _OF_FACE = ("image", "face", "track", "frame", "seconds")
 # Words for what is true and what is not, as people and programs write them.
 _WORDS = {"true": 1, "t": 1, "yes": 1, "y": 1, "false": 0, "f": 0, "no": 0, "n": 0}
 
+_WHOLE = re.compile(r"[+-]?\d+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
+
 _Line = tuple[str, Sequence[str]]  # where, and its cells
 
 
@@ -134,6 +137,28 @@ class _Table:
         if len(row) != len(self.header):
             raise ValueError(f"{where}: {len(row)} cells, expected {len(self.header)}")
 
+    def check_marks(self, columns: Collection[int]) -> None:
+        """ValueError where the points or commas of these columns may part thousands.
+
+        They may if three digits follow each, while other cells have none of them: whole numbers
+        below 1000, or the other mark. -1 and 0 are marks of hidden landmarks.
+        """
+        if self.decimal == ".":
+            return
+        cells = [(where, row[i]) for where, row in self.lines for i in columns
+                 if i < len(row) and is_number(row[i], self.decimal)]
+        whole = {int(cell) for _, cell in cells if _WHOLE.fullmatch(cell)} - {-1, 0}
+        for mark, other in (".,", ",."):
+            marked = [(where, cell) for where, cell in cells if mark in cell]
+            if not marked or not all(_THOUSANDS.fullmatch(cell) for _, cell in marked):
+                continue
+            small = whole and max(map(abs, whole)) < 1000
+            if small or any(other in cell for _, cell in cells):
+                where, cell = marked[0]
+                raise ValueError(f"{where}: '{cell}' may be {cell.replace(mark, '')} or "
+                                 f"{cell.replace(mark, '.')}, expected no marks of thousands, or "
+                                 "as many decimals in all cells")
+
     def has(self, *keys: str) -> bool:
         return all(key in self.columns for key in keys)
 
@@ -200,7 +225,8 @@ def parse_table(content: tuple[list[list[str]], str], stem: str) -> Contents:
     Raises:
       ValueError: it is empty, or has other columns.
     """
-    table = _Table(*content)
+    rows, delimiter = content
+    table = _Table(_under_one_header(rows), delimiter)
     wide = wide_columns(table.header)
     if "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
         return _parse_wide(table, stem, wide)  # x and y beside it are those of a box
@@ -209,11 +235,35 @@ def parse_table(content: tuple[list[list[str]], str], stem: str) -> Contents:
     raise ValueError(f"header '{_short(','.join(table.header))}', expected x,y or x0,y0,x1,y1,...")
 
 
+def _under_one_header(rows: list[list[str]]) -> list[list[str]]:
+    """The rows of DeepLabCut, whose header takes three, under one; others as they are.
+
+    Raises:
+      ValueError: they are those of several animals.
+    """
+    head = [row[0].lower() if row else "" for row in rows[:4]]
+    if head[:2] == ["scorer", "individuals"]:
+        raise ValueError("DeepLabCut's individuals in one table, expected a file for each")
+    if head[:3] != ["scorer", "bodyparts", "coords"]:
+        return rows
+    _, parts, coordinates = rows[:3]
+    lead = max(1, len(parts) - len([*itertools.dropwhile(lambda part: not part, parts[1:])]))
+    names = list(dict.fromkeys(parts[lead:]))
+    places = landmark_places(names) or range(len(names))
+    numbers = dict(zip(names, places, strict=True))
+    is_frame = all(row[lead - 1].isdecimal() for row in rows[3:] if len(row) >= lead)
+    header = [*[""] * (lead - 1), "frame" if is_frame else "image"]
+    header += [f"{coordinate.lower()}{numbers[part]}" for part, coordinate
+               in zip(parts[lead:], coordinates[lead:], strict=False)]
+    return [[], [], header, *rows[3:]]
+
+
 def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]]) -> Contents:
     """A row for each face."""
     order = sorted(wide["x"])
     others = {key: [columns[i] for i in order] for key, columns in wide.items()
               if key not in "xy" and all(i in columns for i in order)}
+    table.check_marks([*wide["x"].values(), *wide["y"].values()])
     label = "name" if table.has("name") or table.has("image") else "id"
     table.tell_unused([*wide["x"].values(), *wide["y"].values(), *itertools.chain(*others.values()),
                        table.columns.get(label, -1)])
@@ -238,6 +288,7 @@ def _parse_wide(table: _Table, stem: str, wide: Mapping[str, Mapping[int, int]])
 
 def _parse_long(table: _Table, stem: str) -> Contents:
     """A row for each landmark."""
+    table.check_marks([table.columns[axis] for axis in "xy"])
     keys = [key for key in _OF_FACE if table.has(key)]
     groups, label = _grouped(table, keys), "face"
     indices, first = _landmark_indices(table, groups.values())

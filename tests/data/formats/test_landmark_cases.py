@@ -481,7 +481,80 @@ def test_peaks_above_1_are_a_confidence_beside_faces_in_pixels(tmp_path):
     assert read_landmarks(tmp_path / "a.npy")["a"].visible.all()
 
 
+# Marks of thousands.
+
+THREE = np.round(np.random.default_rng(2).uniform(1, 9, (N, 2)), 3) + 0.001 * (np.arange(2) + 1)
+
+
+def with_marks(change=lambda i, text: text, mark=".", delimiter=";"):
+    """A table of numbers with three decimals, of which those of some rows are others."""
+    cells = [[change(i, f"{x:.3f}").replace(".", mark) for x in point]
+             for i, point in enumerate(THREE)]
+    return rows(["x", "y"], *cells, delimiter=delimiter)
+
+
+MAY_BE = {
+    "beside whole numbers": with_marks(lambda i, text: "950" if i == 5 else text),
+    "commas beside whole numbers": with_marks(lambda i, text: "950" if i == 5 else text, ","),
+    "tabs": with_marks(lambda i, text: "950" if i == 5 else text, delimiter="\t"),
+    "beside decimal commas": with_marks(lambda i, text: "950,5" if i == 5 else text),
+    "commas beside decimal points": with_marks(mark=",").replace("\n", "\n1.5;2.5\n", 1),
+}
+
+
+@pytest.mark.parametrize("case", MAY_BE)
+def test_numbers_that_may_have_marks_of_thousands_are_refused(case, tmp_path):
+    with pytest.raises(ValueError, match=r"line \d: '(\d)[.,](\d{3})' may be \1\2 or \1\.\2, "):
+        read_landmarks(write(tmp_path / "a.csv", MAY_BE[case]))
+    header, *lines = MAY_BE[case].splitlines()
+    mark = ";" if ";" in header else "\t"
+    wide = rows([f"{axis}{i}" for i in range(len(lines)) for axis in "xy"], lines, delimiter=mark)
+    with pytest.raises(ValueError, match=r"line 2: .* may be "):
+        read_landmarks(write(tmp_path / "a.csv", wide))
+
+
+@pytest.mark.parametrize("text", [
+    with_marks(), with_marks(mark=","), with_marks(lambda i, text: "0" if i == 5 else text),
+    with_marks(lambda i, text: "1950" if i == 5 else text),
+    with_marks(lambda i, text: "950" if i == 5 else text[:-1] if i == 6 else text),
+    with_marks(lambda i, text: "950" if i == 5 else text, delimiter=","),
+    with_marks(lambda i, text: "0.950" if i == 5 else "3" if i == 6 else text),
+], ids=["points", "commas", "hidden", "a large one", "two decimals", "between commas", "below 1"])
+def test_decimals_that_are_no_marks_of_thousands_are_read(text, tmp_path):
+    points = read_landmarks(write(tmp_path / "a.csv", text))["a"].points
+    np.testing.assert_allclose(points[7:], THREE[7:], atol=1e-9)
+
+
 # Trackers.
+
+
+def deeplabcut(parts, points, numbers, index=("",)):
+    """DeepLabCut's layout: three rows of a header, then one for each frame of (F, N, 2) points."""
+    each = len(numbers[0]) // len(parts)
+    return rows(["scorer", *index[1:], *["net"] * len(parts) * each],
+                ["bodyparts", *index[1:], *[part for part in parts for _ in range(each)]],
+                ["coords", *index[1:], *["x", "y", "likelihood"][:each] * len(parts)],
+                *[[*first, *row] for first, row in zip(points, numbers, strict=True)])
+
+
+@pytest.mark.parametrize("parts", [
+    [f"lm{i}" for i in range(N)], list(topologies.get("ibug68").landmarks),
+    [f"{i % 7}, {i}" for i in range(N)]], ids=["numbers", "topology", "others"])
+def test_frames_of_deeplabcut(parts, tmp_path):
+    order = np.arange(N) if parts[0] == "0, 0" else np.arange(N)[::-1]
+    row = np.column_stack([FACE, CONFIDENT])[order].ravel()
+    parts = [f'"{parts[i]}"' for i in order]
+    path = write(tmp_path / "v.csv", deeplabcut(parts, [[0], [1], [7]], [row, row + 0, row]))
+    found = read_all_landmarks([path])
+    assert [face.frame for face in found.faces.values()] == [0, 1, 7] and found.warnings == []
+    for face in found.faces.values():
+        np.testing.assert_array_equal(np.flatnonzero(~face.visible), [5])
+        np.testing.assert_allclose(face.points, FACE)
+    names = [["labeled-data", "v", f"img{i}.png"] for i in range(2)]
+    path = write(tmp_path / "l.csv", deeplabcut(parts, names, [FACE[order].ravel()] * 2, [""] * 3))
+    assert list(read_landmarks(path)) == ["img0.png", "img1.png"]
+    path = write(path, path.read_text().replace("img1.png,", "img1.png,z"))
+    assert "l.csv: line 5: 'z" in read_all_landmarks([path]).left_out[0]
 
 
 def test_tracks_times_and_success_of_openface(tmp_path):
@@ -858,6 +931,9 @@ REFUSED = {
     "csv: other words of what was seen": (
         "a.csv", rows(["x", "y", "visible"], *[[*point, "seen"] for point in FACE]),
         "line 2: 'seen', expected a number, or true or false"),
+    "DeepLabCut of several animals": (
+        "a.csv", rows(["scorer", "n", "n"], ["individuals", "a", "b"], ["bodyparts", "p", "p"]),
+        "DeepLabCut's individuals in one table, expected a file for each"),
     "odd rows": ("a.txt", "1 2 3 4 5\n", "line 1: 5 numbers, expected x and y in turn"),
     "prose": ("a.txt", "see above\n", "landmark 0: 'see', expected a number"),
     "LJSON in space": ("a.ljson", {"landmarks": {"points": [[1, 2, 3]]}}, r"shape \(1, 3\)"),
