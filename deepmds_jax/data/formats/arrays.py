@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
     LANDMARK_NUMBER,
@@ -34,6 +35,7 @@ from deepmds_jax.data.formats.faces import (
 )
 from deepmds_jax.data.formats.plain_names import printable
 from deepmds_jax.data.formats.points_files import slicer_face
+from deepmds_jax.data.formats.schemes import READ_AS
 
 # What landmarks are called, the likeliest first: in our own files `points` are in 3D, in those of
 # COCO-WholeBody `keypoints` are the body's beside `face_kpts`. dlib has `parts`.
@@ -50,6 +52,13 @@ _SIZE = ("width", "height")
 # only 21 points, some of them missing.
 _MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
 _NUMBERS = (*LANDMARK_NUMBER, "id")  # of points
+# The parts of dlib's 68 landmarks as face_recognition calls them; lips share their corners.
+_DLIB = {
+    "chin": range(17), "left_eyebrow": range(17, 22), "right_eyebrow": range(22, 27),
+    "nose_bridge": range(27, 31), "nose_tip": range(31, 36), "left_eye": range(36, 42),
+    "right_eye": range(42, 48), "top_lip": (*range(48, 55), 64, 63, 62, 61, 60),
+    "bottom_lip": (*range(54, 60), 48, 60, 67, 66, 65, 64),
+}  # fmt: skip
 # Those that say when, with their kinds.
 _TIMES = {"seconds": float, "frame": int, "track": str}
 # Lists of faces under other things: ours, MediaPipe's, COCO's, MMPose's and OpenPose's.
@@ -227,8 +236,12 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
     for field in FIELDS:
         if field in content:
             points = content[field]
-            if field == "face_keypoints_2d" and points == []:
-                return  # a body whose face was not looked for
+            if points is None or (isinstance(points, list) and not points):
+                if field == "face_keypoints_2d":
+                    return  # a body whose face was not looked for
+                if known.keys() & {"frame", "seconds"}:
+                    yield name, _no_face(known), ()
+                    return
             coco = field in ("keypoints", "face_kpts", "face_keypoints_2d")
             in_threes = _in_threes(points) if coco else None
             if isinstance(content.get("name"), str | int):
@@ -260,7 +273,10 @@ def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -
     lines = _not_used(rest, faces, *of_landmarks)
     names = faces.pop("names") if _are_texts(faces.get("names")) else None
     first = next(iter(faces.values()), None)
-    if len(faces) == 1 and isinstance(first, np.ndarray):  # called like the file, as one alone is
+    points = {key: value for key, value in faces.items() if not _is_number(value)}
+    if points and (all(map(_is_single, points.values())) or points.keys() >= _DLIB.keys()):
+        yield from _with_lines(_of_array(points, name, known), lines)
+    elif len(faces) == 1 and isinstance(first, np.ndarray):  # called like the file, as one alone is
         yield from _with_lines(_of_array(first, name, known, names), lines)
     elif faces:
         yield from _with_lines(_by_name(list(faces.items()), known), lines)
@@ -332,8 +348,10 @@ def _of_array(
     content: Any, name: str, outer: Mapping[str, Any], names: Any = None,
     third_is_confidence: bool = False,
 ) -> Iterator[_Item]:
-    """Faces in an array, or in a list of points."""
+    """Faces in an array, or in a list of points, or in points by name."""
     known, lines = dict(outer), []
+    if isinstance(content, Mapping) and content:
+        content = _points_by_name(content)
     if isinstance(content, list) and content and all(
         item is None or _is_point(item) for item in content
     ):
@@ -342,6 +360,10 @@ def _of_array(
     points = _to_array(content)
     if points is None:
         raise ValueError(f"'{name}' is not a table of numbers, expected (N, 2) or (faces, N, 2)")
+    if points.ndim in (1, 2) and _are_in_turn(points.shape[-1]):
+        raise ValueError(f"'{name}' has shape {points.shape}, which may be x and y of "
+                         f"{points.shape[-1] // 2} landmarks in turn, expected (N, 2) or "
+                         "(faces, N, 2)")
     axis = _axis(points.shape)
     if axis is None or points.size == 0:
         raise ValueError(f"'{name}' has shape {points.shape}, expected (N, 2) or (faces, N, 2)")
@@ -382,6 +404,12 @@ def _picture_size(given: Any) -> tuple[float, float] | None:
     if size is None or size.shape != (2,) or not (np.isfinite(size) & (size > 1)).all():
         return None
     return float(size[0]), float(size[1])
+
+
+def _are_in_turn(count: int) -> bool:
+    """Whether so many numbers may be x and y in turn of a set of landmarks, but none of each."""
+    known = {*READ_AS, *(topology.num_landmarks for topology in topologies.TOPOLOGIES.values())}
+    return count % 2 == 0 and count > 3 and count // 2 in known and count not in known
 
 
 def _axis(shape: tuple[int, ...]) -> int | None:
@@ -468,6 +496,46 @@ def _points_of(content: list) -> tuple[list, dict[str, Any], list[str]]:
     unused = [printable(str(key)) for key in dict.fromkeys(itertools.chain(*points))
               if key not in used and all(_is_number(item.get(key)) for item in points)]
     return rows, known, [f"keys not used: {some_of(unused)}"] if unused else []
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a value is one point: two numbers, or three, or x and y; or none."""
+    return value is None or _is_point(value) or (
+        isinstance(value, list) and len(value) in (2, 3) and all(map(_is_number, value)))
+
+
+def _points_by_name(content: Mapping[str, Any]) -> list:
+    """Points in the order that their names say, null where one is missing.
+
+    Raises:
+      ValueError: the names say none.
+    """
+    if content.keys() >= _DLIB.keys():
+        return _points_by_part(content)
+    places = landmark_places(list(content))
+    if places is None or not all(map(_is_single, content.values())):
+        raise ValueError(f"'{next(iter(content))}' is no number of a landmark, nor are all names "
+                         "those of a topology, expected (N, 2) or (faces, N, 2)")
+    points = dict(zip(places, content.values(), strict=True))
+    if len(points) < len(places):
+        raise ValueError("two names of one landmark, expected one")
+    return [points.get(i) for i in range(max(points) + 1)]
+
+
+def _points_by_part(content: Mapping[str, Any]) -> list:
+    """dlib's points in their order.
+
+    Raises:
+      ValueError: the parts have other numbers of points, or other corners of the mouth.
+    """
+    points: dict[int, Any] = {}
+    for part, places in _DLIB.items():
+        if not isinstance(content[part], list) or len(content[part]) != len(places):
+            raise ValueError(f"'{part}' is no list of {len(places)} points")
+        for i, point in zip(places, content[part], strict=True):
+            if points.setdefault(i, point) != point:
+                raise ValueError(f"'{part}' has another landmark {i} than 'top_lip'")
+    return [points[i] for i in range(len(points))]
 
 
 def _by_number(content: list) -> list:

@@ -100,6 +100,15 @@ def markups(points, system="LPS", sign=1):
                          "controlPoints": position}]}
 
 
+def dlib_parts(points):
+    """As face_recognition's `face_landmarks` cuts dlib's 68 (its api.py)."""
+    p = points.tolist()
+    return {"chin": p[0:17], "left_eyebrow": p[17:22], "right_eyebrow": p[22:27],
+            "nose_bridge": p[27:31], "nose_tip": p[31:36], "left_eye": p[36:42],
+            "right_eye": p[42:48], "top_lip": [*p[48:55], p[64], p[63], p[62], p[61], p[60]],
+            "bottom_lip": [*p[54:60], p[48], p[60], p[67], p[66], p[65], p[64]]}
+
+
 YX = FACE[:, ::-1]
 LINES = [[i, *point] for i, point in enumerate(FACE)]
 WIDE = [f"{a}{i}" for i in range(N) for a in "xy"]
@@ -130,6 +139,13 @@ ONE_FACE = {
         {"id": 7 - i, **point} for i, point in enumerate(xy(FACE))], []),
     "csv: likelihood": ("a.csv", rows(["x", "y", "likelihood"], *[
         [*point, 0.01 if i == 5 else 0.99] for i, point in enumerate(FACE)]), [5]),
+    "json: points by number": ("a.json", {
+        str(i): point for i, point in reversed([*enumerate(FACE.tolist(), 1)])}, []),
+    "json: points by number, one missing": ("a.json", {"ada": {
+        f"P{i}": point for i, point in enumerate(FACE.tolist()) if i != 5}}, [5]),
+    "json: points by names of a topology": ("a.json", {"landmarks": dict(reversed([*zip(
+        topologies.get("ibug68").landmarks, xy(FACE), strict=True)]))}, []),
+    "json: parts of face_recognition": ("a.json", [dlib_parts(FACE)], []),
     "csv: index": ("a.csv", rows(["index", "x", "y"], *[
         [i, *point] for i, point in enumerate(FACE)][::-1]), []),
     "csv: landmark, behind a word": ("a.csv", rows(["landmark", "x", "y"], *[
@@ -598,6 +614,9 @@ NO_FACE = {
         {"frame_id": i + 1, "instances": [{"keypoints": FACE.tolist()}] if i in (0, 3) else []}
         for i in range(4)]},
     "faces": [FACE.tolist(), [], None, FACE.tolist()],
+    "null beside the frame": {"frames": [
+        {"frame": i, "landmarks": points} for i, points in
+        enumerate([FACE.tolist(), None, [], FACE.tolist()])]},
     "csv": rows(WIDE, FACE.ravel(), [""] * 2 * N, [""] * 2 * N, FACE.ravel(), [""] * 2 * N),
 }
 
@@ -606,7 +625,8 @@ NO_FACE = {
 def test_frames_without_a_face_keep_their_place(case, tmp_path):
     path = write(tmp_path / ("v.csv" if case == "csv" else "v.json"), NO_FACE[case])
     found = read_all_landmarks([path])
-    assert list(found.faces) == ["v#0", "v#1", "v#2", "v#3"] and not found.left_out
+    stem = "frames" if case == "null beside the frame" else "v"
+    assert list(found.faces) == [f"{stem}#{i}" for i in range(4)] and not found.left_out
     assert [int(face.visible.sum()) for face in found.faces.values()] == [N, 0, 0, N]
     assert [len(face) for face in found.faces.values()] == [N] * 4
     frames = [face.frame for face in found.faces.values()]
@@ -912,6 +932,19 @@ def test_each_face_of_a_pts_file_is_read(tmp_path):
 
 SPACE = {"markups": [{"controlPoints": [{"position": [i, 2 * i, i * i]} for i in range(9)]}]}
 REFUSED = {
+    "flat": ("a.json", FACE.ravel().tolist(),
+             r"shape \(136,\), which may be x and y of 68 landmarks in turn, expected \(N, 2\)"),
+    "two flat faces": ("a.json", [FACE.ravel().tolist()] * 2,
+                       r"shape \(2, 136\), which may be x and y of 68 landmarks in turn"),
+    "three flat faces": ("a.json", {"landmarks": [FACE[17:].ravel().tolist()] * 3},
+                         r"shape \(3, 102\), which may be x and y of 51 landmarks in turn"),
+    "points by other names": ("a.json", {"landmark": {"nose": {"x": 1, "y": 2}}},
+                              "'nose' is no number of a landmark, nor are all names those of a "),
+    "parts of another model": ("a.json", dlib_parts(FACE) | {"nose_tip": [[1, 2]]},
+                               "'nose_tip' is no list of 5 points"),
+    "parts in another order": (
+        "a.json", dlib_parts(FACE) | {"bottom_lip": FACE[48:60].tolist()},
+        "'bottom_lip' has another landmark 54 than 'top_lip'"),
     "pts numbered as parts of others": (
         "a.pts", numbered_pts(17),
         "landmarks numbered from 17, expected from 0 or 1"),
