@@ -432,9 +432,7 @@ def _each(key: str, value: Any, count: int, num_landmarks: int) -> Any:
         values = plain.astype(np.float64) if plain.dtype.kind == "b" else _to_array(value)
         if values is None:
             raise ValueError(f"{key} is not made of numbers")
-    if values.size == count * num_landmarks and key in (
-        "visible", "occluded", "confidence"
-    ):
+    if key in SEEN and _without_ones(values.shape) == _without_ones((count, num_landmarks)):
         return values.reshape(count, num_landmarks)
     if values.size == count:
         values = values.reshape(count)
@@ -446,6 +444,10 @@ def _each(key: str, value: Any, count: int, num_landmarks: int) -> Any:
     if key in ("seconds", "frame") and not np.isfinite(values).all():
         raise ValueError(f"{key} is not finite")
     return values
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _to_array(content: Any) -> np.ndarray | None:

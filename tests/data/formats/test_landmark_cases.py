@@ -334,6 +334,16 @@ def test_what_was_seen_has_one_set_of_names_in_all_files(key, field, tmp_path):
             np.testing.assert_array_equal(face.visible, expected)
 
 
+def test_what_was_seen_of_transposed_faces_is_refused(tmp_path):
+    seen = np.random.default_rng(1).random((3, N)) > 0.5
+    np.savez(tmp_path / "a.npz", landmarks=[FACE] * 3, visible=seen.T)
+    with pytest.raises(ValueError, match=r"visible has shape \(68, 3\), expected \(3,\) or"):
+        read_landmarks(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", landmarks=[FACE] * 3, visible=seen[..., None])
+    assert [list(face.visible) for face in read_landmarks(tmp_path / "a.npz").values()] == [
+        list(each) for each in seen]
+
+
 @pytest.mark.parametrize("field", ["landmarks", "kpts"])
 def test_what_is_not_used_beside_an_array_is_told(field, tmp_path):
     mask = np.ones((3, N))
