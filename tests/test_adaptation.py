@@ -147,24 +147,6 @@ def test_what_was_learnt_is_told_in_mm_and_drawn(params, shapes, learnt):
     assert [axes.get_title() for axes in figure.axes[:2]] == ["front", "left profile"]
 
 
-def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, learnt, monkeypatch):
-    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 64)
-    monkeypatch.setattr(stages, "ENCODER_FACES", 64)
-    monkeypatch.setattr(stages, "JOINT_FACES", 32)
-    monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-4))
-    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
-    x2d = see(shapes, WIDE)
-    adapted = adaptation.refine(params, learnt)
-    assert jax.tree.structure(adapted) == jax.tree.structure(params)
-    assert mean_error(adapted.reference, shapes) < 0.4 * mean_error(params.reference, shapes)
-    assert np.isfinite(jax.jit(dm.reconstruct)(adapted, x2d[:2])).all()
-    again = adaptation.refine(params, learnt)
-    jax.tree.map(np.testing.assert_array_equal, adapted, again)
-    unmoved = adaptation.refine(params, learnt._replace(share=0.0))  # as if nothing was learnt
-    jax.tree.map(np.testing.assert_array_equal, unmoved.encoder, params.encoder)
-    np.testing.assert_array_equal(unmoved.reference, adapted.reference)
-
-
 # Things of which no weights know anything: two halves of 6 points, with a hinge between them.
 HINGE = topologies.Topology("hinge", tuple(f"p{i}" for i in range(12)), None, ())
 TEMPLATE = np.random.default_rng(5).normal(size=(12, 3)) * [1, 1, 0.7]
@@ -255,3 +237,32 @@ def test_bad_input(params, shapes):
     published = deep_mds.init(deep_mds.Config("flame51"), jax.random.key(0))
     with pytest.raises(ValueError, match="params: Deep-MDS as published cannot be adapted"):
         dm.adapt(published, x2d)
+
+
+def test_weights_go_less_far_the_less_was_learnt(params, learnt, monkeypatch):
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 64)
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+    monkeypatch.setattr(stages, "calibrated", lambda variables, *_: variables)
+    monkeypatch.setattr(adaptation.refining, "fit", lambda stage, variables, **_: jax.tree.map(
+        lambda x: x + 1, variables))  # what training does to them in each of the two stages
+    adapted = adaptation.refine(params, learnt._replace(share=0.5))
+    jax.tree.map(lambda new, old: np.testing.assert_allclose(new, old + 0.125, atol=1e-5),
+                 adapted.pairs, params.pairs)
+    moved = adapted.encoder["params"]["modes"] - params.encoder["params"]["modes"]
+    np.testing.assert_allclose(moved, 0.25, atol=1e-5)
+    np.testing.assert_allclose(adapted.reference, learnt.after.mean, atol=1e-6)
+
+
+def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, learnt, monkeypatch):
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 64)
+    monkeypatch.setattr(stages, "ENCODER_FACES", 64)
+    monkeypatch.setattr(stages, "JOINT_FACES", 32)
+    monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-4))
+    monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
+    x2d = see(shapes, WIDE)
+    adapted = adaptation.refine(params, learnt)
+    assert jax.tree.structure(adapted) == jax.tree.structure(params)
+    assert mean_error(adapted.reference, shapes) < 0.4 * mean_error(params.reference, shapes)
+    assert np.isfinite(jax.jit(dm.reconstruct)(adapted, x2d[:2])).all()
+    again = adaptation.refine(params, learnt)
+    jax.tree.map(np.testing.assert_array_equal, adapted, again)

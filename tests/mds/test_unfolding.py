@@ -30,7 +30,8 @@ PREFERENCES = {
 
 def solve(transform, given=None, **options):
     given = PREFERENCES[transform] if given is None else given
-    return mds.unfold(given.astype(np.float32), K, transform=transform, max_iters=500, **options)
+    options = {"max_iters": 500} | options
+    return mds.unfold(given.astype(np.float32), K, transform=transform, **options)
 
 
 def points_of(result):
@@ -148,13 +149,13 @@ def test_bad_problems_have_a_status_and_single_ones_raise():
         batch[1] = 0
         batch[2, 1, 1] = np.inf
         batch[3, 1, 1] = -5
-        result = solve(transform, batch)
+        result = solve(transform, batch, max_iters=20)
         status = mds.Status
         np.testing.assert_array_equal(
             result.status[:4],
             [status.DISCONNECTED, status.INVALID, status.NON_FINITE, status.INVALID])
         assert np.isnan(result.rows[:4]).all()
-        np.testing.assert_array_equal(result.rows[4:], solve(transform).rows[4:])
+        np.testing.assert_array_equal(result.rows[4:], solve(transform, max_iters=20).rows[4:])
     assert np.isfinite(solve("ratio", np.ones((B, N, M))).rows).all()
     assert solve("ratio", PREFERENCES["ratio"][:0]).rows.shape == (0, N, K)
     batch = PREFERENCES["ratio"]
@@ -171,9 +172,9 @@ def test_bad_problems_have_a_status_and_single_ones_raise():
 def test_below_zero_by_rounding_is_zero_and_weights_are_numbers(transform):
     given, weights = PREFERENCES[transform].copy(), np.ones((B, N, M), np.float32)
     given[:, 1, 1] = 0
-    expected = solve(transform, given, weights=weights)
+    expected = solve(transform, given, weights=weights, max_iters=20)
     given[:, 1, 1], weights[0, 1, 1], weights[1, 1, 1] = -1e-6, np.inf, np.nan
-    found = solve(transform, given, weights=weights)
+    found = solve(transform, given, weights=weights, max_iters=20)
     np.testing.assert_array_equal(found.status[:2], 2 * [mds.Status.INVALID])
     assert np.isnan(found.rows[:2]).all()
     np.testing.assert_allclose(found.rows[2:], expected.rows[2:], atol=1e-5)
