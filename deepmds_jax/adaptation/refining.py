@@ -23,8 +23,8 @@ from deepmds_jax.training.trainable import Run
 
 _MARGIN = 10.0  # degrees beyond the views that were seen
 _NOISE_RANGE = 4.0  # largest noise to train on, over that of the faces at hand
-# How fast the way that the weights go shortens with what is not known: so that a dozen faces, nearly
-# from the front, make nothing worse, while 50 or more lose nothing.
+# How fast the way that the weights go shortens with what is not known, by trial: a dozen faces,
+# nearly from the front, make nothing worse, and 50 or more lose nothing.
 _CAUTION = 3
 # Of networks that start from nothing.
 _TRAINING, _NUM_TRAIN = anchored.Training(60, 12, 5e-4), 8192
@@ -33,8 +33,8 @@ _TRAINING, _NUM_TRAIN = anchored.Training(60, 12, 5e-4), 8192
 def refine(params: Any, learnt: Learnt, *, seed: int = 0, progress: bool = False) -> Any:
     """The parameters after their networks were trained on, on faces drawn from what was learnt.
 
-    The less the faces said of their mean, the less of the way that training takes the weights do they
-    go: of few faces, a mean of old and new weights is better than either.
+    The less the faces said of their mean, the less of the way that training takes the weights do
+    they go: of few faces, a mean of old and new weights is better than either.
 
     Source: Wortsman et al. (2022), "Robust fine-tuning of zero-shot models", CVPR.
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from deepmds_jax.data.formats.faces import (
     MAX_CONFIDENCE,
+    MAY_BE_OTHERS,
     SEEN,
     are_seen,
     nearly_all_within,
@@ -18,6 +19,8 @@ from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import MIN_LANDMARKS
 
 LANDMARKS = "landmarks"
+# What of `SEEN` says it by itself; other lists say it where they have one for each landmark.
+_SURE = {"visible", "visibility", "occluded", "occlusion", "confidence", "score"}
 _NUM_NAMED = 6  # columns that an error names
 
 
@@ -205,12 +208,27 @@ def _seen_in_lists(schema: pa.Schema, size: int | None) -> dict[str, tuple[str, 
     for what, names in SEEN.items():
         for name in names:
             if name in schema.names and pa.types.is_nested(schema.field(name).type):
+                if name not in _SURE and not _one_each(schema.field(name), size):
+                    continue
                 found = _width(schema, name)
                 if size is not None and found not in (None, size // 2):
                     raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one "
                                      "of each landmark")
                 seen.setdefault(what, (name,))
     return seen
+
+
+def _one_each(field: pa.Field, size: int | None) -> bool:
+    """Whether lists may have a number for each landmark, and mean it."""
+    item = field.type.value_type if _is_list(field.type) else None
+    if item is None:
+        return False
+    if pa.types.is_fixed_size_list(field.type):
+        fits = size is not None and 2 * field.type.list_size == size
+    else:
+        fits = field.name not in MAY_BE_OTHERS or pa.types.is_boolean(item)
+    return fits and (pa.types.is_boolean(item) or pa.types.is_integer(item)
+                     or pa.types.is_floating(item))
 
 
 def _seen_in_numbers(

@@ -17,6 +17,7 @@ from deepmds_jax.data.formats.archives import unpack_numpy
 from deepmds_jax.data.formats.faces import (
     LANDMARK_NUMBER,
     MAX_CONFIDENCE,
+    MAY_BE_OTHERS,
     MESH_POINTS,
     OF_FACES,
     SEEN,
@@ -79,9 +80,19 @@ def load_numpy(path: Path) -> Any:
         field = next((field for field in FIELDS if field in content), None)
         if field is not None:  # the other arrays may be anything, photographs for one
             read = {field, "names", *_SIZE, *(name for names in _KNOWN.values() for name in names)}
-            return {key: content[key] if key in read else _UNREAD for key in content}
+            return {key: _unpacked(content, key) if key in read else _UNREAD for key in content}
         faces = {key: content[key] for key in content}
     return next(iter(faces.values())) if len(faces) == 1 else faces
+
+
+def _unpacked(content: Mapping[str, Any], key: str) -> np.ndarray:
+    """An array; of a name that may be something else's, not one that would have to be unpickled."""
+    try:
+        return content[key]
+    except ValueError:
+        if key not in MAY_BE_OTHERS:
+            raise
+        return _UNREAD
 
 
 def load_json(path: Path) -> Any:
@@ -263,9 +274,9 @@ def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -
     shapes = {key: _shape_of(value) for key, value in content.items()}
     tables = [shape for shape in shapes.values() if shape[1:] and shape[-1] in (2, 3)]
     of_landmarks = {shape[:-1] for shape in tables}
-    fits = of_landmarks | {shape[:-2] for shape in tables}
+    fits = (of_landmarks | {shape[:-2] for shape in tables}) - {()}
     said = {what: key for what, key in _said(content).items()  # faces may be called so, too
-            if shapes[key] in fits or not (shapes[key][-1:] in ((2,), (3,))
+            if shapes[key] in fits or not (shapes[key][-1:] in ((), (2,), (3,))
                                            or isinstance(content[key], Mapping))}
     known = dict(outer) | {what: content[key] for what, key in said.items()}
     rest = {key: value for key, value in content.items() if key not in said.values()}
@@ -289,8 +300,17 @@ def _said(content: Mapping[str, Any]) -> dict[str, str]:
 
     Of several keys, one that has more than a number.
     """
-    given = {what: [key for key in names if _is_known(what, content.get(key))]
-             for what, names in _KNOWN.items()}
+    tables = [shape for shape in map(_shape_of, content.values()) if shape[1:]]
+    of_landmarks = {shape[:-1] for shape in tables if shape[-1] in (2, 3)}
+    of_faces = {shape[:-1] for shape in of_landmarks if shape[1:]}
+
+    def is_sure(what, key):
+        fits = of_landmarks if what in SEEN else of_faces
+        return key not in MAY_BE_OTHERS or (
+            _shape_of(content[key]) in fits and np.asarray(content[key]).dtype.kind in "biuf")
+
+    given = {what: [key for key in names if _is_known(what, content.get(key))
+                    and is_sure(what, key)] for what, names in _KNOWN.items()}
     return {what: max(keys, key=lambda key: not _is_number(content[key]))
             for what, keys in given.items() if keys}
 
@@ -432,7 +452,8 @@ def _each(key: str, value: Any, count: int, num_landmarks: int) -> Any:
         values = plain.astype(np.float64) if plain.dtype.kind == "b" else _to_array(value)
         if values is None:
             raise ValueError(f"{key} is not made of numbers")
-    if key in SEEN and _without_ones(values.shape) == _without_ones((count, num_landmarks)):
+    if key in SEEN and (values.shape == (count * num_landmarks,) or _without_ones(
+            values.shape) == _without_ones((count, num_landmarks))):
         return values.reshape(count, num_landmarks)
     if values.size == count:
         values = values.reshape(count)
@@ -549,7 +570,7 @@ def _by_number(content: list) -> list:
     keys = [] if None in content else [
         key for key in content[0] if key not in ("x", "y", "z")
         and all(isinstance(item.get(key), str) or type(item.get(key)) is int for item in content)]
-    for key in sorted(keys, key=lambda key: key not in _NUMBERS):
+    for key in sorted(keys, key=lambda key: (key not in _NUMBERS, key != "id")):
         places = landmark_places([str(item[key]) for item in content])
         if places is None or sorted(places) != [*range(len(content))]:
             continue

@@ -17,6 +17,8 @@ from deepmds_jax.data.photos.mesh_landmarks import NUM_POINTS as MESH_POINTS
 MIN_CONFIDENCE = 0.3
 # COCO counts 0, 1 and 2; what is more, such as percents, would make every landmark a seen one.
 MAX_CONFIDENCE = 2
+# Detectors score whole faces by other units, too, some good ones by 2 or 3.
+_MAX_SCORE = 10
 
 # A face that is given in parts of its picture's width and height may lie across the edge.
 _PARTS = (-0.5, 1.5)
@@ -37,6 +39,10 @@ OF_FACES = {
     "seconds": ("timestamp", "seconds", "time"),
     "success": ("success",),
 }
+
+# Of those, what may as well be something else in arrays and objects: it counts there where it has a
+# value for each landmark, or of a time for each face.
+MAY_BE_OTHERS = {"is_visible", "vis", "v", "occ", "hidden", "missing", "c", "frame_number", "time"}
 
 # What says which landmark a row or a point is.
 LANDMARK_NUMBER = ("landmark", "landmark_id", "landmark_index", "lm_id", "point", "point_id",
@@ -129,7 +135,8 @@ def make_face(
         seen &= are_seen("occluded", occluded)
     if confidence is not None:
         confidence = np.asarray(confidence, float)
-        if np.any(confidence > MAX_CONFIDENCE):
+        too_large = confidence > MAX_CONFIDENCE if confidence.ndim else confidence >= _MAX_SCORE
+        if np.any(too_large):
             raise ValueError(f"confidence: expected from 0 to 1, got {np.nanmax(confidence):g}")
         seen &= are_seen("confidence", confidence)
         confidence = confidence if confidence.ndim else float(confidence)
@@ -161,7 +168,7 @@ def split_third(
     Args:
       points: those.
       is_confidence: whether the file says that the third numbers are a confidence. None of these is
-        negative.
+        negative, and most are no percents.
 
     Returns:
       The points, {"confidence": ...} or {"depth": ...} or nothing, and whether that is a guess.
@@ -172,13 +179,13 @@ def split_third(
     known = third[np.isfinite(third)]
     if np.any(known < 0) or points.shape[-2] in MESH_POINTS:
         return flat, {"depth": third}, False
-    if is_confidence:
+    if is_confidence and np.sum(known <= MAX_CONFIDENCE) >= known.size / 2:
         return flat, {"confidence": third}, False
     there = np.isfinite(flat)
     sizes = (np.max(flat, axis=-2, where=there, initial=-np.inf)
              - np.min(flat, axis=-2, where=there, initial=np.inf))
     if np.any(known > 0) and (np.all(known <= 1) or np.all(np.isin(known, (0, 1, 2))) or (
-        np.max(known) <= min(MAX_CONFIDENCE, np.max(sizes) / 10)
+        np.max(known) <= min(MAX_CONFIDENCE, np.max(sizes) / 10) and np.mean(known <= 1) >= 0.9
     )):
         return flat, {"confidence": third}, True
     return flat, {"depth": third}, False

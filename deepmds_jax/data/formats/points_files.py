@@ -30,7 +30,7 @@ def parse_pts(text: str, stem: str) -> Contents:
     found: list[tuple[str, Face | None]] = []
     left_out: list[str] = []
     notes: dict[str, None] = {}
-    while not found or "{" in rest or "n_points" in rest:
+    while not found or "n_points" in rest:
         header, opening, rest = rest.partition("{")
         body, closing, rest = rest.partition("}")
         try:
@@ -97,6 +97,9 @@ def _check_commas(lines: Mapping[str, str]) -> None:
     """ValueError where commas may be decimal ones: in lines of two or three numbers."""
     cells = {where: re.split(r"[\s;]+", _before_comment(line).strip(" \t;"))
              for where, line in lines.items()}
+    numbers = {row[0] for row in cells.values() if len(row) == 2}
+    if any(numbers == {str(i) for i in range(start, start + len(cells))} for start in (0, 1)):
+        return  # of landmarks, before x,y
     if all(len(row) in (2, 3) for row in cells.values()) and not any(
         "." in cell for row in cells.values() for cell in row
     ):

@@ -1135,3 +1135,54 @@ def test_other_numbers_are_refused():
         schemes.convert(make_face(FACE[:66]), IBUG68)
     with pytest.raises(ValueError, match="68 landmarks, topology bfm72 has 72"):
         schemes.convert(make_face(FACE), topologies.get("bfm72"))
+
+
+NOT_OF_LANDMARKS = {
+    "a flag": {"landmarks": FACE.tolist(), "v": 0},
+    "a count": {"landmarks": FACE.tolist(), "missing": 2},
+    "a camera": {"landmarks": FACE.tolist(), "c": [320, 240]},
+    "a date": {"landmarks": FACE.tolist(), "time": [12, 30, 5]},
+    "a clock": {"landmarks": FACE.tolist(), "time": {"sec": 1, "nsec": 2}},
+    "none of them": {"faces": [{"landmarks": FACE.tolist()}], "missing": []},
+    "beside names": {"ada": FACE.tolist(), "bob": FACE.tolist(), "score": 0.1},
+    "beside any name": {"c": 5, "pts": FACE.tolist()},
+    "of a detector": {"landmarks": FACE.tolist(), "score": 2.7},
+    "depth in turn": {"keypoints": np.c_[FACE, np.linspace(30, 60, N)].ravel().tolist()},
+    "numbered by id": {"landmarks": [
+        {"index": N - 1 - i, "id": i, **point} for i, point in enumerate(xy(FACE))]},
+}
+
+
+@pytest.mark.parametrize("case", NOT_OF_LANDMARKS)
+def test_what_else_a_name_may_mean_hides_nothing(case, tmp_path):
+    faces = read_landmarks(write(tmp_path / "a.json", NOT_OF_LANDMARKS[case]))
+    assert faces
+    for face in faces.values():
+        same(face, FACE)
+        assert face.track is None
+
+
+@pytest.mark.parametrize("other", [
+    {"v": np.zeros((500, 3)), "f": np.zeros((900, 3), int)}, {"vis": np.zeros((40, 40, 3))},
+    {"c": np.ones(3)}, {"time": np.array("2024-01-01")}, {"missing": np.array([None, {}])},
+], ids=["mesh", "picture", "camera", "date", "objects"])
+def test_arrays_that_share_a_name_are_told_and_not_read(other, tmp_path, caplog):
+    np.savez(tmp_path / "a.npz", landmarks=FACE, **other)
+    same(read_landmarks(tmp_path / "a.npz")["a"], FACE)
+    assert f"arrays not used: {', '.join(other)}" in caplog.text
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_before_whole_pixels_are_those_of_landmarks(first, tmp_path):
+    whole = np.round(FACE)
+    lines = [f"{i} {x:.0f},{y:.0f}" for i, (x, y) in enumerate(whole, first)]
+    random.Random(0).shuffle(lines)
+    same(read_landmarks(write(tmp_path / "a.txt", "\n".join(lines)))["a"], whole)
+
+
+def test_a_box_behind_the_points_is_no_face(tmp_path, caplog):
+    points = "\n".join(f"{x} {y}" for x, y in FACE + 1)
+    text = f"version: 1\nn_points: {N}\n{{\n{points}\n}}\nbox: {{1 2 3 4}}\n"
+    faces = read_landmarks(write(tmp_path / "a.pts", text))
+    assert [*faces] == ["a"] and not caplog.text
+    same(faces["a"], FACE)
