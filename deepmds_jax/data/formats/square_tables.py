@@ -38,6 +38,9 @@ _MEASURES = _SIMILAR | _DISSIMILAR | {"value"}
 _WHOLE = re.compile(r"\d+")
 _THOUSANDS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+") for mark in ",."}
 _GROUPED = re.compile(r"[+-]?\d{1,3}([ .,'\u2019\xa0\u202f]\d{3})+([.,]\d+)?")
+# A number, however it is written, and at most a unit.
+_QUANTITY = re.compile(r"\W*\d[\d.,' \u2019\xa0\u202f]*[^\W\d_]*\W*")
+_ONE_MINUS = re.compile(r"[\s(]*1\s*[-\u2212\u2013]\s*(?![\s\d])")  # a similarity
 _STARTS_WITH_DIGIT = re.compile(r"\W*\d")  # behind signs, of a currency too
 
 
@@ -222,11 +225,17 @@ def _value_column(header, lines):
         value = value if value in (2, *measures) else None
     else:
         value = next((i for i in measures[:1] if _are_numbered(rows, header, i)), None)
-    if value is not None and header is not None and (
-        _is_number(header[value]) or _STARTS_WITH_DIGIT.match(header[value])
-    ):
+    if value is not None and header is not None and _may_be_quantity(header[value]):
         return None
     return value
+
+
+def _may_be_quantity(cell):
+    """Whether a cell may be a number that is badly written, and no name of what values are."""
+    if _is_number(cell) or _QUANTITY.fullmatch(cell):
+        return True
+    is_name = _ONE_MINUS.match(cell) or _words(cell) & (_MEASURES | {"2d", "3d"})
+    return bool(_STARTS_WITH_DIGIT.match(cell)) and not is_name
 
 
 def _are_numbered(rows, header, value):
