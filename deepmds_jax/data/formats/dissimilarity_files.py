@@ -136,7 +136,9 @@ def check_dissimilarities(matrix: LabelledMatrix) -> None:
     diagonal that is not 0. Where the diagonal has the largest values of all, these are
     similarities.
     """
-    if matrix.measure is not None and says_similarity(matrix.measure):
+    # Over distances, whose diagonal is 0, a corner mostly names the rows: Count, No., Common name.
+    surely = matrix.in_corner and not np.nan_to_num(np.diag(matrix.values)).any()
+    if matrix.measure is not None and says_similarity(matrix.measure, surely):
         raise ValueError(f"the values are called '{printable(matrix.measure)}', which may mean "
                          "similarities: for these give --similarities=WAY, else name them distance")
     _check_finite(matrix)

@@ -32,8 +32,13 @@ _SIMILAR = {
 }  # fmt: skip
 _DISSIMILAR = {
     "d", "delta", "dist", "distance", "distances", "dissimilarity", "dissimilarities", "difference",
-    "differences",
+    "differences", "dissimilar", "dissim", "dissims", "diss",
 }  # fmt: skip
+# Those of `_SIMILAR` that say nothing else, even where a corner may as well name the rows.
+_ONLY_SIMILAR = {
+    "similarity", "similarities", "correlation", "correlations", "cooccurrence", "cooccurrences",
+    "confusion", "confusions", "proximity", "proximities", "affinity", "affinities",
+}
 _MEASURES = _SIMILAR | _DISSIMILAR | {"value"}
 _WHOLE = re.compile(r"\d+")
 _THOUSANDS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+") for mark in ",."}
@@ -51,11 +56,13 @@ class LabelledMatrix(NamedTuple):
       labels: n different names.
       values: (n, n) float64, NaN where missing.
       measure: what the file calls the values, if it does.
+      in_corner: whether that stands in the corner of the matrix, which may as well name the rows.
     """
 
     labels: list[str]
     values: np.ndarray
     measure: str | None = None
+    in_corner: bool = False
 
 
 class _Line(NamedTuple):
@@ -63,10 +70,11 @@ class _Line(NamedTuple):
     cells: list[str]
 
 
-def says_similarity(name: str) -> bool:
-    """Whether what values are called says, or may say, that these are similarities."""
-    words = _words(name)
-    return bool(words & _SIMILAR) and not words & _DISSIMILAR
+def says_similarity(name: str, surely: bool = False) -> bool:
+    """Whether what values are called says that these are similarities, or if not surely, may."""
+    words = _words(re.sub(r"\bco[\W_]+(?=occurrence)", "co", name.lower()))
+    similar = words & (_ONLY_SIMILAR if surely else _SIMILAR)
+    return bool(similar) and not words & _DISSIMILAR and not _ONE_MINUS.match(name)
 
 
 def _words(name):
@@ -114,7 +122,7 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
         elif only_count(columns):
             columns = None
     values, labels = _to_square(grid, rows, columns)
-    return LabelledMatrix(labels, values, measure)
+    return LabelledMatrix(labels, values, measure, in_corner=measure is not None)
 
 
 def _split(text):

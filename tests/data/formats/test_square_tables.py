@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from deepmds_jax.data.formats.dissimilarity_files import check_dissimilarities
 from deepmds_jax.data.formats.square_tables import parse_square, says_similarity
 
 FULL = np.array([[0, 1, 2, 4], [1, 0, 3, 5], [2, 3, 0, 6], [4, 5, 6, 0.5]])
@@ -229,9 +230,28 @@ def test_what_the_values_are_called(content, called):
     (["similarity", "Freq", "n", "correlation", "r", "shared_species", "weight", "co-occurrences",
       "Cosine similarity", "COUNT"], True),
     (["distance", "dissimilarity", "km", "value", "", "correlation distance", "cosine_dist",
-      "weighted", "name"], False)])
+      "weighted", "name", "dissim", "dissimilar", "diss", "freq_dissim", "dissim (1 - r)", "1-r",
+      "1 - cosine", "(1 - corr)"], False), (["1-5 similarity", "2 - r"], True)])
 def test_names_that_say_similarity(names, expected):
     assert [name for name in names if says_similarity(name) != expected] == []
+
+
+@pytest.mark.parametrize(("corners", "expected"), [
+    (["Common name", "n", "N", "No.", "Weight", "Count", "Frequency (Hz)", "1 - correlation"],
+     False),
+    (["Similarity", "co-occurrence", "correlations", "Proximity", "Affinity"], True)])
+def test_corners_name_the_rows_of_distances(corners, expected):
+    for corner in corners:
+        for diagonal in ("0", ""):
+            found = parse_square(f"{corner},Wolf,Fox\nWolf,{diagonal},1\nFox,1,{diagonal}\n")
+            assert found.measure == corner
+            if expected:
+                with pytest.raises(ValueError, match="which may mean similarities"):
+                    check_dissimilarities(found)
+            else:
+                check_dissimilarities(found)
+    with pytest.raises(ValueError, match="the values are called 'Count', which may mean simil"):
+        check_dissimilarities(parse_square("Count,Wolf,Fox\nWolf,3,1\nFox,1,3\n"))
 
 
 def test_freq_over_a_whole_table_with_a_zero_diagonal_says_nothing():
