@@ -100,6 +100,9 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     # Names stand in the first line, and in the first cells of others.
     words = [[_is_word(cell) for cell in line.cells[:None if i == 0 else 1]]
              for i, line in enumerate(lines)]
+    if _has_names_like_numbers(lines):
+        words = [[not _is_number(cell) for cell in line.cells[:len(row)]]
+                 for line, row in zip(lines, words, strict=True)]
     header = lines[0].cells if is_numbered or _is_header(lines, words) else None
     if header is not None:
         lines, words = lines[1:], words[1:]
@@ -307,6 +310,24 @@ def _has_numbered_columns(lines):
         return False
     values = np.array([[number(cell, "", ",") for cell in row] for row in rows])
     return not np.diag(values).any() and np.array_equal(values, values.T, equal_nan=True)
+
+
+def _has_names_like_numbers(lines):
+    """Whether what looks like numbers with marks of thousands are names, beside a square of others.
+
+    They are if all of the first line, of the first column, or of both are different and no numbers.
+    """
+    rows = [line.cells for line in lines]
+    for has_header, has_names in ((0, 1), (1, 0), (1, 1)):
+        n = len(rows) - has_header
+        below = rows[has_header:]
+        names = [rows[0][-n:]] * has_header + [[row[0] for row in below]] * has_names
+        square = [row[has_names:] for row in below]
+        if n > 1 and all(len(row) == n and all(map(_is_number, row)) for row in square) and all(
+            len(set(some)) == n and not any(map(_is_number, some)) for some in names
+        ):
+            return True
+    return False
 
 
 def _parse_pairs(measure, lines, delimiter, directed):

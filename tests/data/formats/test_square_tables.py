@@ -123,6 +123,18 @@ def test_numbers_over_a_column_of_numbers_are_no_header():
         parse_square(NUMBERED["no corner"])
 
 
+@pytest.mark.parametrize("names", [
+    ["192.168.100.101", "192.168.100.102", "192.168.100.103"], ["100 200", "100 300", "b"],
+    ["010 123", "010 456", "010 789"], ["1,234,567", "1,234,568", "1'234"]])
+def test_names_that_look_like_numbers_with_marks_of_thousands(names):
+    rows = [cells(row[:3]) for row in FULL[:3]]
+    named = [[name, *row] for name, row in zip(names, rows, strict=True)]
+    for content in (named, [names, *rows], [["", *names], *named], [names, *named]):
+        found = parse_square(text(content, ";"))
+        assert found.labels == names
+        np.testing.assert_array_equal(found.values, FULL[:3, :3])
+
+
 def test_missing_values_and_decimal_commas():
     found = parse_square("\tß\t'=b\t c \nß\t0\t1,5\tNA\n'=b\t1,5\t\t-\nc\t\t2,25\t0\n")
     assert found.labels == ["ß", "=b", "c"]
