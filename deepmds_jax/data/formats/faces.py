@@ -356,9 +356,14 @@ def without_separator(text: str) -> tuple[str, str | None]:
     return (text[told.end() - 1:], told[1]) if told else (text, None)
 
 
-def without_quoted(text: str) -> str:
-    """A table without its cells in quotes, in which commas, semicolons and tabs part nothing."""
-    return _QUOTED.sub("", text)
+def lines_to_part(text: str) -> list[str]:
+    """The lines of a table from its first cell on, to see what parts the cells.
+
+    Commas, semicolons and tabs in quotes part nothing: each cell in quotes is replaced by a letter.
+    """
+    lines = _QUOTED.sub("q", text).splitlines()
+    first = next((i for i, line in enumerate(lines) if line.strip(" \t;,")), 0)
+    return lines[first:]
 
 
 def picture_names(names: Sequence[str]) -> list[str]:

@@ -15,9 +15,9 @@ import numpy as np
 
 from deepmds_jax.data.formats.faces import (
     is_number,
+    lines_to_part,
     number,
     only_count,
-    without_quoted,
     without_separator,
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
@@ -132,9 +132,13 @@ def _split(text):
     """The lines that are not empty, and what parts their cells."""
     text, delimiter = without_separator(text)
     if delimiter is None:
-        lines = without_quoted(text).splitlines()
+        lines = [line for line in lines_to_part(text) if line.strip()]
         counts = {mark: sum(mark in line for line in lines) for mark in "\t;,"}
-        delimiter = max(counts, key=counts.__getitem__) if any(counts.values()) else " "
+        # Commas may be in all names, beside what parts those of a header and most other lines.
+        marks = [mark for mark in "\t;" if counts[mark] > len(lines) / 2 and mark in lines[0]]
+        delimiter = (marks or [max(counts, key=counts.__getitem__)])[0]
+        if not any(counts.values()):
+            delimiter = " "
     if delimiter == " ":
         text = "\n".join(line.rstrip() for line in text.splitlines())
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,

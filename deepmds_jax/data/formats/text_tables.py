@@ -23,6 +23,7 @@ from deepmds_jax.data.formats.faces import (
     are_shuffled,
     is_number,
     landmark_places,
+    lines_to_part,
     make_face,
     number,
     only_count,
@@ -31,7 +32,6 @@ from deepmds_jax.data.formats.faces import (
     some_of,
     split_third,
     with_tracks,
-    without_quoted,
     without_separator,
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
@@ -199,8 +199,7 @@ def split_rows(text: str) -> tuple[list[list[str]], str]:
     """
     text, delimiter = without_separator(text)
     if delimiter is None:
-        lines = without_quoted(text).splitlines()
-        first = next((line for line in lines if line.strip(" ")), "")
+        first = next(iter(lines_to_part(text)), "")
         delimiter = next((mark for mark in "\t;" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return [[cell.strip() for cell in row] for row in reader], delimiter

@@ -239,6 +239,7 @@ ONE_FACE = {
         "a.csv", rows(*[[*point, c] for point, c in zip(FACE, CONFIDENT, strict=True)]), [5]),
     "csv: no header, numbered, in any order": ("a.csv", rows(*LINES[::-1]), []),
     "csv: header behind #": ("a.csv", "# x,y\n" + rows(*FACE), []),
+    "csv: commas below a line of only a tab": ("a.csv", "\t\n" + rows(["x", "y"], *FACE), []),
     "csv: semicolons and decimal commas": ("a.csv", semicolons(FACE), []),
     "csv: Excel's sep=": ("a.csv", "sep=;\r\n" + semicolons(FACE), []),
     "csv: tabs and decimal commas": ("a.tsv", semicolons(FACE, "\t"), []),

@@ -154,6 +154,9 @@ def test_missing_values_and_decimal_commas():
     ('"a, b";c;1\nc;d;3\n"a, b";d;2\n', ["a, b", "c", "d"]),
     ('"a, b" c 1\nc d 3\n"a, b" d 2\n', ["a, b", "c", "d"]),
     ('"a\tb ""x"",";c;1\nc;d;3\n"a\tb ""x"",";d;2\n', ['a\\tb "x",', "c", "d"]),
+    ("\tA, GR\tR, IT\tP, FR\nA, GR\nR, IT\t1\nP, FR\t2\t3\n", ["A, GR", "R, IT", "P, FR"]),
+    ("\nA, GR;R, IT;1\nA, GR;P, FR;2\nR, IT;P, FR;3\n\n\n\n", ["A, GR", "R, IT", "P, FR"]),
+    ("\t\t\na,b,1\na,c,2\nb,c,3\n", ["a", "b", "c"]),
     ("a b\nc d,1\ne f,2,3\n", ["a b", "c d", "e f"]),  # a triangle, with fewer commas than spaces
     ('6" pipe;b;1\n6" pipe;12" pipe;2\nb;12" pipe;3\n', ['6" pipe', "b", '12" pipe']),
 ])
