@@ -239,7 +239,9 @@ def _value_column(header, lines):
         value = 3 - sum(names)
         value = value if value in (2, *measures) else None
     else:
-        value = next((i for i in measures[:1] if _are_numbered(rows, header, i)), None)
+        # Of several, such as distance_from and distance_to, none says where the values are.
+        measures = [2] if len(measures) > 1 else measures
+        value = next((i for i in measures if _are_numbered(rows, header, i)), None)
     if value is not None and header is not None and _may_be_quantity(header[value]):
         return None
     return value

@@ -199,6 +199,8 @@ def test_pairs_of_numbered_things_with_the_numbers_of_their_rows():
     *(f"a,b,{name}\na,b,1.5\na,c,2\nb,c,3\n" for name in (
         "1-r", "1 - r", "3D distance", "2D_dist", "3D RMSD")),
     ",a,b,2D_dist\n0,a,b,1.5\n1,a,c,2\n2,b,c,3\n",
+    "distance_from,distance_to,km\n1,2,1.5\n1,3,2\n2,3,3\n",
+    "distance_from,distance_to,km\na,b,1.5\na,c,2\nb,c,3\n",
     "i,j,1-r\n1,2,1.5\n1,3,2\n2,3,3\n",
 ])
 def test_columns_of_pairs_in_any_order(content):
