@@ -115,19 +115,19 @@ def raw_stress(
     """Weighted sum of (disparity - distance)^2 over all pairs.
 
     Args:
-      disparities: (..., n, n).
-      distances: (..., n, n), of the configuration.
-      weights: (..., n, n), 0 marks a missing pair; all 1 by default.
+      disparities: (..., n, n), or a block (..., n, m) of such a matrix, as in unfolding.
+      distances: of the same n and m, of the configuration.
+      weights: the same, or 1 for n or m; 0 marks a missing pair; all 1 by default.
 
     Returns:
-      (...), 0 for a perfect fit.
+      (...), 0 for a perfect fit. As entries of matrices come twice, those of blocks count half.
 
     Raises:
       ValueError: wrong shapes, or leading axes that do not broadcast.
 
     Source: Borg & Groenen (2005), Modern Multidimensional Scaling, section 8.1.
     """
-    _check_shapes(disparities, distances, weights)
+    _check_shapes(disparities, distances, weights, blocks=True)
     return _sum_of_squares(disparities - distances, weights)
 
 
@@ -141,7 +141,7 @@ def normalized_stress(
 
     Source: Borg & Groenen (2005), section 11.1.
     """
-    disparities, distances, weights = _scale(disparities, distances, weights)
+    disparities, distances, weights = _scale(disparities, distances, weights, blocks=True)
     return raw_stress(disparities, distances, weights) / _sum_of_squares(disparities, weights)
 
 
@@ -156,7 +156,7 @@ def stress(
     Source: Kruskal (1964), "Multidimensional scaling by optimizing goodness of fit to a nonmetric
     hypothesis", Psychometrika 29.
     """
-    disparities, distances, weights = _scale(disparities, distances, weights)
+    disparities, distances, weights = _scale(disparities, distances, weights, blocks=True)
     square = _sum_of_squares(distances, weights)
     return square_root(raw_stress(disparities, distances, weights) / square)
 
@@ -167,8 +167,8 @@ def stress_2(
 ) -> jax.Array:
     """Kruskal's stress-2, sqrt(raw stress / sum of w (d - mean d)^2), with the weighted mean of d.
 
-    Arguments and result as for `raw_stress`. The gradient at a perfect fit is zero. Stress-2 is
-    undefined (NaN or infinite) if all distances are equal.
+    Arguments and result as for `raw_stress`, but of no blocks. The gradient at a perfect fit is
+    zero. Stress-2 is undefined (NaN or infinite) if all distances are equal.
 
     Source: Kruskal & Carroll (1969), "Geometrical models and badness-of-fit functions", in
     Multivariate Analysis II; Borg & Groenen (2005), chapter 11.
@@ -188,7 +188,7 @@ def stress_per_point(
 ) -> jax.Array:
     """Each point's share of the weighted squared residuals.
 
-    Arguments as for `raw_stress`.
+    Arguments as for `raw_stress`, but no blocks.
 
     Returns:
       (..., n) fractions that add up to 1, all equal at a perfect fit. The R package smacof prints
@@ -204,11 +204,25 @@ def stress_per_point(
     return jnp.where(perfect, 1 / per_point.shape[-1], per_point / jnp.where(perfect, 1, total))
 
 
-def _check_shapes(disparities, distances, weights):
-    """ValueError unless all are matrices of the same pairs, whose leading axes broadcast."""
+def _check_shapes(disparities, distances, weights, *, blocks=False):
+    """ValueError unless all are matrices of the same pairs, whose leading axes broadcast.
+
+    They may be blocks of matrices, not square, if such are allowed. Weights may have 1 row or
+    column for all.
+    """
     named = {"disparities": disparities, "distances": distances, "weights": weights}
     shapes = {name: matrices.shape for name, matrices in named.items() if matrices is not None}
+    block = disparities.shape[-2:]
+    is_block = blocks and len(block) == 2 and block[0] != block[1]
     for name, shape in shapes.items():
+        fits = len(shape) > 1 and len(block) == 2 and all(
+            size == full or (size == 1 and name == "weights")
+            for size, full in zip(shape[-2:], block, strict=True))
+        if fits and (is_block or name == "weights"):
+            continue
+        if is_block and len(distances.shape) > 1 and distances.shape[-2] != distances.shape[-1]:
+            raise ValueError(f"{name}: expected shape (..., {block[0]}, {block[1]}) as the "
+                             f"disparities have, got {shape}")
         check_square(name, shape)
         if shape[-1] != disparities.shape[-1]:
             raise ValueError(f"{name}: expected as many points as the disparities have, "
@@ -216,9 +230,9 @@ def _check_shapes(disparities, distances, weights):
     check_leading_axes(shapes)
 
 
-def _scale(disparities, distances, weights):
+def _scale(disparities, distances, weights, *, blocks=False):
     """The arguments of a ratio of sums, in units in which squares are safe: the same ratio."""
-    _check_shapes(disparities, distances, weights)
+    _check_shapes(disparities, distances, weights, blocks=blocks)
     disparities, distances = as_float(disparities), as_float(distances)
     weights = None if weights is None else scale_weights(as_float(weights))
 

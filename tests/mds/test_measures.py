@@ -216,3 +216,34 @@ def test_leading_axes_that_broadcast_and_lists(measure):
                                rtol=1e-6)
     np.testing.assert_array_equal(measure(DISPARITIES.tolist(), DISTANCES),
                                   measure(DISPARITIES, DISTANCES))
+
+
+@pytest.mark.parametrize("measure", FUNCTIONS[:3])
+def test_blocks_of_matrices(measure):
+    rng = np.random.default_rng(0)
+    block, d, weights = rng.uniform(1, 2, (3, 2, 5, 8))
+    rows = weights[..., :1]
+    # The whole matrices, whose other pairs are missing.
+    whole = [np.zeros((2, 13, 13)) for _ in range(3)]
+    for full, part in zip(whole, (block, d, rows * np.ones(8)), strict=True):
+        full[:, :5, 5:], full[:, 5:, :5] = part, part.swapaxes(1, 2)
+    factor = 0.5 if measure is mds.raw_stress else 1
+    np.testing.assert_allclose(measure(block, d, rows), factor * measure(*whole), rtol=1e-5)
+    np.testing.assert_array_equal(measure(block, d), measure(block, d, np.ones((1, 1))))
+    with pytest.raises(ValueError, match=r"^distances: expected shape \(..., 5, 8\) as the disp"):
+        measure(block, d.swapaxes(1, 2))
+    with pytest.raises(ValueError, match=r"^weights: expected shape \(..., 5, 8\) as the disp"):
+        measure(block, d, np.ones((5, 2)))
+
+
+@pytest.mark.parametrize("measure", FUNCTIONS[3:])
+def test_measures_of_square_matrices_refuse_blocks(measure):
+    with pytest.raises(ValueError, match=r"^disparities: expected shape \(..., n, n\), got"):
+        measure(SIX[:5], SIX[:5])
+
+
+@MEASURES
+def test_weights_of_rows(measure):
+    weights = np.array([[1.0], [2], [3]])
+    np.testing.assert_allclose(measure(DISPARITIES, DISTANCES, weights),
+                               measure(DISPARITIES, DISTANCES, weights * np.ones(3)), rtol=1e-6)
