@@ -19,6 +19,7 @@ from deepmds_jax.programs import one_program
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 ROUNDING = 1e-4  # of the largest entry: up to this, asymmetry and negative values are rounding
+_DEFAULTS = {"init": None, "key": None, "num_starts": 1, "progress": False}  # of `smacof`
 _LARGEST_INTEGER = 2**31 - 1  # that JAX takes
 
 
@@ -90,10 +91,17 @@ def check_choice(name: str, value: Any, known: Collection[str]) -> None:
         raise ValueError(f"{name}: expected one of {list(known)}, got {one_line(value)}")
 
 
-def refuse_options(function: str, options: Collection[str], names: Collection[str]) -> None:
-    """ValueError if options that are passed on hold what a function passes on itself."""
+def refuse_options(function: str, options: dict[str, Any], names: Collection[str]) -> None:
+    """ValueError if options that are passed on hold what a function passes on itself.
+
+    What is the default of `smacof` changes nothing; it is taken out of the options.
+    """
     for name in names:
-        if name in options:
+        if name not in options:
+            continue
+        value = options.pop(name)
+        is_default = name in _DEFAULTS and type(value) is type(_DEFAULTS[name])
+        if not is_default or value != _DEFAULTS[name]:
             raise ValueError(f"{name}: expected none, for {function} gives its own, got one")
 
 

@@ -124,3 +124,20 @@ def test_bad_problems_and_arguments(stackloss):
         mds.smacof_until_repeated(stackloss, 2, key=0)
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda d: mds.smacof_until_repeated(d, 2, key=key))(stackloss)
+
+
+def test_what_these_functions_give_may_be_given_as_its_default(stackloss):
+    key, options = jax.random.key(0), {"progress": False, "num_starts": 1, "max_iters": 5}
+    some = {"starts_per_round": 2, "max_rounds": 1}
+    mds.smacof_dims(stackloss, (1, 2), init=None, key=None, **options)
+    mds.smacof_until_repeated(stackloss, 2, key=key, **some, **options)
+    mds.permutation_test(stackloss, key, 2, num_permutations=2, **options)
+    mds.bootstrap(np.random.default_rng(0).normal(size=(6, 5)), _apart, key, 2,
+                  num_replicates=2, **options)
+    for other in ({"progress": True}, {"num_starts": 2}, {"num_starts": True}, {"num_dims": 3}):
+        with pytest.raises(ValueError, match=f"^{next(iter(other))}: expected none, for smacof_d"):
+            mds.smacof_dims(stackloss, (1, 2), **other)
+
+
+def _apart(data):
+    return mds.distances(data.T)
