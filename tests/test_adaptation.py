@@ -240,7 +240,7 @@ def test_bad_input(params, shapes):
 
 
 def test_weights_go_less_far_the_less_was_learnt(params, learnt, monkeypatch):
-    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 64)
+    monkeypatch.setattr(stages, "_REFINEMENT_FACES", 256)
     monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
     monkeypatch.setattr(stages, "calibrated", lambda variables, *_: variables)
     monkeypatch.setattr(adaptation.refining, "fit", lambda stage, variables, **_: jax.tree.map(
