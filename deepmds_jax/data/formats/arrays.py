@@ -272,9 +272,8 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
 def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
     """Faces by name, or an array under any name, and what is known of them."""
     shapes = {key: _shape_of(value) for key, value in content.items()}
-    tables = [shape for shape in shapes.values() if shape[1:] and shape[-1] in (2, 3)]
-    of_landmarks = {shape[:-1] for shape in tables}
-    fits = (of_landmarks | {shape[:-2] for shape in tables}) - {()}
+    of_landmarks, of_faces = _shapes_of_values(content)
+    fits = of_landmarks | of_faces
     said = {what: key for what, key in _said(content).items()  # faces may be called so, too
             if shapes[key] in fits or not (shapes[key][-1:] in ((), (2,), (3,))
                                            or isinstance(content[key], Mapping))}
@@ -300,9 +299,7 @@ def _said(content: Mapping[str, Any]) -> dict[str, str]:
 
     Of several keys, one that has more than a number.
     """
-    tables = [shape for shape in map(_shape_of, content.values()) if shape[1:]]
-    of_landmarks = {shape[:-1] for shape in tables if shape[-1] in (2, 3)}
-    of_faces = {shape[:-1] for shape in of_landmarks if shape[1:]}
+    of_landmarks, of_faces = _shapes_of_values(content)
 
     def is_sure(what, key):
         fits = of_landmarks if what in SEEN else of_faces
@@ -313,6 +310,15 @@ def _said(content: Mapping[str, Any]) -> dict[str, str]:
                     and is_sure(what, key)] for what, names in _KNOWN.items()}
     return {what: max(keys, key=lambda key: not _is_number(content[key]))
             for what, keys in given.items() if keys}
+
+
+def _shapes_of_values(
+    content: Mapping[str, Any]
+) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
+    """Shapes that a value for each landmark has, and one for each face, beside tables of points."""
+    shapes = map(_shape_of, content.values())
+    of_landmarks = {shape[:-1] for shape in shapes if shape[1:] and shape[-1] in (2, 3)}
+    return of_landmarks, {shape[:-1] for shape in of_landmarks if shape[1:]}
 
 
 def _not_used(
