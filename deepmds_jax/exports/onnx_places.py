@@ -108,8 +108,13 @@ def _in_bounds(graph, indices, mapped, indexed, eqn):
 
 
 def _windows(graph, x, indices, eqn):
-    """A part of x at a place that is known now."""
+    """Parts of x at places that are known now."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    mapped = [int(a) for a in numbers.start_index_map]
+    cut = [a for a in mapped if sizes[a] != eqn.ins[0].shape[a]]
+    if isinstance(indices, np.ndarray) and indices.ndim == 2 and len(cut) == 1 and not (
+            numbers.collapsed_slice_dims):
+        return _windows_of_axis(graph, x, indices[:, mapped.index(cut[0])], cut[0], eqn)
     if not isinstance(indices, np.ndarray) or indices.ndim > 1:
         raise ValueError(f"onnx: no rule for windows of {sizes}")
     starts = [0] * len(sizes)
@@ -121,6 +126,20 @@ def _windows(graph, x, indices, eqn):
         raise ValueError("onnx: no rule for windows that reach out")
     x = sliced(graph, x, cut, starts, limits, [1] * len(sizes), sizes)
     return graph.squeeze(x, numbers.collapsed_slice_dims)
+
+
+def _windows_of_axis(graph, x, starts, axis, eqn):
+    """Several parts of x that lie along one axis."""
+    size, offset = eqn.params["slice_sizes"][axis], eqn.params["dimension_numbers"].offset_dims
+    starts = np.clip(starts, 0, x.shape[axis] - size)[:, None]
+    # Added when the file is loaded: their sums are many numbers.
+    places = graph.emit("Add", [starts, np.arange(size, dtype=starts.dtype)], starts.dtype,
+                        (len(starts), size))
+    found = graph.emit("Gather", [x, places], x.dtype,
+                       (*x.shape[:axis], *places.shape, *x.shape[axis + 1:]), axis=axis)
+    rest = iter(a for a in range(len(found.shape)) if a != axis)
+    return graph.transpose(found, [
+        next(rest) if a in offset else axis for a in range(len(found.shape))])
 
 
 @rule("dynamic_slice")

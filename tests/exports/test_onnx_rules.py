@@ -44,6 +44,8 @@ FUNCTIONS = {
     "take": lambda x, k: (x[:, k], x[k % 4, k], jnp.take_along_axis(x, x.argsort(1), 1)),
     "out_of_bounds": lambda x, k: x.at[:, k + 2].get(mode="fill", fill_value=8.0),
     "window": lambda x, k: lax.dynamic_slice(x, (k[1], 0), (1, 6)),
+    "windows": lambda x, k: jax.vmap(
+        lambda i: lax.dynamic_slice_in_dim(x, i, 3, axis=1), out_axes=1)(jnp.arange(5)),
     "put": put,
     "scatter": lambda x, k: (jnp.zeros(9).at[k].set(x[0, :2]), jnp.zeros(9).at[k].add(1.0)),
     "sort": lambda x, k: lax.sort((jnp.sign(x), -x), dimension=1, num_keys=2),

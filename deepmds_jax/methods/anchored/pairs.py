@@ -6,8 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from deepmds_jax.mds.measures import squared_distances
+from deepmds_jax.mds.ordering import pair_positions
 from deepmds_jax.methods.anchored.encoder import Proposal
 
 _CODE = 10  # numbers in a landmark's code
@@ -70,15 +72,15 @@ class PairNetwork(nn.Module):
         local = nn.Dense(_CODE, use_bias=False, name="code")(jnp.concatenate(local, axis=-1))
         code = nn.gelu(local + identity)
 
-        # All N x N pairs, features first: twice the arithmetic of the pairs i < j, without their
-        # indices, which cost a CPU more than arithmetic; long rows are what it multiplies fastest.
-        of_one, of_other = _both(code)
+        # Each pair once, features first: long rows are what a processor multiplies fastest.
+        of_one, of_other = around(code)
         difference = jnp.abs(of_one - of_other)
         features = jnp.concatenate([difference, of_one * of_other, jnp.exp(-difference)])
         last = nn.initializers.normal(0.025)
         x = nn.hard_swish(_FirstAxisDense(_WIDTH, name="dense1")(features))
         x = nn.hard_swish(_FirstAxisDense(_WIDTH, name="dense2")(x))
-        log_ratio, log_precision = _FirstAxisDense(2, kernel_init=last, name="dense3")(x)
+        x = _FirstAxisDense(2, kernel_init=last, name="dense3")(x)
+        log_ratio, log_precision = square(x)
         log_ratio = jnp.clip(0.1 * log_ratio, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
         proposed = jnp.sqrt(squared_distances(proposal.points) + 1e-8)
         is_pair = ~np.eye(self.num_landmarks, dtype=bool)
@@ -108,11 +110,29 @@ class _FirstAxisDense(nn.Module):
         return jnp.tensordot(kernel.T, x, 1) + jnp.expand_dims(bias, range(1, x.ndim))
 
 
-def _both(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Values (..., N, C) of the landmarks as (C, ..., N, 1) and (C, ..., 1, N)."""
+def around(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Values (..., N, C) of each pair's landmarks, (C, ..., 1, N) and (C, ..., N // 2, N).
+
+    The landmarks stand on a circle, and landmark i is paired with those up to half-way round after
+    it, as in `pair_codes`. Windows of the circle need no table of indices.
+    """
+    num_landmarks, num_values = values.shape[-2:]
     # The unit matrix makes the compiler store them: it would compute them anew for every pair.
-    first = jnp.tensordot(jnp.eye(values.shape[-1], dtype=values.dtype), values, (1, -1))
-    return first[..., :, None], first[..., None, :]
+    first = jnp.tensordot(jnp.eye(num_values, dtype=values.dtype), values, (1, -1))
+    twice = jnp.concatenate([first, first], axis=-1)
+
+    def after(steps):
+        return lax.dynamic_slice_in_dim(twice, steps, num_landmarks, axis=-1)
+
+    steps = 1 + jnp.arange(num_landmarks // 2)
+    return first[..., None, :], jax.vmap(after, out_axes=-2)(steps)
+
+
+def square(values: jax.Array) -> jax.Array:
+    """Values (..., N // 2, N) of pairs as in `around`, as (..., N, N); arbitrary for i, i."""
+    flat = values.reshape(*values.shape[:-2], -1)
+    positions = pair_positions(values.shape[-1])
+    return flat.at[..., positions].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _precisions(key, shape, dtype=jnp.float32):

@@ -12,7 +12,7 @@ from deepmds_jax.data.views import sample_faces
 from deepmds_jax.geometry import standardize
 from deepmds_jax.methods import anchored
 from deepmds_jax.methods.anchored.encoder import ShapeEncoder
-from deepmds_jax.methods.anchored.pairs import PairNetwork
+from deepmds_jax.methods.anchored.pairs import PairNetwork, around, square
 
 N = 51
 EVERYTHING = np.ones((8, N), np.float32)
@@ -193,6 +193,17 @@ def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2
     other = apply(variables, exchanged, EVERYTHING)
     np.testing.assert_allclose(
         plain.distances[:, order][:, :, order], other.distances, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_landmarks", [5, 6])
+def test_pairs_around_a_circle_are_all_pairs(num_landmarks):
+    values = np.random.default_rng(0).normal(size=(3, num_landmarks, 2)).astype(np.float32)
+    one, other = jax.jit(around)(values)
+    assert other.shape == (2, 3, num_landmarks // 2, num_landmarks)
+    found = np.asarray(square(jnp.abs(one - other)))
+    expected = np.abs(values[:, :, None] - values[:, None]).transpose(3, 0, 1, 2)
+    off_diagonal = ~np.eye(num_landmarks, dtype=bool)
+    np.testing.assert_array_equal(found[..., off_diagonal], expected[..., off_diagonal])
 
 
 def test_gradients_are_finite_and_reach_every_parameter(networks, x2d):
