@@ -19,7 +19,12 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.krylov import conjugate_gradients
-from deepmds_jax.mds.measures import power_of_two, stress, unscaled_distances
+from deepmds_jax.mds.measures import (
+    power_of_two,
+    stress,
+    symmetric_product,
+    unscaled_distances,
+)
 from deepmds_jax.mds.solver import MDSResult, narrow, status_of
 
 # Of a Guttman transform, and of the change before it (Polyak's heavy ball): with both, about half
@@ -114,12 +119,30 @@ def smacof_anchored(
 
 @jax.jit
 def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, tolerance):
-    n = dissimilarities.shape[0]
     missing = jnp.isnan(dissimilarities)
-    observed = ~(missing | missing.T) & ~jnp.eye(n, dtype=bool)
+    observed = ~(missing | missing.T) & ~jnp.eye(dissimilarities.shape[0], dtype=bool)
     valid = is_valid(dissimilarities) & is_valid(weights) & ~jnp.any(anchor_weights < 0)
     weights = symmetrize(jnp.where(observed, weights, 0))
     disparities = symmetrize(jnp.where(observed, dissimilarities, 0))
+    return majorize(disparities, weights, anchors, anchor_weights, init, max_iters, tolerance,
+                    valid)
+
+
+def majorize(
+    disparities: jax.Array, weights: jax.Array, anchors: jax.Array, anchor_weights: jax.Array,
+    init: jax.Array, max_iters: int | jax.Array, tolerance: float | jax.Array,
+    valid: jax.Array | bool = True,
+) -> MDSResult:
+    """`smacof_anchored` of one problem, whose matrices are known to be what they should be.
+
+    Args:
+      disparities: (n, n) symmetric and not negative, 0 on the diagonal and for missing pairs.
+      weights: (n, n) the same.
+      anchors, anchor_weights, init: (n, k).
+      max_iters, tolerance: ().
+      valid: () whether to solve it, or to end as `INVALID`.
+    """
+    n = disparities.shape[0]
     unit = power_of_two(jnp.maximum(jnp.max(disparities), jnp.max(jnp.abs(anchors))))
     disparities, anchors, init = disparities / unit, anchors / unit, init / unit
     heaviest = power_of_two(jnp.maximum(jnp.max(weights), jnp.max(anchor_weights)))
@@ -137,7 +160,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
 
     def majorizer_product(points):
         """(V + diag(v)) x, where each coordinate has its own v."""
-        return degrees * points - jnp.matmul(weights, points, precision=lax.Precision.HIGHEST)
+        return degrees * points - symmetric_product(weights, points)
 
     def minimize(_, start):
         def keeps_going(state):
@@ -146,10 +169,12 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
 
         def transform(state):
             points, change, _, num_iters = state
+            # As one row: a CPU sums it several times as fast as rows of few columns.
             step = conjugate_gradients(
-                majorizer_product, -gradient(points), diagonal,
+                lambda row: majorizer_product(row.reshape(points.shape)).ravel(),
+                -gradient(points).ravel(), diagonal.ravel(),
                 max_iters=_INNER_ITERS, tolerance=_INNER_TOLERANCE,
-            )
+            ).reshape(points.shape)
             change = _MOMENTUM * change + _RELAXATION * step
             points = points + change
             middle = jnp.mean(points, axis=0, keepdims=True, where=known)

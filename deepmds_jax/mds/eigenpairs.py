@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from deepmds_jax import loops
 from deepmds_jax.geometry.linalg import jacobi_sweep
+from deepmds_jax.mds.measures import symmetric_product
 
 _NUM_POWERS = 3  # power iterations on the random block before the first orthogonalization
 _MAX_ITERS = 500
@@ -43,7 +43,7 @@ def leading_eigenpairs(
     def step(state):
         block, *_, num_iters = state
         columns = _orthonormalize(block)
-        image = jnp.matmul(matrix, columns, precision=lax.Precision.HIGHEST)
+        image = symmetric_product(matrix, columns)
         quotients = jnp.sum(columns * image, axis=0)
         is_padding = jnp.sum(jnp.abs(columns), axis=0) == 0
         leading = jnp.argsort(jnp.where(is_padding, jnp.inf, -quotients))[:num_pairs]
@@ -64,7 +64,7 @@ def leading_eigenpairs(
 
     block = jnp.asarray(_start_block(matrix.shape[0], num_pairs), matrix.dtype)
     for _ in range(_NUM_POWERS):
-        block = jnp.matmul(matrix, block, precision=lax.Precision.HIGHEST)
+        block = symmetric_product(matrix, block)
         block = block / jnp.maximum(jnp.max(jnp.abs(block)), jnp.finfo(block.dtype).tiny)
     empty = jnp.zeros((matrix.shape[0], num_pairs), matrix.dtype)
     state = block, empty[0], empty, jnp.zeros_like(square_norm), 0

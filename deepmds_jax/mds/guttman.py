@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from deepmds_jax.mds.krylov import conjugate_gradients
+from deepmds_jax.mds.measures import symmetric_product
 
 _MAX_ITERS = 200  # of conjugate gradients; each one lowers the majorizer
 # Below it, the pull of a negative disparity stops growing. With less, float32 ends in a worse fit
@@ -38,9 +38,9 @@ class Laplacian(NamedTuple):
 
 
 def laplacian_product(weights: jax.Array, points: jax.Array) -> jax.Array:
-    """V x for (n, n) weights and (n, k) points: (n, k)."""
+    """V x for symmetric (n, n) weights and (n, k) points: (n, k)."""
     columns = jnp.concatenate([points, jnp.ones_like(points[:, :1])], axis=1)
-    image = jnp.matmul(weights, columns, precision=lax.Precision.HIGHEST)
+    image = symmetric_product(weights, columns)
     return image[:, -1:] * points - image[:, :-1]
 
 
@@ -50,7 +50,7 @@ def pseudoinverse_product(laplacian: Laplacian, rhs: jax.Array) -> jax.Array:
     degrees = degrees[:, None]
 
     def product(x):
-        return degrees * x - jnp.matmul(weights, x, precision=lax.Precision.HIGHEST)
+        return degrees * x - symmetric_product(weights, x)
 
     num_points = rhs.shape[0]
     scaled = (num_points - 1) / num_points * rhs / degrees  # the solution if V^+ is a scalar

@@ -20,17 +20,17 @@ def conjugate_gradients(
     """Solves product(x) = rhs for a symmetric positive (semi-)definite product.
 
     Args:
-      product: (n, k) -> (n, k), linear.
-      rhs: (n, k), in the range of the product; with a start, the residual there.
-      diagonal: positive, broadcasts against (n, k): the diagonal of the product or something close
+      product: (...) -> (...), linear.
+      rhs: (...), in the range of the product; with a start, the residual there.
+      diagonal: positive, broadcasts against (...): the diagonal of the product or something close
         to it, for Jacobi preconditioning.
-      start: (n, k) to which the iterations add; 0 by default.
+      start: (...) to which the iterations add; 0 by default.
       max_iters: maximum number of products.
       tolerance: stop once the preconditioned norm of the residual is this small relative to that
         of `rhs`; by default 100 times the rounding unit of the dtype.
 
     Returns:
-      (n, k). If a direction without positive curvature turns up, the iterate before it.
+      (...). If a direction without positive curvature turns up, the iterate before it.
     """
     if tolerance is None:
         tolerance = 100 * float(jnp.finfo(rhs.dtype).eps)

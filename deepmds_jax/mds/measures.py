@@ -5,7 +5,7 @@ Matrices are symmetric with a zero diagonal, and sums run over the pairs i < j. 
 disparity may be NaN. All measures have finite derivatives, even at a perfect fit.
 """
 
-from functools import reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,19 @@ def total(matrix: jax.Array) -> jax.Array:
         return jnp.sum(jnp.matmul(matrix, ones, precision=lax.Precision.HIGHEST))
 
     return lax.platform_dependent(matrix, cpu=by_product, default=jnp.sum)
+
+
+def symmetric_product(matrix: jax.Array, columns: jax.Array) -> jax.Array:
+    """(n, k) product of a symmetric (n, n) matrix and (n, k) columns, in full precision.
+
+    A GPU reads such a matrix down its columns twice as fast as along its rows, a CPU a third.
+    """
+    along_rows = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+    def down_columns(matrix, columns):
+        return along_rows(matrix.T, columns)
+
+    return lax.platform_dependent(matrix, columns, cpu=along_rows, default=down_columns)
 
 
 @program_of_arrays

@@ -19,6 +19,7 @@ from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, pseudoinverse_p
 from deepmds_jax.mds.measures import (
     square_root,
     squared_distances,
+    symmetric_product,
     total,
     unscaled_distances,
 )
@@ -74,12 +75,13 @@ def fit_ratio(
       () stress-1, (n, k) the transform, of any size, and () the best factor.
     """
     columns = jnp.concatenate([points, jnp.ones_like(points[:, :1])], axis=1)
+    product = _matmul if in_blocks else symmetric_product
 
     def sums(weights, dissimilarities, distances):
         disparities = factor * dissimilarities
         error = weights * (disparities - distances) ** 2
         pull = weights * (1 - disparity_ratios(disparities, distances))
-        return jnp.concatenate([_matmul(error, columns[:, -1:]), _matmul(pull, columns)], axis=1)
+        return jnp.concatenate([product(error, columns[:, -1:]), product(pull, columns)], axis=1)
 
     found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
     error, push = jnp.sum(found[:, 0]), found[:, 1:-1] - found[:, -1:] * points
@@ -112,10 +114,11 @@ def inverse_curvatures(
     min_distance = _MIN_DISTANCE / n**0.5
     products = (points[:, :, None] * points[:, None, :]).reshape(n, k * k)
     columns = jnp.concatenate([jnp.ones_like(points[:, :1]), points, products], axis=1)
+    product = _matmul if in_blocks else symmetric_product
 
     def sums(weights, dissimilarities, distances):
         distances = jnp.maximum(distances, min_distance)
-        return _matmul(weights * dissimilarities / distances**3, columns)
+        return product(weights * dissimilarities / distances**3, columns)
 
     found = _over_rows(sums, points, laplacian.weights, problem.dissimilarities, in_blocks)
     found = found / laplacian.degrees[:, None] * factor

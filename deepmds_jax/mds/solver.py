@@ -80,7 +80,7 @@ class MDSResult(NamedTuple):
 
 def status_of(
     has_converged: jax.Array, is_finite: jax.Array, is_connected: jax.Array | bool,
-    is_valid: jax.Array,
+    is_valid: jax.Array | bool,
 ) -> jax.Array:
     """() int32 `Status` from what is known of one problem; the gravest fault counts."""
     status = jnp.where(has_converged, Status.CONVERGED, Status.STEP_LIMIT)

@@ -1,13 +1,16 @@
 """From landmarks to shape by the anchored system."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax import landmark_order, mds
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.geometry import centre, min_max, nearest_orthogonal, standardize, turn_in_image
+from deepmds_jax.mds.anchors import majorize
 from deepmds_jax.methods.anchored.encoder import Proposal, ShapeEncoder
 from deepmds_jax.methods.anchored.pairs import PairEstimate, PairNetwork
 from deepmds_jax.methods.anchored.parameters import Params, count
@@ -85,8 +88,11 @@ def solve(
     anchors = (
         proposed * proposal.points + seen * jnp.pad(proposal.observed, _no_depth(x2d))
     ) / (proposed + seen)
-    embedded = mds.smacof_anchored(estimate.distances, anchors, proposed + seen, init=start,
-                                   weights=trust[3] * precision, **solver)
+    weights = jnp.where(np.eye(num_landmarks, dtype=bool), 0, trust[3] * precision)
+    solve_one = functools.partial(majorize, **solver)
+    for _ in x2d.shape[:-2]:
+        solve_one = jax.vmap(solve_one)
+    embedded = solve_one(estimate.distances, weights, anchors, proposed + seen, start)
     return Solution(proposal, estimate, embedded)
 
 
