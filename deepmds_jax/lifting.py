@@ -42,35 +42,49 @@ def reconstruct_detailed(
     `init` (..., N, 3), finite points in the head frame, is where stress majorization starts in the
     anchored system, instead of at the encoder's proposal.
     """
+    return _reconstruct(_everything, params, x2d, visible, init)
+
+
+def _everything(result: Reconstruction) -> Reconstruction:
+    return result
+
+
+def _points(result: Reconstruction) -> jax.Array:
+    return result.points
+
+
+def _reconstruct(wanted, params, x2d, visible, init):
+    """What is `wanted` of the result; of many faces, the rest would fill the memory."""
     method = lifting_method(params)
     _check(params, x2d, visible)
     check_taken(method, visible, init)
     _check_init(init)
     lead = jnp.shape(x2d)[:-2]
     if 0 in lead:
-        return of_none(lambda: method.lift(params, *_one_face(params, visible, init)), lead)
+        return of_none(
+            lambda: wanted(method.lift(params, *_one_face(params, visible, init))), lead)
     x2d = jnp.asarray(near_origin(x2d, visible), params.reference.dtype)
     if not lead:
-        return _lift(method, params, x2d, visible, init)
+        return _lift(method, wanted, params, x2d, visible, init)
     if visible is not None:
         visible = jnp.broadcast_to(jnp.asarray(visible), x2d.shape[:-1])
     init = None if init is None else jnp.asarray(init)
     batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(lead):]), (x2d, visible, init))
-    lift = functools.partial(_lift_in_blocks, method, params)
+    lift = functools.partial(_lift_in_blocks, method, wanted, params)
     result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_CPU_BLOCK)
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), result)
 
 
-@functools.partial(jax.jit, static_argnames="method", inline=True)
-def _lift_in_blocks(method, params, x2d, visible, init):
-    lift = functools.partial(_lift, method, params)
+@functools.partial(jax.jit, static_argnames=("method", "wanted"), inline=True)
+def _lift_in_blocks(method, wanted, params, x2d, visible, init):
+    lift = functools.partial(_lift, method, wanted, params)
     block = _CPU_BLOCK if jax.default_backend() == "cpu" else _BLOCK
     return map_in_blocks(lift, x2d, visible, init, block=block)
 
 
 # Step by step, outside jit, it would be hundreds of programs to compile.
-@functools.partial(jax.jit, static_argnames="method", inline=True)
-def _lift(method, params, x2d, visible, init):
+@functools.partial(jax.jit, static_argnames=("method", "wanted"), inline=True)
+def _lift(method, wanted, params, x2d, visible, init):
     x2d = _to_usual_size(x2d, visible)
     is_shape = _is_shape(x2d, visible)
     # With another face in its place no NaN comes about, and so none in a derivative: that by the
@@ -78,7 +92,7 @@ def _lift(method, params, x2d, visible, init):
     stand_in = params.reference[:, :2]
     result = method.lift(
         params, jnp.where(is_shape[..., None, None], x2d, stand_in), visible, init)
-    return _without(result, ~is_shape)
+    return wanted(_without(result, ~is_shape))
 
 
 def lifting_method(params: Params) -> LiftingMethod:
@@ -123,7 +137,7 @@ def reconstruct(
     Source: Kamyab & Azimifar (2022), "Deep-MDS framework for recovering the 3D shape of 2D
     landmarks from a single image", arXiv:2210.15200, section 3.
     """
-    return reconstruct_detailed(params, x2d, visible).points
+    return _reconstruct(_points, params, x2d, visible, None)
 
 
 def of_none(of_one: Callable[[], _Arrays], lead: tuple[int, ...]) -> _Arrays:
