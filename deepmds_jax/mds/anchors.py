@@ -131,7 +131,7 @@ def _solve(dissimilarities, weights, anchors, anchor_weights, init, max_iters, t
 def majorize(
     disparities: jax.Array, weights: jax.Array, anchors: jax.Array, anchor_weights: jax.Array,
     init: jax.Array, max_iters: int | jax.Array, tolerance: float | jax.Array,
-    valid: jax.Array | bool = True, inner_tolerance: float = _INNER_TOLERANCE,
+    valid: jax.Array | bool = True,
 ) -> MDSResult:
     """`smacof_anchored` of one problem, whose matrices are known to be what they should be.
 
@@ -141,7 +141,6 @@ def majorize(
       anchors, anchor_weights, init: (n, k).
       max_iters, tolerance: ().
       valid: () whether to solve it, or to end as `INVALID`.
-      inner_tolerance: of the conjugate gradients of a transform.
     """
     n = disparities.shape[0]
     unit = power_of_two(jnp.maximum(jnp.max(disparities), jnp.max(jnp.abs(anchors))))
@@ -174,7 +173,7 @@ def majorize(
             step = conjugate_gradients(
                 lambda row: majorizer_product(row.reshape(points.shape)).ravel(),
                 -gradient(points).ravel(), diagonal.ravel(),
-                max_iters=_INNER_ITERS, tolerance=inner_tolerance,
+                max_iters=_INNER_ITERS, tolerance=_INNER_TOLERANCE,
             ).reshape(points.shape)
             change = _MOMENTUM * change + _RELAXATION * step
             points = points + change

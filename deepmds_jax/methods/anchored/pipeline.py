@@ -25,9 +25,6 @@ _MAX_MISFIT = 0.3
 # The same together with how far the proposal is from the mean face: up to 0.4 for faces as deformed
 # as in training (0.5 with the jaw), from 0.54 for landmarks in reversed order.
 _MAX_DEPARTURE = 0.5
-# Of the conjugate gradients in stress majorization. Every pair of landmarks is known, and the first
-# step goes nearly all the way; general problems with missing pairs need twice as good ones.
-_INNER_TOLERANCE = 0.2
 # Variance across over variance along, for landmarks on a line; faces have 0.03 and more.
 _MIN_SPREAD = 3e-3
 
@@ -92,7 +89,7 @@ def solve(
         proposed * proposal.points + seen * jnp.pad(proposal.observed, _no_depth(x2d))
     ) / (proposed + seen)
     weights = jnp.where(np.eye(num_landmarks, dtype=bool), 0, trust[3] * precision)
-    solve_one = functools.partial(majorize, **solver, inner_tolerance=_INNER_TOLERANCE)
+    solve_one = functools.partial(majorize, **solver)
     for _ in x2d.shape[:-2]:
         solve_one = jax.vmap(solve_one)
     embedded = solve_one(estimate.distances, weights, anchors, proposed + seen, start)
