@@ -4,7 +4,7 @@
 
 Results on the GPU are compared with those of the CPU, in the same process. Every time is the least
 of several, of a call outside jit that is waited for; the first call, which compiles, stands apart.
-Writes results/gpu.json and gpu.md.
+Writes results/gpu.json and gpu.md, which keep the results on other cards.
 """
 
 import json
@@ -122,27 +122,29 @@ def time_scaling(cases: dict[str, tuple[int, ...]]) -> list[dict]:
     return rows
 
 
-def report(found: dict) -> str:
-    """The results as Markdown."""
-    machine = found["machine"]
+def report(runs: dict[str, dict]) -> str:
+    """The results on each card as Markdown."""
     lines = [
-        "# On a GPU", "", f"`python benchmarks/gpu.py` on {machine['device']}, jax "
-        f"{machine['jax']}. Calls outside jit; data on the device. *first call* compiles.", "",
-        "## `reconstruct`", "", "*error*: largest of 256 faces against the CPU, root mean square "
-        "over landmarks, in sizes of the face.", "",
-        "| weights | batch | faces/s | µs a face | first call s | error |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |"]
-    lines += [f"| {row['weights']} | {row['batch']:,} | {row['per_s']:,} | {row['us']:.3g} | "
-              f"{row['first_s']} | {row['error']:.1g} |" for row in found["lift"]]
-    lines += ["", "## `mds.smacof`, 68 points in 3 dimensions", "", "*error*: largest difference "
-              "of stress against the CPU, relative, over 100 problems.", "",
-              "| transform | batch | problems/s | µs a problem | first call s | iterations "
-              "| of the slowest | converged | error |",
-              "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    lines += [f"| {row['transform']} | {row['batch']:,} | {row['per_s']:,} | {row['us']:.3g} | "
-              f"{row['first_s']} | {row['iterations']:.1f} | {row['most_iterations']} | "
-              f"{row['converged']:.4f} | {row['error']:.1g} |" for row in found["mds"]]
-    return "\n".join([*lines, *(f"\n{note}" for note in found.get("notes", ())), ""])
+        "# On a GPU", "", "`python benchmarks/gpu.py`, on each card. Calls outside jit; data on "
+        "the device. *first call* compiles. Of `reconstruct`, *error* is the largest of 256 faces "
+        "against the CPU, root mean square over landmarks, in sizes of the face; of `mds.smacof`, "
+        "68 points in 3 dimensions, the largest difference of stress against the CPU, relative, "
+        "over 100 problems."]
+    for device, found in runs.items():
+        lines += ["", f"## {device}", "", f"jax {found['machine']['jax']}", "",
+                  "| weights | batch | faces/s | µs a face | first call s | error |",
+                  "| --- | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [f"| {row['weights']} | {row['batch']:,} | {row['per_s']:,} | {row['us']:.3g} | "
+                  f"{row['first_s']} | {row['error']:.1g} |" for row in found["lift"]]
+        lines += ["", "| transform | batch | problems/s | µs a problem | first call s "
+                  "| iterations | of the slowest | converged | error |",
+                  "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [f"| {row['transform']} | {row['batch']:,} | {row['per_s']:,} | "
+                  f"{row['us']:.3g} | {row['first_s']} | {row['iterations']:.1f} | "
+                  f"{row['most_iterations']} | {row['converged']:.4f} | {row['error']:.1g} |"
+                  for row in found["mds"]]
+        lines += [f"\n{note}" for note in found.get("notes", ())]
+    return "\n".join([*lines, ""])
 
 
 def main(_) -> None:
@@ -153,10 +155,13 @@ def main(_) -> None:
         found["lift"] = time_lifting({"flame51": (1, 64)} if few else LIFTED)
     if "mds" in _PARTS.value:
         found["mds"] = time_scaling({"ratio": (1, 64)} if few else SOLVED)
+    path = RESULTS / "gpu.json"
+    runs = {} if few or not path.exists() else json.loads(path.read_text())
+    runs[found["machine"]["device"]] = found
     if not few:
-        (RESULTS / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
-        (RESULTS / "gpu.md").write_text(report(found))
-    print(report(found))
+        path.write_text(json.dumps(runs, indent=1) + "\n")
+        path.with_suffix(".md").write_text(report(runs))
+    print(report(runs))
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from deepmds_jax.mds.inputs import is_traced
 
-# Numbers per chunk: large batches share one compiled program, and what its problems need besides
-# fits into the memory of a small card.
-_CHUNK_SIZE, _DEVICE_CHUNK_SIZE = 2**20, 2**27
+# Numbers per chunk on a CPU: large batches share one compiled program.
+_CHUNK_SIZE = 2**20
+# Elsewhere, arrays as large as the largest given one that a chunk may need ("spline" needs most),
+# and numbers per chunk where a device does not say how much memory it has.
+_NUM_ARRAYS, _DEVICE_CHUNK_SIZE = 24, 2**25
 _ALIGNMENT = 64  # bytes
 
 
@@ -54,7 +56,7 @@ def map_on_cores(
         return jax.shard_map(solve, mesh=mesh, in_specs=spec, out_specs=spec)(*batch)
     size, on_cpu = arrays[0].shape[0], jax.default_backend() == "cpu"
     cores = num_cores() if on_cpu else 1
-    chunk_size = _CHUNK_SIZE if on_cpu else _DEVICE_CHUNK_SIZE
+    chunk_size = _CHUNK_SIZE if on_cpu else _numbers_that_fit(arrays)
     max_chunk = max(1, chunk_size // max(x.size // size for x in arrays))
     if on_cpu:  # a power of two, which divides the sizes that people choose with little rest
         max_chunk = 1 << max_chunk.bit_length() - 1
@@ -78,23 +80,44 @@ def map_on_cores(
             part = jax.tree.map(lambda x: x[first:first + chunk], batch)
             found = jax.block_until_ready(solve(*part))
         if not on_cpu:
-            return jax.tree.map(lambda x: x[start - first:], found)
+            if not wholes:
+                wholes.append(jax.tree.map(partial(_like, size), found))
+            wholes[0] = jax.tree.map(partial(_put, start=first), wholes[0], found)
+            return
         # Each thread writes its own: to join them later would take one of them as long again.
         with lock:
             if not wholes:
                 wholes.append(jax.tree.map(partial(_aligned, size), found))
         for whole, x in zip(*map(jax.tree.leaves, (wholes[0], found)), strict=True):
             whole[start:first + chunk] = np.asarray(x)[start - first:]
-        return None
 
     pool = ThreadPoolExecutor(cores)
     try:
-        parts = list(pool.map(run, range(0, size, chunk)))
+        list(pool.map(run, range(0, size, chunk)))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits only for chunks that are running
-    if on_cpu:
-        return jax.device_put(wholes[0], device)
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+    return jax.device_put(wholes[0], device) if on_cpu else wholes[0]
+
+
+def _numbers_that_fit(arrays: list[jax.Array]) -> int:
+    """Of the largest array of a chunk, beside results as large as what is given."""
+    device = next(iter(arrays[0].devices()))
+    known = device.memory_stats() or {}
+    if "bytes_limit" not in known:
+        return _DEVICE_CHUNK_SIZE
+    free = known["bytes_limit"] - known.get("bytes_in_use", 0) - sum(x.nbytes for x in arrays)
+    return max(1, free // (_NUM_ARRAYS * max(4, *(x.dtype.itemsize for x in arrays))))
+
+
+def _like(size: int, part: jax.Array) -> jax.Array:
+    """(size, ...) zeros where a part is."""
+    return jnp.zeros((size, *part.shape[1:]), part.dtype, device=part.sharding)
+
+
+@partial(jax.jit, donate_argnames="whole")
+def _put(whole: jax.Array, part: jax.Array, start: int) -> jax.Array:
+    """The whole with a part at its place; two of them would fill the memory."""
+    return lax.dynamic_update_slice_in_dim(whole, part, start, 0)
 
 
 def _aligned(size: int, part: jax.Array) -> np.ndarray:

@@ -33,9 +33,25 @@ def test_equals_the_direct_call(size, use_jit, dtype):
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
 
 
+class Card:
+    """A device that says how much memory it has, or does not."""
+
+    def __init__(self, stats):
+        self.memory_stats = lambda: stats
+
+
+@pytest.mark.parametrize(("stats", "fit"), [
+    ({"bytes_limit": 10_000, "bytes_in_use": 1_000}, (10_000 - 1_000 - 3 * 5 * 4) // (24 * 4)),
+    ({"bytes_limit": 10, "bytes_in_use": 9}, 1), ({}, 2**25), (None, 2**25)])
+def test_a_chunk_leaves_room_for_what_is_computed_and_for_the_results(monkeypatch, stats, fit):
+    x = jnp.zeros((3, 5), jnp.float32)
+    monkeypatch.setattr(type(x), "devices", lambda x: {Card(stats)})
+    assert cores._numbers_that_fit([x]) == fit
+
+
 def test_large_batches_of_an_accelerator_are_solved_in_equal_parts(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(cores, "_DEVICE_CHUNK_SIZE", 50)
+    monkeypatch.setattr(cores, "_numbers_that_fit", lambda arrays: 50)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((23, 5)), jnp.float32)
     sizes = []
 
