@@ -11,6 +11,7 @@ from deepmds_jax.data.formats.faces import (
     MAX_CONFIDENCE,
     MAY_BE_OTHERS,
     SEEN,
+    are_around_origin,
     are_seen,
     nearly_all_within,
 )
@@ -82,15 +83,20 @@ def numbers_each(kind: pa.DataType) -> int:
     return 2 if _is_list(kind.value_type) else 1
 
 
-def are_within_unit_square(rows: pa.RecordBatch, columns: Columns) -> bool:
-    """Whether nearly all landmarks lie there, as parts of a picture's width and height do."""
-    flat = []
-    for name in columns.landmarks:
-        column = rows.column(name)
-        while _is_list(column.type):
-            column = column.flatten()
-        flat.append(_array(column))
-    return nearly_all_within(np.concatenate(flat), 0, 1)
+def lowest_of_parts(rows: pa.RecordBatch, columns: Columns, width: int) -> int | None:
+    """0 or -1 if nearly all landmarks lie from there to 1, as parts of a picture's size do.
+
+    From -1 they count from the middle of the picture; faces that were put around the origin do not.
+    """
+    if width % 2:
+        return None
+    table = pa.Table.from_batches([rows])
+    x2d = _numbers(table, LANDMARKS, columns.landmarks, width, {}).reshape(-1, width // 2, 2)
+    if nearly_all_within(x2d, 0, 1):
+        return 0
+    known = x2d[np.isfinite(x2d).all((1, 2))]
+    is_put_there = sum(map(are_around_origin, known)) * 2 > len(known)
+    return -1 if nearly_all_within(x2d, -1, 1) and not is_put_there else None
 
 
 def carried(schema: pa.Schema, columns: Columns) -> pa.Schema:

@@ -20,8 +20,8 @@ from deepmds_jax.data.formats.faces import natural_key
 from deepmds_jax.many.columns import (
     LANDMARKS,
     Columns,
-    are_within_unit_square,
     find_columns,
+    lowest_of_parts,
     numbers_each,
 )
 from deepmds_jax.methods.contract import Params
@@ -59,7 +59,7 @@ class Part(NamedTuple):
       columns: where the landmarks are.
       widths: how many numbers a face has, 2N, as the type of its column says, or those that its
         first rows have, the commonest first; empty if these have none.
-      in_unit_square: whether nearly all landmarks of its first rows lie within [0, 1].
+      lowest: of its first rows, see `lowest_of_parts`.
       fingerprint: of the file: its size, and a checksum of its footer, which has the place, size
         and extremes of every column's pieces.
     """
@@ -69,7 +69,7 @@ class Part(NamedTuple):
     num_rows: int
     columns: Columns
     widths: tuple[int, ...]
-    in_unit_square: bool
+    lowest: int | None
     fingerprint: str
 
     @property
@@ -142,7 +142,8 @@ def open_part(source: Path, target: Path) -> Part:
             columns, num_rows = find_columns(file.schema_arrow), file.metadata.num_rows
             first = next(file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)), None)
             widths = (columns.width,) if columns.width else _widths_of(first)
-            in_unit_square = first is not None and are_within_unit_square(first, columns)
+            looked_at = first is not None and widths
+            lowest = lowest_of_parts(first, columns, widths[0]) if looked_at else None
         with source.open("rb") as raw:
             size = raw.seek(-_TAIL, os.SEEK_END) + _TAIL
             raw.seek(-_TAIL - int.from_bytes(raw.read(4), "little"), os.SEEK_END)
@@ -150,7 +151,7 @@ def open_part(source: Path, target: Path) -> Part:
     except (ValueError, OSError, pa.ArrowException) as error:
         raise ValueError(f"{source}: {reason_of(error)}") from error
     fingerprint = json.dumps({"bytes": size, "footer": footer})
-    return Part(source, target, num_rows, columns, widths, in_unit_square, fingerprint)
+    return Part(source, target, num_rows, columns, widths, lowest, fingerprint)
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

@@ -137,13 +137,13 @@ def reconstruct_files(
     fitting = [part for part in parts if part.may_have(width)]
     if not fitting:
         raise ValueError("; ".join(left_out[:3]) + ("; ..." if len(left_out) > 3 else ""))
-    suspect = [str(part.source) for part in fitting if part.in_unit_square]
-    if suspect:
-        more = f" and {len(suspect) - 1} more" if len(suspect) > 1 else ""
-        logging.warning("%s%s: nearly all landmarks lie within [0, 1]; if they are parts of the "
-                        "picture's width and height, multiply x and y by those, or shapes come out "
-                        "wrong",
-                        suspect[0], more)
+    for lowest, remedy in ((0, "multiply x and y"), (-1, "multiply (x + 1) / 2 and (y + 1) / 2")):
+        suspect = [str(part.source) for part in fitting if part.lowest == lowest]
+        if suspect:
+            more = f" and {len(suspect) - 1} more" if len(suspect) > 1 else ""
+            logging.warning("%s%s: nearly all landmarks lie within [%d, 1]; if they are parts of "
+                            "the picture's width and height, %s by those, or shapes come out wrong",
+                            suspect[0], more, lowest, remedy)
     run = run_of(params)
     todo = [part for part in fitting if not is_whole(part, run)]
     done = []

@@ -124,11 +124,13 @@ def test_of_rows_of_several_numbers_those_that_fit_the_weights_are_lifted(
         assert reasons == [f"landmarks: {length} numbers, expected 102"] * 2 + [None]
 
 
-@pytest.mark.parametrize(("factor", "lines"), [(0.001, 1), (1.0, 0)])
+@pytest.mark.parametrize(("factor", "middle", "lines", "lowest"), [
+    (0.001, 0, 1, 0), (1.0, 0, 0, 0), (0.003, 280, 1, -1), (0.003, "mean", 0, -1)])
 def test_parts_of_width_and_height_are_told_once(
-    factor, lines, reconstruct, parts51, tmp_path, caplog
+    factor, middle, lines, lowest, reconstruct, parts51, tmp_path, caplog
 ):
     faces = 250 + 100 * parts51.x2d["a"] / np.abs(parts51.x2d["a"]).max()
+    faces = faces - (faces.mean(1, keepdims=True) if middle == "mean" else middle)
     for name in "ab":
         table = pa.table({"landmarks": (factor * faces).reshape(20, -1).tolist()})
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -136,7 +138,7 @@ def test_parts_of_width_and_height_are_told_once(
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == lines
     assert all(line.startswith(f"{tmp_path / 'a.parquet'} and 1 more: nearly all landmarks lie "
-                               "within [0, 1]; ") for line in told)
+                               f"within [{lowest}, 1]; ") for line in told)
 
 
 def test_a_folder_of_another_run_is_refused_before_anything_is_written(
