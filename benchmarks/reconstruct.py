@@ -144,7 +144,8 @@ def peak() -> float:
 def report() -> str:
     """The results of all labels as Markdown."""
     lines = ["# Time of `reconstruct`", "", "Made by `python benchmarks/reconstruct.py`; *before* "
-             "is the version of 2026-11-25, without blocks, on the same machine in the same hour. "
+             "is the version of 2026-11-26, which took every pair of landmarks twice and checked "
+             "its own estimates, on the same machine in the same hour. "
              "Parts are of batches of 2,048; their operations are those that XLA counts, the body "
              "of a loop once.", ""]
     for file in sorted(RESULTS.glob("reconstruct_*.json")):

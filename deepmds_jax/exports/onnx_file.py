@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 from jax.extend.core import ClosedJaxpr, Literal
@@ -159,7 +160,8 @@ def _compute_known(
         def compute():
             found: dict[int, Any] = dict(given)
             for equation in now:
-                inputs = [x if isinstance(x, np.ndarray) else found[x] for x in equation.inputs]
+                inputs = [_full(x if isinstance(x, np.ndarray) else found[x], aval.shape)
+                          for x, aval in zip(equation.inputs, equation.ins, strict=True)]
                 results = equation.bind.bind(*inputs, **equation.params)
                 results = results if equation.bind.multiple_results else [results]
                 found.update(zip(equation.outputs, results, strict=True))
@@ -167,6 +169,12 @@ def _compute_known(
 
         values.update(zip(wanted, map(np.asarray, jax.jit(compute)()), strict=True))
     return later
+
+
+def _full(array: Any, shape: Sequence[Any]) -> Any:
+    """An array with the axes that JAX knows, some of which are not stored."""
+    is_full = array.shape == tuple(shape) or not all(isinstance(n, int) for n in shape)
+    return array if is_full else jnp.broadcast_to(array, shape)
 
 
 def _is_left(primitive: str, num_in: int, num_out: int) -> bool:
