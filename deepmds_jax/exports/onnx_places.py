@@ -131,7 +131,10 @@ def _windows(graph, x, indices, eqn):
 def _windows_of_axis(graph, x, starts, axis, eqn):
     """Several parts of x that lie along one axis."""
     size, offset = eqn.params["slice_sizes"][axis], eqn.params["dimension_numbers"].offset_dims
-    starts = np.clip(starts, 0, x.shape[axis] - size)[:, None]
+    moved = np.clip(starts, 0, x.shape[axis] - size)
+    if eqn.params["mode"] != GatherScatterMode.CLIP and not np.array_equal(moved, starts):
+        raise ValueError("onnx: no rule for windows that reach out")
+    starts = moved[:, None]
     # Added when the file is loaded: their sums are many numbers.
     places = graph.emit("Add", [starts, np.arange(size, dtype=starts.dtype)], starts.dtype,
                         (len(starts), size))

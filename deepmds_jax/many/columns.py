@@ -94,9 +94,10 @@ def lowest_of_parts(rows: pa.RecordBatch, columns: Columns, width: int) -> int |
     x2d = _numbers(table, LANDMARKS, columns.landmarks, width, {}).reshape(-1, width // 2, 2)
     if nearly_all_within(x2d, 0, 1):
         return 0
+    if not nearly_all_within(x2d, -1, 1):
+        return None
     known = x2d[np.isfinite(x2d).all((1, 2))]
-    is_put_there = sum(map(are_around_origin, known)) * 2 > len(known)
-    return -1 if nearly_all_within(x2d, -1, 1) and not is_put_there else None
+    return None if 2 * sum(map(are_around_origin, known)) > len(known) else -1
 
 
 def carried(schema: pa.Schema, columns: Columns) -> pa.Schema:
