@@ -58,8 +58,9 @@ def map_on_cores(
     cores = num_cores() if on_cpu else 1
     chunk_size = _CHUNK_SIZE if on_cpu else _numbers_that_fit(arrays)
     max_chunk = max(1, chunk_size // max(x.size // size for x in arrays))
-    if on_cpu:  # a power of two, which divides the sizes that people choose with little rest
-        max_chunk = 1 << max_chunk.bit_length() - 1
+    # A power of two divides the sizes that people choose with little rest, and stays the same, as
+    # do the programs, while the memory that is left on a device changes a little.
+    max_chunk = 1 << max_chunk.bit_length() - 1
     num_chunks = cores if on_cpu else -(-size // max_chunk)
     chunk = min(max_chunk, max(min_chunk, -(-size // num_chunks)))
     if size <= chunk:
