@@ -250,6 +250,9 @@ class Graph:
         op, inputs, _ = self.maker(value)
         if op == "Reshape":
             return self.reshape(inputs[0], shape)
+        if 0 in shape:  # which else stands for a length that stays
+            return self.emit("Reshape", [value, self.shape_tensor(shape)], value.dtype, shape,
+                             allowzero=1)
         if sum(not isinstance(n, int) for n in shape) == 1:
             target = np.array([n if isinstance(n, int) else -1 for n in shape], np.int64)
         else:

@@ -161,6 +161,7 @@ def _iota(graph, inputs, eqn):
 
 
 def _reduction(op: str, as_dtype: Any = None) -> Rule:
+    # Of NaN, ONNX does not say what the largest and the smallest are.
     def convert(graph, inputs, eqn):
         axes = [int(axis) for axis in eqn.params["axes"]]
         x = inputs[0]

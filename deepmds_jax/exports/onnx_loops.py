@@ -92,6 +92,8 @@ _FEW = 4  # rounds of a loop that are written out
 def _scan(graph, inputs, eqn):
     params = eqn.params
     length = params["length"]
+    if length == 0:
+        raise ValueError("onnx: no rule for a loop of no rounds")
     if "ft_in" in params:  # since JAX 0.12
         num_consts, num_carry, _ = map(len, params["ft_in"].unpack())
     else:

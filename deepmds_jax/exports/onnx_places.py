@@ -204,8 +204,13 @@ def _scatter(graph, inputs, eqn):
               for axis in range(len(shape)) if axis not in inserted}
     cut = [axis for axis in range(len(shape)) if axis not in batch and (
         axis in inserted or updates.shape[source[axis]] != shape[axis])]
+    mode, adds = eqn.params["mode"], eqn.primitive == "scatter-add"
+    may_drop = mode == GatherScatterMode.FILL_OR_DROP
     if not cut:
-        return graph.transpose(updates, [source[axis] for axis in range(len(shape))])
+        if mapped and may_drop and not (isinstance(indices, np.ndarray) and not indices.any()):
+            raise ValueError("onnx: no rule for putting all of an array at a place not known now")
+        updates = graph.transpose(updates, [source[axis] for axis in range(len(shape))])
+        return by_entries(graph, "Add", [x, updates], x.dtype) if adds else updates
     beside = [i for i in range(len(lead)) if i not in index_batch]
     axis = cut[0]
     if len(cut) > 1 or len(beside) > 1 or (beside and axis not in inserted):
@@ -221,11 +226,30 @@ def _scatter(graph, inputs, eqn):
     start = graph.unsqueeze(start, [a for a in range(len(shape)) if a not in batch and not (
         a == axis and beside)])
     size = 1 if beside else updates.shape[axis]
-    if eqn.params["mode"] == GatherScatterMode.CLIP:
-        start = _clipped(graph, start, shape[axis] - size)
+    last = shape[axis] - size
+    if mode == GatherScatterMode.CLIP:
+        start = _clipped(graph, start, last)
+    elif isinstance(start, np.ndarray) and np.all((start >= 0) & (start <= last)):
+        may_drop = False
+    whole = list(shape)
+    if may_drop:  # what lies outside goes behind the end, which is cut off again
+        is_inside = by_entries(graph, "And", [
+            by_entries(graph, "GreaterOrEqual", [start, np.array(0, start.dtype)], bool),
+            by_entries(graph, "LessOrEqual", [start, np.array(last, start.dtype)], bool)], bool)
+        end = np.array(shape[axis], start.dtype)
+        start = by_entries(graph, "Where", [is_inside, start, end], start.dtype)
+        whole[axis] += size
+        spare = graph.full(np.zeros((1,) * len(shape), x.dtype),
+                           [size if a == axis else n for a, n in enumerate(shape)])
+        x = as_known(graph, lambda x, spare: graph.emit(
+            "Concat", [x, spare], x.dtype, whole, axis=axis), x, spare)
     count = np.arange(size, dtype=start.dtype).reshape(-1, *(1,) * (len(shape) - 1 - axis))
     places = by_entries(graph, "Add", [start, count], start.dtype)
-    attributes = {"reduction": "add"} if eqn.primitive == "scatter-add" else {}
-    return as_known(graph, lambda x, updates: graph.emit(
-        "ScatterElements", [x, graph.full(places, updates.shape), updates], x.dtype, shape,
+    attributes = {"reduction": "add"} if adds else {}
+    found = as_known(graph, lambda x, updates: graph.emit(
+        "ScatterElements", [x, graph.full(places, updates.shape), updates], x.dtype, whole,
         axis=axis, **attributes), x, updates)
+    if not may_drop:
+        return found
+    bounds = (np.array([bound], np.int64) for bound in (0, shape[axis], axis))
+    return as_known(graph, lambda x: graph.emit("Slice", [x, *bounds], x.dtype, shape), found)

@@ -42,11 +42,17 @@ def thin(value: Value) -> Value:
         return value
     for axis in range(value.ndim):
         first = value.take([0], axis)
-        if value.shape[axis] > 1 and np.array_equal(
-                np.broadcast_to(first, value.shape), value,
-                equal_nan=value.dtype.kind == "f"):
+        if value.shape[axis] > 1 and _are_same(np.broadcast_to(first, value.shape), value):
             value = first
     return value
+
+
+def _are_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether arrays are equal, NaN to NaN and -0 not to 0."""
+    if one.dtype.kind != "f":
+        return np.array_equal(one, other)
+    return np.array_equal(one, other, equal_nan=True) and np.array_equal(
+        np.signbit(one), np.signbit(other))
 
 
 # What leaves the other one of two inputs as it is. (x + 0 is 0 where x is -0, which is equal to 0.)
@@ -85,7 +91,19 @@ def _gelu_of(graph: Graph, x: Value, share: Value) -> Value | None:
             return None
         share = inputs[-1]
     made, inputs, _ = graph.maker(share)
-    return x if made == "Add" and inputs[0] is x else None
+    if made != "Add" or inputs[0] is not x:
+        return None
+    made, inputs, _ = graph.maker(inputs[1])
+    if made != "Mul" or not (
+            isinstance(inputs[0], np.ndarray) and np.allclose(inputs[0], 0.044715)):
+        return None
+    factors = [inputs[1]]
+    for _ in range(2):  # x x x, from the last to the first
+        made, inputs, _ = graph.maker(factors[0])
+        if made != "Mul":
+            return None
+        factors[:1] = inputs
+    return x if all(factor is x for factor in factors) else None
 
 
 def _count(summed: Sequence[Value]) -> int | None:
@@ -141,6 +159,8 @@ def _rsqrt(graph, inputs, eqn):
 @rule("integer_pow", by_entry=True)
 def _integer_pow(graph, inputs, eqn):
     x, power = inputs[0], eqn.params["y"]
+    if power == 0:
+        return np.ones((1,) * len(x.shape), x.dtype)
     result = x
     for _ in range(abs(power) - 1):
         result = by_entries(graph, "Mul", [result, x], x.dtype)
