@@ -58,7 +58,7 @@ def _reconstruct(wanted, params, x2d, visible, init):
     method = lifting_method(params)
     _check(params, x2d, visible)
     check_taken(method, visible, init)
-    _check_init(init)
+    _check_init(init, (*jnp.shape(x2d)[:-1], 3))
     lead = jnp.shape(x2d)[:-2]
     if 0 in lead:
         return of_none(
@@ -168,7 +168,7 @@ def near_origin(
     if isinstance(x2d, jax.Array) and x2d.dtype == np.float32:
         return x2d  # left on its device
     points = np.asarray(x2d)
-    if points.dtype.kind in "iu":
+    if points.dtype.kind in "iu" or points.dtype == np.longdouble:
         points = points.astype(np.float64)
     if points.dtype != np.float64:
         return x2d
@@ -243,10 +243,12 @@ def _one_face(params, visible, init):
             None if init is None else reference)
 
 
-def _check_init(init: jax.Array | None) -> None:
+def _check_init(init: jax.Array | None, shape: tuple[int, ...]) -> None:
     if init is None:
         return
     check_numbers("init", init)
+    if jnp.shape(init) != shape:
+        raise ValueError(f"init: expected {shape}, a shape for each face, got {jnp.shape(init)}")
     if isinstance(init, Tracer):
         return
     values = np.asarray(init)
@@ -276,7 +278,8 @@ def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
         points, count = x2d, _count_faults_on_device  # fetching them would take longer
     else:  # by NumPy: constants inside jit are checked too
         points, count = np.asarray(x2d), functools.partial(_count_faults, of=np)
-        points = points.astype(np.float64) if points.dtype.kind in "iu" else points
+        if points.dtype.kind in "iu" or points.dtype == np.longdouble:
+            points = points.astype(np.float64)
     _raise_for(count(points, visible), points.shape[:-2], points.dtype, visible is not None)
 
 

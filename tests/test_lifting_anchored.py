@@ -279,6 +279,12 @@ def test_a_start_far_off_ends_at_the_same_points(params, faces, plain):
     assert np.mean(warm(plain.points).num_iters) < 0.8 * np.mean(plain.num_iters)
 
 
+@pytest.mark.parametrize("shape", [(NUM + 1, N, 3), (N, 3), (NUM, N, 2), (1, NUM, N, 3)])
+def test_starts_that_are_not_one_for_each_face(params, faces, shape):
+    with pytest.raises(ValueError, match=rf"init: expected \({NUM}, {N}, 3\).*got \("):
+        dm.reconstruct_detailed(params, faces.x2d, init=np.random.default_rng(0).normal(size=shape))
+
+
 @pytest.mark.parametrize(("weighted", "observed"), [(False, True), (True, False)])
 def test_variants_of_the_ablation_lift_too(params, faces, plain, weighted, observed):
     config = dataclasses.replace(params.config, weighted=weighted, observed=observed)

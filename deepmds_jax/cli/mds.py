@@ -56,6 +56,8 @@ def main(paths: list[str]) -> None:
         shares = np.asarray(mds.stress_per_point(
             result.disparities, mds.distances(result.embedding), ~jnp.isnan(dissimilarities)))
         stress = float(result.stress)
+        if stress < _PERFECT:
+            shares = np.zeros_like(shares)  # of rounding
         with all_or_none():
             for flag, path in outputs.items():
                 if flag == "out":
@@ -119,8 +121,9 @@ def _solve(dissimilarities: np.ndarray, options: dict[str, Any]) -> tuple[mds.MD
         key = jax.random.key(mds_flags.SEED.value)
         result, times_met, starts = mds.smacof_until_repeated(
             dissimilarities, mds_flags.DIMS.value, key=key, **options)
-        times = f"{times_met} times" if times_met > 1 else "only once"
-        found = f", the best of {starts} starts, met {times}"
+        found = f", the best of {starts} starts"
+        if result.stress >= _PERFECT:  # else nothing can be better
+            found += f", met {times_met} times" if times_met > 1 else ", met only once"
     ended = "converged after" if result.converged else "not converged after"
     return result, f"{ended} {result.num_iters} iterations{found}"
 

@@ -59,14 +59,23 @@ def find_columns(schema: pa.Schema) -> Columns:
     """Where the landmarks are.
 
     Raises:
-      ValueError: there are none, or of another type, or a column is called as one of the shapes'.
+      ValueError: there are none, or of another type, or a column is called as one of the shapes',
+        or as another column.
     """
+    if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+        raise ValueError(f"column {twice[0]}: expected one of that name, got two")
     wide = wide_columns(schema.names)
     if LANDMARKS in schema.names:
         columns = _in_lists(schema, wide)
     elif "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
         columns = _in_numbers(schema, wide)
     else:
+        x, y = (wide.get(axis, {}).keys() for axis in "xy")
+        if x & y:
+            alone = sorted(x ^ y)
+            axis, other = "xy" if alone[0] in x else "yx"
+            raise ValueError(f"column {schema.names[wide[axis][alone[0]]]}: expected {other} of "
+                             "the same landmark beside it, got none")
         more = ", ..." if len(schema.names) > _NUM_NAMED else ""
         raise ValueError(f"columns {', '.join(schema.names[:_NUM_NAMED]) or 'none'}{more}; "
                          f"expected {LANDMARKS}, lists of x0, y0, x1, y1, ... or of pairs, or "

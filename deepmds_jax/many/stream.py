@@ -121,6 +121,8 @@ def reconstruct_files(
         `out`; before any is written.
       OSError: a part cannot be written, such as for want of space; those written stay.
     """
+    if not paths:
+        raise ValueError("paths: expected some, got none")
     parts, left_out = [], []
     sources = list_parts(paths, out)
     for source, target in tqdm.tqdm(sources, "looking at files", delay=5, disable=not progress):
@@ -185,6 +187,9 @@ def run_parts(
 def _shipped_for(parts: Sequence[Part]) -> Params:
     """The shipped weights for the commonest faces that there are some for, of the first part."""
     widths = dict.fromkeys(width for part in parts for width in part.widths)
+    odd = next((part for part in parts if part.width % 2), None)
+    if odd is not None and not any(width % 2 == 0 for width in widths):
+        raise ValueError(f"{odd.source}: {odd.width} numbers a face, expected pairs of x and y")
     return load_pretrained_for({str(n): make_face([(0, 0)] * (n // 2)) for n in widths})
 
 

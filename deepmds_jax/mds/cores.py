@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,10 @@ _CHUNK_SIZE = 2**20
 # and numbers per chunk where a device does not say how much memory it has.
 _NUM_ARRAYS, _DEVICE_CHUNK_SIZE = 24, 2**25
 _ALIGNMENT = 64  # bytes
+# Settings of the calling thread that say how numbers come about.
+_SETTINGS = {"enable_x64": jax.enable_x64, "default_device": jax.default_device,
+             "default_matmul_precision": jax.default_matmul_precision,
+             "debug_nans": jax.debug_nans}
 
 
 def map_on_cores(
@@ -57,7 +62,7 @@ def map_on_cores(
     size, on_cpu = arrays[0].shape[0], jax.default_backend() == "cpu"
     cores = num_cores() if on_cpu else 1
     chunk_size = _CHUNK_SIZE if on_cpu else _numbers_that_fit(arrays)
-    max_chunk = max(1, chunk_size // max(x.size // size for x in arrays))
+    max_chunk = max(1, chunk_size // max(1, *(x.size // size for x in arrays)))
     # A power of two divides the sizes that people choose with little rest, and stays the same, as
     # do the programs, while the memory that is left on a device changes a little.
     max_chunk = 1 << max_chunk.bit_length() - 1
@@ -65,9 +70,9 @@ def map_on_cores(
     chunk = min(max_chunk, max(min_chunk, -(-size // num_chunks)))
     if size <= chunk:
         return solve(*batch)
-    # A setting of the calling thread. JAX defines it at run time.
-    use_x64 = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in _SETTINGS}
     device = next(iter(arrays[0].devices())) if arrays[0].committed else None
+    settings["default_device"] = device or settings["default_device"]
     if on_cpu:
         batch = jax.tree.map(np.asarray, batch)  # a view, and so are its slices
 
@@ -77,7 +82,9 @@ def map_on_cores(
     def run(start):
         # The last chunk overlaps the one before it, so that all have one shape.
         first = min(start, size - chunk)
-        with jax.enable_x64(use_x64), jax.default_device(device):
+        with ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(_SETTINGS[name](value))
             part = jax.tree.map(lambda x: x[first:first + chunk], batch)
             found = jax.block_until_ready(solve(*part))
         if not on_cpu:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, CARD, DOTS, LINE = "#1f2933", "#6b7785", "#f5f6f8", "#4aa3b5", "#e4572e"
 TEXT = {"fontsize": 8.5, "color": INK}
-_MAX_BARS = 40
+_MAX_BARS, _MAX_NAME = 40, 32  # letters
 
 
 class ShepardDiagram(NamedTuple):
@@ -143,9 +143,12 @@ def draw_scree(dims: Sequence[int], stress: ArrayLike) -> "Figure":
     numbers, values = np.asarray(dims), np.asarray(stress)
     if numbers.ndim != 1 or values.shape != numbers.shape:
         raise ValueError(f"stress: expected shape {numbers.shape} like dims, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"stress: expected finite numbers, got {values[~np.isfinite(values)][0]}")
     order = np.argsort(numbers)
     figure, axes = plain_axes(4.6, 3.2)
-    axes.plot(numbers[order], values[order], color=DOTS, marker="o", markersize=5, linewidth=1.3)
+    axes.plot(numbers[order], values[order], color=DOTS, marker="o", markersize=5, linewidth=1.3,
+              clip_on=False, zorder=3)
     for number, value in zip(numbers, values, strict=True):
         axes.annotate(f"{value:.3f}", (number, value), xytext=(4, 5), textcoords="offset points",
                       fontsize=7.5, color=MUTED)
@@ -178,13 +181,17 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
     shown = np.argsort(-values, kind="stable")[:_MAX_BARS][::-1]
     figure, axes = plain_axes(4.6, 0.9 + 0.17 * len(shown))
     axes.barh(np.arange(len(shown)), values[shown], color=DOTS, height=0.7)
-    axes.set_yticks(np.arange(len(shown)), [names[i] for i in shown])
+    axes.set_yticks(np.arange(len(shown)), [_shortened(names[i]) for i in shown])
     axes.axvline(100 / len(values), color=LINE, linewidth=1, linestyle="--")
     axes.set(ylim=(-0.7, len(shown) - 0.3))
     left_out = f", the largest {len(shown)} of {len(values)}" * (len(shown) < len(values))
     axes.set_xlabel(f"Share of the squared residuals (%){left_out}", **TEXT)
     axes.grid(axis="y", visible=False)
     return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME - 1]}…"
 
 
 def check_labels(

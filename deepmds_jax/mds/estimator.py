@@ -145,7 +145,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.dissimilarity_matrix_ = X
         else:
             self._fit_X = X
-            self._metric_params = {**_derived_params(self.metric, X), **(self.metric_params or {})}
+            self._metric_params = _with_derived(self.metric, self.metric_params or {}, X)
             self.dissimilarity_matrix_ = self._dissimilarities(X)
         start: dict[str, Any] = {}
         if init is not None:
@@ -261,12 +261,16 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """(m, n_samples) between new samples and those of the fit."""
         if self._is_precomputed:
             return X
-        if self.metric == "euclidean":
+        if self.metric == "euclidean" and not self._metric_params:
             # Not scikit-learn's, which loses close points by subtracting squares.
             return cdist(X, self._fit_X).astype(X.dtype)
         # Samples of the fit among themselves: once each pair, and exactly 0 on the diagonal.
         others = None if X is self._fit_X else self._fit_X
         found = pairwise_distances(X, others, metric=self.metric, **self._metric_params)
+        unknown = np.argwhere(np.isnan(found))
+        if len(unknown) and not self._takes_nan:
+            raise ValueError(f"X: expected samples that metric={self.metric!r} has distances for, "
+                             f"got NaN for samples {unknown[0][0]} and {unknown[0][1]}")
         return found.astype(X.dtype)
 
     def _disparities(self, dissimilarities):
@@ -306,6 +310,8 @@ def _pair_weights(weights, num_samples):
     """(n, n) weights of pairs, from these or from weights of samples."""
     weights = np.asarray(weights, float)
     if weights.shape == (num_samples,):
+        if np.isnan(weights).any():
+            raise ValueError("weights: expected numbers, got NaN")
         if not np.all(weights >= 0):
             raise ValueError(f"weights: expected none < 0, got {np.min(weights):g}")
         return np.outer(weights, weights)
@@ -315,8 +321,14 @@ def _pair_weights(weights, num_samples):
     return weights
 
 
-def _derived_params(metric, X):
-    """What scikit-learn's distances take from the samples unless it is given."""
-    if metric == "seuclidean":
-        return {"V": np.var(X, axis=0, ddof=1)}
-    return {"VI": np.linalg.inv(np.cov(X.T)).T} if metric == "mahalanobis" else {}
+def _with_derived(metric, params, X):
+    """Parameters of a metric, with what scikit-learn's distances take from the samples if not given."""
+    if metric == "seuclidean" and "V" not in params:
+        return {**params, "V": np.var(X, axis=0, ddof=1)}
+    if metric == "mahalanobis" and "VI" not in params:
+        covariance = np.atleast_2d(np.cov(X.T))
+        if np.linalg.matrix_rank(covariance) < len(covariance):
+            raise ValueError("X: expected features of which none follows from others for "
+                             "metric='mahalanobis', got some that do; give VI in metric_params")
+        return {**params, "VI": np.linalg.inv(covariance).T}
+    return params

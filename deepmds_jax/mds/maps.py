@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SIDES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)])
 _ABOVE = np.array([(0, 1), (0, -1)])
 _GAP = 4.0  # points, between a dot and its label
+_LOST = 1e6  # square pixels that a label may cover rather than leave the page
+_LETTER = 0.065  # inches that one takes
 
 
 class _Text(NamedTuple):
@@ -69,12 +71,14 @@ def draw_configuration(
     if not known or not all(0 <= axis < points.shape[1] for axis in dims):
         raise ValueError(f"dims: expected two of 0 to {k - 1}, got {dims!r}")
     shown = points[:, list(dims)]
-    figure, axes = plain_axes(5.6, 2.6 if k == 1 else 5.0)
+    names = [] if labels is None else check_labels(labels, n)
+    longest = max(map(len, names), default=0)
+    # On a line names stand upright, above it or below.
+    figure, axes = plain_axes(5.6, max(2.6, 1.0 + 2 * _LETTER * longest) if k == 1 else 5.0)
     axes.set_aspect("equal", "datalim")
     axes.scatter(*shown.T, s=14, color=DOTS, linewidths=0, zorder=3)
     if covariances is not None:
         _draw_ellipses(axes, shown, as_numbers("covariances", covariances), confidence)
-    names = [] if labels is None else check_labels(labels, n)
     texts = [_Text(point, name) for point, name in zip(shown, names, strict=False)]
     if vectors is not None:
         texts += _draw_vectors(axes, shown, vectors, dims, vector_labels)
@@ -135,7 +139,8 @@ def _write_labels(
     agg = require("matplotlib.backends.backend_agg", "pictures")
     renderer = agg.FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()  # settles where the axes are
-    frame, gap = axes.get_window_extent(renderer), _GAP * figure.dpi / 72
+    frame, page = axes.get_window_extent(renderer), figure.bbox
+    gap = _GAP * figure.dpi / 72
     dots = axes.transData.transform(points)
     boxes = np.zeros((0, 2, 2))
     for place, text, outward in texts:
@@ -161,6 +166,7 @@ def _write_labels(
         near = np.maximum(low[:, None] - dots, dots - high[:, None]) < gap / 2
         inside = np.all(near, axis=-1).sum(axis=1)
         outside = np.any((low < frame.min) | (high > frame.max), axis=1)
-        best = np.argmin(covered + size[1] ** 2 * (inside + 4 * outside))
+        lost = np.any((low < page.min) | (high > page.max), axis=1)
+        best = np.argmin(covered + size[1] ** 2 * (inside + 4 * outside) + _LOST * lost)
         note.set_position(moves[best] * 72 / figure.dpi)
         boxes = np.append(boxes, [[low[best], high[best]]], axis=0)

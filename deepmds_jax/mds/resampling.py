@@ -19,6 +19,7 @@ from deepmds_jax.mds.inputs import (
     refuse_options,
 )
 from deepmds_jax.mds.majorization import check_key, smacof
+from deepmds_jax.mds.measures import power_of_two
 from deepmds_jax.mds.ordering import pair_codes, pair_positions
 from deepmds_jax.mds.solver import Status
 
@@ -254,11 +255,13 @@ def _align(replicates, references, *, keeps_size):
     """(R, n, k) replicates, each moved to its (n, k) reference."""
     @jax.vmap
     def align(points, reference):
+        unit = power_of_two(jnp.max(jnp.abs(reference)))
+        points, reference = points / unit, reference / unit
         fit = procrustes(points, reference, reflection=True)
         if not keeps_size:
-            return fit(points)
+            return unit * fit(points)
         mean = jnp.mean(reference, axis=0, keepdims=True)
-        return mean + (fit(points) - mean) / fit.scale
+        return unit * (mean + (fit(points) - mean) / fit.scale)
 
     return align(replicates, references)
 
@@ -273,6 +276,7 @@ def _summarize(embedding, replicates, part, *, is_jackknife):
     products = jnp.einsum("rni,rnj->nij", change, change, precision="highest")
     factor = (count - 1) / count if is_jackknife else 1 / (count - 1)
     covariances = factor[..., None] * products
-    squares = jnp.sum(jnp.where(counted, replicates, 0) ** 2)
-    stability = 1 - jnp.sum(change**2) / squares
+    seen = jnp.where(counted, replicates, 0)
+    unit = power_of_two(jnp.max(jnp.abs(seen)))
+    stability = 1 - jnp.sum((change / unit) ** 2) / jnp.sum((seen / unit) ** 2)
     return Resampled(embedding, covariances, replicates, stability, part.stress, part.status)

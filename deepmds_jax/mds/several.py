@@ -163,8 +163,10 @@ def _choose(best, times_met, found):
 
     chosen = jax.tree.map(take, found)
     aligned = np.asarray(compare_configurations(found.embedding, chosen.embedding).aligned)
-    square = np.sum((aligned - chosen.embedding) ** 2, axis=-1)
-    square /= np.sum(chosen.embedding**2, axis=(-2, -1))[..., None]
+    unit = np.max(np.abs(chosen.embedding), axis=(-2, -1), keepdims=True)
+    aligned, best = aligned / unit, chosen.embedding / unit
+    square = np.sum((aligned - best) ** 2, axis=-1)
+    square /= np.sum(best**2, axis=(-2, -1))[..., None]
     same = (np.mean(square, axis=-1) < _SAME_RMS**2) & (np.max(square, axis=-1) < _SAME_MAX**2)
     times_met = np.sum(weight * same, axis=axis, dtype=np.int32)
     return jax.tree.map(lambda x: np.squeeze(x, axis), chosen), times_met

@@ -269,7 +269,7 @@ def classical_start(options, problem, dissimilarities):
 
 def initial_state(options, problem, start, prepared, has_buffer=True):
     """The state before the first iteration, for any (n, k) configuration."""
-    start = _center_and_scale(start)
+    start = _of_norm_1(start)
     infinity = jnp.asarray(jnp.inf, start.dtype)
     far = jnp.full_like(start, jnp.inf)
     if options.transform == "ratio":
@@ -512,6 +512,12 @@ def _stress_at_norm_1(laplacian, disparities, distances):
     return square_root(total(weights * error**2) / square)
 
 
+def _of_norm_1(points: jax.Array) -> jax.Array:
+    """Centred points of any size, whose squares may be out of range, scaled to norm 1."""
+    unit = power_of_two(lax.stop_gradient(jnp.max(jnp.abs(points))))
+    return _center_and_scale(points / unit)
+
+
 def _center_and_scale(points: jax.Array) -> jax.Array:
     return _scale(points - jnp.mean(points, axis=0, keepdims=True))
 
@@ -529,7 +535,7 @@ def _solve_jvp(options, primals, tangents):
     """By the implicit function theorem: the gradient of squared stress stays zero."""
     inputs, changes = primals[:2], tangents[:2]
     result = _solve(options, *primals)
-    embedding = _center_and_scale(result.embedding)
+    embedding = _of_norm_1(result.embedding)
 
     def gradient(embedding, *inputs):
         """Half the gradient of squared stress-1. The optimal disparities contribute nothing."""

@@ -74,6 +74,8 @@ def test_names_are_made_safe_and_a_fit_that_says_nothing_is_told(tmp_path, call)
     assert "x\\x1b[31m" in done.stdout and "\x1b" not in done.stdout
     assert "3 points in 1 dimension, ordinal: stress-1 " in done.stdout
     assert "the fit is perfect: other maps may fit as well" in done.stderr
+    shares = [line.split(",")[-1] for line in (tmp_path / "o.csv").read_text().splitlines()[1:]]
+    assert set(map(float, shares)) == {0.0}
     assert [line.split(",")[0] for line in (tmp_path / "o.csv").read_text().splitlines()] == [
         "name", "'=1+1", "'-b", "x\\x1b[31m"]
 

@@ -189,6 +189,7 @@ def test_too_few_visible_landmarks_or_weights_that_take_no_hidden_ones():
 @pytest.mark.parametrize(("columns", "message"), [
     ({"name": ["a"]}, "columns name; expected landmarks, lists of x0, y0"),
     ({"x0": [1.0], "y1": [1.0]}, "columns x0, y1; expected"),
+    ({key: [1.0] for key in ("x0", "y0", "x1", "x2", "y2")}, "column x1: expected y of the same"),
     ({"landmarks": ["1 2"]}, "column landmarks: string, expected list<float>"),
     ({"landmarks": [[[[1.0, 2.0]]]]}, "column landmarks: list<.*>, expected list<float>"),
     ({"landmarks": pa.array([[[1.0] * 3]], pa.list_(pa.list_(pa.float32(), 3)))},
@@ -206,6 +207,14 @@ def test_too_few_visible_landmarks_or_weights_that_take_no_hidden_ones():
 def test_other_columns_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         find_columns(pa.table(columns).schema)
+
+
+@pytest.mark.parametrize("name", ["landmarks", "a"])
+def test_two_columns_of_one_name_are_refused(name):
+    arrays = [pa.array([[1.0] * 4]), pa.array(["b"]), pa.array([[1.0] * 4])]
+    schema = pa.Table.from_arrays(arrays, ["landmarks", "a", name]).schema
+    with pytest.raises(ValueError, match=f"column {name}: expected one of that name, got two"):
+        find_columns(schema)
 
 
 def test_shapes_become_columns_and_what_is_not_known_is_nan():

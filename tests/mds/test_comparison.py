@@ -50,6 +50,17 @@ def test_gradient_agrees_with_finite_differences(x64):
     np.testing.assert_allclose(np.sum(disparity_gradient(a, b) * tangent), expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize("unit_a", [1e-20, 1, 1e19])
+@pytest.mark.parametrize("unit_b", [1e-20, 1e19])
+def test_any_unit(unit_a, unit_b):
+    a, noise = np.random.default_rng(4).normal(size=(2, 12, 2)).astype(np.float32)
+    expected = mds.compare_configurations(a, a + noise)
+    found = mds.compare_configurations(np.float32(unit_a) * a, np.float32(unit_b) * (a + noise))
+    np.testing.assert_allclose(found.disparity, expected.disparity, rtol=1e-5)
+    np.testing.assert_allclose(found.correlation, expected.correlation, rtol=1e-5)
+    np.testing.assert_allclose(found.aligned / np.float32(unit_b), expected.aligned, atol=1e-5)
+
+
 def test_disparity_is_the_same_either_way_round():
     a, b = np.random.default_rng(3).normal(size=(2, 12, 2)).astype(np.float32)
     there, back = mds.compare_configurations(a, 100 * b), mds.compare_configurations(100 * b, a)

@@ -100,6 +100,20 @@ def test_a_large_batch_is_solved_as_one_by_one(transform):
         assert_same(alone, jax.tree.map(lambda x, i=i: x[i], together))
 
 
+def test_threads_have_the_settings_of_the_caller(monkeypatch):
+    monkeypatch.setattr(cores, "num_cores", lambda: 2)
+    seen = []
+
+    def look(x):
+        config = jax.config
+        seen.append((config.jax_default_matmul_precision, config.jax_debug_nans))
+        return solve(x, None)
+
+    with jax.default_matmul_precision("highest"), jax.debug_nans(True):
+        map_on_cores(look, jnp.ones((70, 5)))
+    assert seen == 2 * [("highest", True)]
+
+
 def test_calls_from_several_threads_neither_hang_nor_differ():
     problems = np.stack([noisy_distances(seed) for seed in range(70)]).astype(np.float32)
 

@@ -91,11 +91,21 @@ def test_stress_per_point_is_vegans_goodness(usage, load_oracle):
     np.testing.assert_allclose(shares, goodness**2 / expected["stress1"] ** 2, rtol=1e-5)
 
 
+def test_scree_of_perfect_fits_is_drawn_whole_and_of_none_refused():
+    pytest.importorskip("matplotlib")
+    (axes,) = mds.draw_scree([1, 2, 3], [0.2, 0, 0]).axes
+    assert not axes.lines[0].get_clip_on()
+    with pytest.raises(ValueError, match="stress: expected finite numbers, got nan"):
+        mds.draw_scree([1, 2], [0.2, np.nan])
+
+
 def test_stress_per_point_as_bars():
     pytest.importorskip("matplotlib")
     (axes,) = mds.draw_stress_per_point([0.2, 0.5, 0.3], ["a", "$b$", "c"]).axes
     assert [bar.get_width() for bar in axes.patches] == [20, 30, 50]  # from below
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "c", r"\$b\$"]
+    (axes,) = mds.draw_stress_per_point([0.6, 0.4], ["long " * 14, "b"]).axes
+    assert [len(text.get_text()) for text in axes.get_yticklabels()] == [1, 32]
     many = np.arange(100) / 4950
     (axes,) = mds.draw_stress_per_point(many).axes
     assert len(axes.patches) == 40

@@ -211,6 +211,7 @@ def test_new_points_of_a_weighted_fit():
 
 @pytest.mark.parametrize(("metric", "params"), [
     ("cosine", None), ("minkowski", {"p": 3}), ("mahalanobis", None), ("seuclidean", None),
+    ("euclidean", {"squared": True}), ("mahalanobis", {"VI": np.diag([1.0, 2, 3, 4])}),
     (lambda a, b, power: np.sum(np.abs(a - b) ** power) ** (1 / power), {"power": 3}),
 ])
 def test_any_metric_of_scikit_learn(metric, params):
@@ -222,6 +223,15 @@ def test_any_metric_of_scikit_learn(metric, params):
     np.testing.assert_allclose(fitted.embedding_, by_matrix.embedding_, atol=1e-6)
     # Alone, a new point has the distances that it has among all.
     np.testing.assert_allclose(fitted.transform(points[:1]), fitted.embedding_[:1], atol=1e-4)
+
+
+def test_parameters_of_a_metric_need_no_spread_of_their_own():
+    points = np.array(samples(4))
+    points[:, 0] = 1  # the covariance has no inverse
+    with pytest.raises(ValueError, match="X: expected features of which none follows from others .*give VI in metric_par"):
+        MDS(metric="mahalanobis").fit(points)
+    fitted = MDS(metric="mahalanobis", metric_params={"VI": np.eye(4)}).fit(points)
+    np.testing.assert_allclose(fitted.dissimilarity_matrix_, euclidean(points, points), atol=1e-12)
 
 
 def test_features_that_lack_numbers():
@@ -321,6 +331,8 @@ def test_names_and_pickle():
         (PRECOMPUTED, np.ones(66), r"X: expected a square .* got \(66,\): these can be the pairs "
                                    "of 12 points, .* scipy.spatial.distance.squareform"),
         (PRECOMPUTED, csr_array(np.eye(12)), "got a sparse one: give X.toarray.., and NaN for"),
+        ({"metric": "braycurtis"}, np.arange(12.0)[:, None] // 2 * np.ones(4),
+         "X: .*metric='braycurtis' has distances for, got NaN for samples 0 and 1"),
         ({"n_components": 2.5}, samples(0), "n_components: expected an integer >= 1"),
         ({"n_components": 12}, samples(0), "n_components: expected less than n_samples = 12, got"),
         ({"n_init": 0}, samples(0), "n_init: expected an integer >= 1, got 0"),

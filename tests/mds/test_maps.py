@@ -44,6 +44,15 @@ def test_other_axes_and_points_on_a_line():
     assert {text.get_rotation() for text in axes.texts} == {90}
 
 
+def test_labels_stay_on_the_page():
+    names = ["Bosnia and Herzegovina", "Central African Republic", "Saint Kitts and Nevis"]
+    near = np.array([[0.0, 0], [0.01, 0.02], [5, 1]])
+    for points in (near[:, :1], near):
+        figure = mds.draw_configuration(points, names)
+        low, high = boxes(figure).transpose(1, 0, 2)
+        assert np.all(low >= figure.bbox.min) and np.all(high <= figure.bbox.max)
+
+
 def test_ellipses_hold_the_share_that_they_say():
     covariance = np.array([[5.0, 4], [4, 5]])  # variances 9 and 1 along the diagonals
     figure = mds.draw_configuration(POINTS, covariances=[covariance] * 5, confidence=0.5)

@@ -49,6 +49,9 @@ def test_jackknife_is_the_loop():
         expected = (N - 2) ** 2 / (N - 1) * np.cov(values.T)
         np.testing.assert_allclose(result.covariances[i], expected, rtol=0.05, atol=1e-5)
     assert 0.99 < result.stability < 1 and (result.status == mds.Status.CONVERGED).all()
+    for unit in (1e-22, 1e22):  # whose squares are out of range
+        stability = mds.jackknife(np.float32(unit * given), K, transform="ratio").stability
+        np.testing.assert_allclose(stability, result.stability, atol=1e-4)
 
 
 def test_bootstrap_knows_how_far_points_move():

@@ -62,6 +62,9 @@ def test_best_of_random_starts_is_that_of_metamds(usage, stackloss, x64):
     assert np.all(mds.smacof(ten, 3, init=start).stress > 1.1 * found.best.stress)
     assert 2 <= found.times_met < found.num_starts
     assert found.num_starts % 10 == 0
+    for unit in (1e-200, 1e200):  # whose squares are out of range
+        other = mds.smacof_until_repeated(unit * stackloss, 3, key=key, starts_per_round=10)
+        assert other.times_met == found.times_met
     again = mds.smacof_until_repeated(stackloss, 3, key=key, starts_per_round=10)
     np.testing.assert_array_equal(again.best.embedding, found.best.embedding)
 
