@@ -187,9 +187,9 @@ def run_parts(
 def _shipped_for(parts: Sequence[Part]) -> Params:
     """The shipped weights for the commonest faces that there are some for, of the first part."""
     widths = dict.fromkeys(width for part in parts for width in part.widths)
-    odd = next((part for part in parts if part.width % 2), None)
-    if odd is not None and not any(width % 2 == 0 for width in widths):
-        raise ValueError(f"{odd.source}: {odd.width} numbers a face, expected pairs of x and y")
+    if widths and all(width % 2 for width in widths):
+        first = next(part for part in parts if part.widths)
+        raise ValueError(f"{first.source}: {first.width} numbers a face, expected pairs of x and y")
     return load_pretrained_for({str(n): make_face([(0, 0)] * (n // 2)) for n in widths})
 
 

@@ -322,7 +322,7 @@ def _pair_weights(weights, num_samples):
 
 
 def _with_derived(metric, params, X):
-    """Parameters of a metric, with what scikit-learn's distances take from the samples if not given."""
+    """Parameters of a metric, with what scikit-learn takes from the samples if it is not given."""
     if metric == "seuclidean" and "V" not in params:
         return {**params, "V": np.var(X, axis=0, ddof=1)}
     if metric == "mahalanobis" and "VI" not in params:

@@ -159,6 +159,14 @@ def test_the_number_of_landmarks_tells_the_shipped_weights(reconstruct, parts51,
         reconstruct([path], tmp_path / "out", None)
 
 
+def test_an_odd_number_of_numbers_and_no_files_at_all_are_told(reconstruct, tmp_path):
+    pq.write_table(pa.table({"landmarks": [[1.0] * 135]}), tmp_path / "odd.parquet")
+    with pytest.raises(ValueError, match=r"odd.parquet: 135 numbers a face, expected pairs of x"):
+        reconstruct([tmp_path / "odd.parquet"], tmp_path / "out", params=None)
+    with pytest.raises(ValueError, match="paths: expected some, got none"):
+        reconstruct([], tmp_path / "out")
+
+
 def test_without_space_what_is_done_stays_and_nothing_is_half_written(
     reconstruct, parts51, tmp_path, monkeypatch
 ):
