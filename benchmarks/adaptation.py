@@ -4,7 +4,8 @@
 
 The kinds of faces: of `synthetic` and of MakeHuman, and of ICT with landmarks that are defined
 elsewhere. Weights are adapted to some of each, and score on others. ICT itself shows that faces of
-the weights' own kind do not become worse. Writes results/adaptation_*.
+the weights' own kind do not become worse. How far one could come shows the Gaussian of the 3D
+shapes of the same faces, which nobody has who adapts. Writes results/adaptation_*.
 """
 
 import json
@@ -27,7 +28,7 @@ from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.geometry import standardize
 from deepmds_jax.lifting import reconstruct_detailed
 from deepmds_jax.methods.baselines import posed_mean
-from deepmds_jax.methods.gaussian import gaussian
+from deepmds_jax.methods.gaussian import fit_gaussian, gaussian
 from deepmds_jax.methods.saved import load_params, load_pretrained
 from deepmds_jax.topologies import get as get_topology
 
@@ -80,6 +81,8 @@ def main(_):
                 "weights": _lift(params, test.x2d).points,
                 "Gaussian, adapted": _gaussian(learnt.after, test),
                 "weights, adapted": _lift(adapted, test.x2d).points,
+                "Gaussian of their 3D": _gaussian(
+                    fit_gaussian(shapes[:count])._replace(noise=learnt.after.noise), test),
             }
             errors = {k: 100 * float(score(standardize(test.points), v, topology).nme.mean())
                       for k, v in errors.items()}

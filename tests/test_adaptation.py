@@ -63,6 +63,7 @@ def test_the_mean_is_found_from_several_views(params, shapes, learnt):
     assert learnt.used.all()
     assert mean_error(learnt.after.mean, shapes) < 0.25 * mean_error(params.reference, shapes)
     assert learnt.residual_after < 0.9 * learnt.residual_before
+    assert learnt.after.noise < 0.3 * learnt.before.noise  # there is none
 
 
 def test_new_faces_are_lifted_better(params, shapes, learnt):
@@ -95,6 +96,7 @@ def test_noise_is_not_taken_for_other_views(params, shapes):
     views = learnt.rotation[:, 2]
     assert np.mean(views[:, 0] ** 2 + views[:, 1] ** 2) > 1.5 * adaptation.em.MIN_SPREAD
     assert not learnt.sees_depth
+    assert 0.04 < learnt.after.noise < 0.06
 
 
 def test_one_view_teaches_no_depth(params, shapes):

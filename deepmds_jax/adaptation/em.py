@@ -161,6 +161,9 @@ def fit_shapes(
                 together = np.outer(sums.change, sums.change) / sums.count
                 sums = sums._replace(square=sums.count * kind.model.covariance + together)
         shapes, learnt, spread, share = _maximise(kind, start, shapes, sums)
+        if survey.used.any():  # less noise than is expected would pass for more than there is
+            noise = float(np.median(survey.noise[survey.used]))
+            shapes, learnt = shapes._replace(noise=noise), learnt._replace(noise=noise)
     assert first is not None
     _, last = _expect(learnt, points, seen, kind.any_side)
     return Learnt(start, learnt, last.used, last.noise, last.rotation, _root_mean(first),

@@ -29,7 +29,8 @@ _NUM_ITERS = 10
 _RIGID_DEVIATION = 1.0  # of moves, turns and changes of size, in sizes of the face: anything goes
 _PERSPECTIVE, _PERSPECTIVE_DEVIATION, _MAX_PERSPECTIVE = 0.1, 0.15, 0.45
 _MIN_SHRINK = 0.2  # nothing lies nearer to the camera than a fifth of the face's distance
-# What is known of a detector's noise beforehand, worth this many coordinates; in sizes of the face.
+# Of a detector of which nothing is known, in sizes of the face; and how many coordinates of a face
+# what is known of its noise beforehand is worth.
 _NOISE, _NOISE_COUNT = 0.025, 6.0
 _MIN_NOISE, _MAX_NOISE = 0.002, 0.3
 _TAIL = 6.0  # degrees of freedom of Student's t: outliers count less
@@ -42,10 +43,13 @@ class Gaussian(NamedTuple):
     Attributes:
       mean: (N, 3) head frame, centred, root-mean-square distance to the centroid 1.
       covariance: (3 N, 3 N) of the coordinates, landmark after landmark, x, y, z.
+      noise: () standard deviation of image points that a face is expected to have, in sizes of the
+        face. Each face has its own, near it.
     """
 
     mean: jax.Array
     covariance: jax.Array
+    noise: jax.Array | float = _NOISE
 
 
 class Posterior(NamedTuple):
@@ -214,7 +218,7 @@ def infer(
         left = (variance * pull) ** 2 + variance - variance**2 * jnp.sum(inverse**2, axis=0)
         left = jnp.sum(left.reshape(-1, 2), axis=1)  # expected square of each landmark's error
         trust = jnp.where(visible, (_TAIL + 2) / (_TAIL + left / state.noise**2), 0)
-        noise = (_NOISE_COUNT * _NOISE**2 + jnp.sum(trust * left)) / (
+        noise = (_NOISE_COUNT * prior.noise**2 + jnp.sum(trust * left)) / (
             _NOISE_COUNT + 2 * jnp.sum(seen))
         noise = jnp.clip(jnp.sqrt(noise), _MIN_NOISE, _MAX_NOISE)
         state = state._replace(perspective=perspective, noise=noise, trust=trust)
