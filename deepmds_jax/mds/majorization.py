@@ -190,6 +190,8 @@ def _start(options, dissimilarities, weights, start):
     problem, dissimilarities, prepared = solver.prepare(options, dissimilarities, weights)
     if start is None:
         start = solver.classical_start(options, problem, dissimilarities)
+    else:
+        start = solver.in_range(start)
     return problem, solver.initial_state(options, problem, start, prepared)
 
 

@@ -216,6 +216,8 @@ def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
     problem, dissimilarities, prepared = prepare(options, dissimilarities, weights)
     if init is None:
         init = classical_start(options, problem, dissimilarities)[None]
+    else:
+        init = in_range(init)
 
     def minimize_from(start):
         state = initial_state(options, problem, start, prepared, has_buffer=not together)
@@ -269,7 +271,7 @@ def classical_start(options, problem, dissimilarities):
 
 def initial_state(options, problem, start, prepared, has_buffer=True):
     """The state before the first iteration, for any (n, k) configuration."""
-    start = _of_norm_1(start)
+    start = _center_and_scale(start)
     infinity = jnp.asarray(jnp.inf, start.dtype)
     far = jnp.full_like(start, jnp.inf)
     if options.transform == "ratio":
@@ -512,10 +514,10 @@ def _stress_at_norm_1(laplacian, disparities, distances):
     return square_root(total(weights * error**2) / square)
 
 
-def _of_norm_1(points: jax.Array) -> jax.Array:
-    """Centred points of any size, whose squares may be out of range, scaled to norm 1."""
-    unit = power_of_two(lax.stop_gradient(jnp.max(jnp.abs(points))))
-    return _center_and_scale(points / unit)
+def in_range(points: jax.Array) -> jax.Array:
+    """(..., n, k) points in a unit in which they can be squared."""
+    size = jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True)
+    return points / power_of_two(lax.stop_gradient(size))
 
 
 def _center_and_scale(points: jax.Array) -> jax.Array:
@@ -535,7 +537,7 @@ def _solve_jvp(options, primals, tangents):
     """By the implicit function theorem: the gradient of squared stress stays zero."""
     inputs, changes = primals[:2], tangents[:2]
     result = _solve(options, *primals)
-    embedding = _of_norm_1(result.embedding)
+    embedding = _center_and_scale(in_range(result.embedding))
 
     def gradient(embedding, *inputs):
         """Half the gradient of squared stress-1. The optimal disparities contribute nothing."""
