@@ -247,16 +247,15 @@ def _check_init(init: jax.Array | None, shape: tuple[int, ...]) -> None:
     if init is None:
         return
     check_numbers("init", init)
+    if not isinstance(init, Tracer):
+        values = np.asarray(init)
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"init: expected finite points, got {np.sum(~np.isfinite(values))} "
+                             "numbers that are not")
+        if values.ndim > 1 and np.any(np.all(np.ptp(values, axis=-2) == 0, axis=-1)):
+            raise ValueError("init: expected a shape, got one whose points are all equal")
     if jnp.shape(init) != shape:
         raise ValueError(f"init: expected {shape}, a shape for each face, got {jnp.shape(init)}")
-    if isinstance(init, Tracer):
-        return
-    values = np.asarray(init)
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"init: expected finite points, got {np.sum(~np.isfinite(values))} "
-                         "numbers that are not")
-    if values.ndim > 1 and np.any(np.all(np.ptp(values, axis=-2) == 0, axis=-1)):
-        raise ValueError("init: expected a shape, got one whose points are all equal")
 
 
 def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
