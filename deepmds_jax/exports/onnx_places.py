@@ -251,5 +251,5 @@ def _scatter(graph, inputs, eqn):
         axis=axis, **attributes), x, updates)
     if not may_drop:
         return found
-    bounds = (np.array([bound], np.int64) for bound in (0, shape[axis], axis))
-    return as_known(graph, lambda x: graph.emit("Slice", [x, *bounds], x.dtype, shape), found)
+    zeros, ones = (n * np.ones(len(shape), int) for n in (0, 1))
+    return sliced(graph, found, [axis], zeros, shape, ones, shape)

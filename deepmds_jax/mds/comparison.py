@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.geometry import centre, procrustes
 from deepmds_jax.mds.inputs import as_computed, as_float, check_leading_axes, program_of_arrays
-from deepmds_jax.mds.measures import power_of_two
+from deepmds_jax.mds.measures import unit_of
 
 
 class Comparison(NamedTuple):
@@ -49,7 +48,8 @@ def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
     if a.ndim < 2 or a.shape[-2:] != b.shape[-2:]:
         raise ValueError(f"b: expected (..., n, k) like a, got {b.shape} and a {a.shape}")
     check_leading_axes({"a": a.shape, "b": b.shape})
-    (a, _), (b, unit) = _in_unit(a), _in_unit(b)
+    unit = unit_of(b)
+    a, b = a / unit_of(a), b / unit
     fit = procrustes(a, b, reflection=True)
     aligned = fit(a)
     size_a, size_b = (jnp.sqrt(jnp.sum(centre(x) ** 2, axis=(-2, -1))) for x in (a, b))
@@ -57,9 +57,3 @@ def compare_configurations(a: ArrayLike, b: ArrayLike) -> Comparison:
     disparity = jnp.sum((b - aligned) ** 2, axis=(-2, -1)) / size_b**2
     result = Comparison(unit * aligned, disparity, fit.scale * size_a / size_b)
     return jax.tree.map(lambda x: x.astype(dtype), result)
-
-
-def _in_unit(points):
-    """(..., n, k) points in a unit in which they can be squared, and that, (..., 1, 1)."""
-    unit = power_of_two(lax.stop_gradient(jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True)))
-    return points / unit, unit

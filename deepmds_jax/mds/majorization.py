@@ -25,6 +25,7 @@ from deepmds_jax.mds.inputs import (
     is_traced,
     one_line,
 )
+from deepmds_jax.mds.measures import unit_of
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
@@ -191,7 +192,7 @@ def _start(options, dissimilarities, weights, start):
     if start is None:
         start = solver.classical_start(options, problem, dissimilarities)
     else:
-        start = solver.in_range(start)
+        start = start / unit_of(start)
     return problem, solver.initial_state(options, problem, start, prepared)
 
 

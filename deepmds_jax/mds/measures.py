@@ -90,6 +90,12 @@ def power_of_two(size: jax.Array) -> jax.Array:
     return power
 
 
+def unit_of(points: jax.Array) -> jax.Array:
+    """(..., 1, 1) `power_of_two` of (..., n, k) points: the unit in which they can be squared."""
+    size = jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True)
+    return power_of_two(lax.stop_gradient(size))
+
+
 def scale_weights(weights: jax.Array) -> jax.Array:
     """(..., n, n) weights, divided by a power of two near the largest of each matrix.
 

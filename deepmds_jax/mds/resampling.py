@@ -19,7 +19,7 @@ from deepmds_jax.mds.inputs import (
     refuse_options,
 )
 from deepmds_jax.mds.majorization import check_key, smacof
-from deepmds_jax.mds.measures import power_of_two
+from deepmds_jax.mds.measures import unit_of
 from deepmds_jax.mds.ordering import pair_codes, pair_positions
 from deepmds_jax.mds.solver import Status
 
@@ -255,7 +255,7 @@ def _align(replicates, references, *, keeps_size):
     """(R, n, k) replicates, each moved to its (n, k) reference."""
     @jax.vmap
     def align(points, reference):
-        unit = power_of_two(jnp.max(jnp.abs(reference)))
+        unit = unit_of(reference)
         points, reference = points / unit, reference / unit
         fit = procrustes(points, reference, reflection=True)
         if not keeps_size:
@@ -277,6 +277,6 @@ def _summarize(embedding, replicates, part, *, is_jackknife):
     factor = (count - 1) / count if is_jackknife else 1 / (count - 1)
     covariances = factor[..., None] * products
     seen = jnp.where(counted, replicates, 0)
-    unit = power_of_two(jnp.max(jnp.abs(seen)))
+    unit = jnp.max(unit_of(seen))
     stability = 1 - jnp.sum((change / unit) ** 2) / jnp.sum((seen / unit) ** 2)
     return Resampled(embedding, covariances, replicates, stability, part.stress, part.status)

@@ -24,6 +24,7 @@ from deepmds_jax.mds.measures import (
     scale_weights,
     square_root,
     total,
+    unit_of,
     unscaled_distances,
 )
 from deepmds_jax.mds.ratio import Known, fit_ratio, inverse_curvatures, nothing_known
@@ -217,7 +218,7 @@ def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
     if init is None:
         init = classical_start(options, problem, dissimilarities)[None]
     else:
-        init = in_range(init)
+        init = init / unit_of(init)
 
     def minimize_from(start):
         state = initial_state(options, problem, start, prepared, has_buffer=not together)
@@ -514,12 +515,6 @@ def _stress_at_norm_1(laplacian, disparities, distances):
     return square_root(total(weights * error**2) / square)
 
 
-def in_range(points: jax.Array) -> jax.Array:
-    """(..., n, k) points in a unit in which they can be squared."""
-    size = jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True)
-    return points / power_of_two(lax.stop_gradient(size))
-
-
 def _center_and_scale(points: jax.Array) -> jax.Array:
     return _scale(points - jnp.mean(points, axis=0, keepdims=True))
 
@@ -537,7 +532,7 @@ def _solve_jvp(options, primals, tangents):
     """By the implicit function theorem: the gradient of squared stress stays zero."""
     inputs, changes = primals[:2], tangents[:2]
     result = _solve(options, *primals)
-    embedding = _center_and_scale(in_range(result.embedding))
+    embedding = _center_and_scale(result.embedding / unit_of(result.embedding))
 
     def gradient(embedding, *inputs):
         """Half the gradient of squared stress-1. The optimal disparities contribute nothing."""
