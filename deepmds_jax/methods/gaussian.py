@@ -197,21 +197,22 @@ def infer(
         image_covariance = jnp.einsum(
             "namd,mcd->namc", shape_by_image.reshape(num_landmarks, 2, -1, 3), by_shape
         ).reshape(2 * num_landmarks, -1)
-        shape_by_image = shape_by_image.reshape(2 * num_landmarks, -1)
         variance = jnp.where(state.trust > 0, state.noise**2 / jnp.maximum(state.trust, 1e-6),
                              _HIDDEN_VARIANCE)
         variance = jnp.repeat(variance, 2)
         image_covariance += _PERSPECTIVE_DEVIATION**2 * jnp.outer(by_perspective, by_perspective)
-        factor = jnp.linalg.cholesky(image_covariance + jnp.diag(variance))
+        factor = jnp.linalg.cholesky(image_covariance + jnp.diag(variance),
+                                     symmetrize_input=False)
         beyond = image / state.scale - state.shift - seen_points
         beyond += jnp.einsum("nab,nb->na", by_shape, state.points - prior.mean)
         beyond = beyond.reshape(-1) + by_perspective * (state.perspective - _PERSPECTIVE)
-        return factor, shape_by_image, by_shape, by_perspective, variance, beyond
+        return factor, by_shape, by_perspective, variance, beyond
 
     def step(state, _):
-        factor, shape_by_image, _, by_perspective, variance, beyond = update(state)
+        factor, by_shape, by_perspective, variance, beyond = update(state)
         pull = cho_solve((factor, True), beyond)
-        points = (mean + shape_by_image.T @ pull).reshape(-1, 3)
+        points = jnp.einsum("nab,na->nb", by_shape, pull.reshape(-1, 2)).reshape(-1)
+        points = (mean + covariance @ points).reshape(-1, 3)
         perspective = _PERSPECTIVE + _PERSPECTIVE_DEVIATION**2 * by_perspective @ pull
         perspective = jnp.clip(perspective, 0, _MAX_PERSPECTIVE)
         inverse = solve_triangular(factor, jnp.eye(len(factor), dtype=factor.dtype), lower=True)
@@ -233,7 +234,7 @@ def infer(
     shift = jnp.zeros(2, image.dtype)
     state = _State(prior.mean, rotation, scale, shift, zero, zero + _NOISE, seen)
     state, _ = jax.lax.scan(step, state, None, length=_NUM_ITERS)
-    factor, _, by_shape, _, _, beyond = update(state)
+    factor, by_shape, _, _, beyond = update(state)
     each = jnp.eye(num_landmarks, dtype=image.dtype)
     image_by_shape = jnp.einsum("nm,nab->namb", each, by_shape).reshape(2 * num_landmarks, -1)
     seen_shape = solve_triangular(factor, image_by_shape, lower=True)
