@@ -32,6 +32,10 @@ def _positive(s):
     return jnp.where(s > 0, s, jnp.nan)
 
 
+def _not_negative(d):
+    return jnp.where(d < 0, jnp.nan, d)
+
+
 def _confusion(s):
     lost = jnp.diag(_log(s))[:, None] - _log(s)
     return (lost + lost.T) / 2
@@ -54,7 +58,8 @@ def _gravity(s):
 _WAYS = {
     "correlation": (lambda s, high, low: jnp.sqrt(_to_one(s, -1)), "from -1 to 1"),
     "one_minus": (lambda s, high, low: _to_one(s), "up to 1"),
-    "reverse": (lambda s, high, low: high + low - s, "any"),
+    "reverse": (lambda s, high, low: _not_negative(high + low - s),
+                "at most the sum of the largest and the smallest"),
     "reciprocal": (lambda s, high, low: 1 / _positive(s), "> 0"),
     "exponential": (lambda s, high, low: _log(high) - _log(s), "> 0"),
     "gaussian": (lambda s, high, low: jnp.sqrt(_log(high) - _log(s)), "> 0"),

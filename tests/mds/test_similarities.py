@@ -30,6 +30,15 @@ def test_by_hand(way, x64):
     np.testing.assert_array_equal(found[1], found[0])
 
 
+def test_ratings_that_would_come_out_negative_are_refused():
+    ratings = np.array([[9, 1, 4], [1, 9, 3], [4, 3, 9.0]])
+    found = mds.similarity_to_dissimilarity(ratings, "reverse")
+    np.testing.assert_array_equal(found, [[0, 9, 6], [9, 0, 7], [6, 7, 0]])
+    correlations = np.array([[1, 0.8, -0.4], [0.8, 1, 0.1], [-0.4, 0.1, 1]])
+    with pytest.raises(ValueError, match=r"at most the sum of .* smallest for 'reverse', got 0\.8"):
+        mds.similarity_to_dissimilarity(correlations, "reverse")
+
+
 def test_published_stress_of_ekmans_colours(ekman, x64):
     """De Leeuw (2025), "Yet another smacof": stress-1 squared of R's smacof, seven digits."""
     published = {"ratio": 0.0172132, "primary": 0.0005337, "secondary": 0.0009977}

@@ -29,6 +29,9 @@ _SIMILAR = {
     "covariances", "cosine", "kernel", "occurrence", "occurrences", "cooccurrence", "cooccurrences",
     "confusion", "confusions", "proximity", "proximities", "affinity", "affinities", "closeness",
     "overlap", "shared", "common", "agreement", "weight", "weights", "strength", "strengths",
+    "likeness", "kappa", "association", "associations", "concordance",
+    "ähnlichkeit", "ähnlichkeiten", "korrelation", "korrelationen", "similarité", "similarités",
+    "corrélation", "corrélations", "similitud", "correlación", "somiglianza", "correlazione",
 }  # fmt: skip
 _DISSIMILAR = {
     "d", "delta", "dist", "distance", "distances", "dissimilarity", "dissimilarities", "difference",
@@ -92,7 +95,8 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
       ValueError: it is no such text; says in which row and column.
     """
     lines, delimiter = _split(text)
-    is_numbered = _has_numbered_columns(lines)
+    is_printed = _is_printed_triangle(lines)
+    is_numbered = is_printed or _has_numbered_columns(lines)
     pairs = None if is_numbered else _find_pairs(lines)
     if pairs is not None:
         return _parse_pairs(*pairs, delimiter, directed)
@@ -118,7 +122,7 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     for names in (rows, columns):
         _check_different(names or ())
     grid = _read_grid(lines, delimiter, rows, columns)
-    if rows and columns and rows != columns and len(rows) == len(columns):
+    if rows and columns and rows != columns and len(rows) == len(columns) and not is_printed:
         # Programs number the rows or columns that have no names, which says nothing of them.
         if only_count(rows):
             rows = None
@@ -260,8 +264,12 @@ def _are_numbered(rows, header, value):
     if not all(_is_number(cell) if i == value else _WHOLE.fullmatch(cell)
                for row in rows for i, cell in enumerate(row)):
         return False
-    if header is None:
-        return len(rows) > 3  # of three columns only three rows are a square
+    if header is None:  # as ratings are, or of three rows a square, unless every pair is there
+        pairs = collections.Counter(frozenset(row[:2]) for row in rows if row[0] != row[1])
+        n = len(set().union(*pairs))
+        same = [row[2] for row in rows if row[0] == row[1]]
+        return (len(rows) > 3 and len(pairs) == n * (n - 1) / 2 and max(pairs.values()) <= 2
+                and not any(cell.strip("+-0.,") for cell in same))
     return len(rows) != 3 or any(rows[i][i].strip("0.,") for i in range(3))
 
 
@@ -316,6 +324,15 @@ def _has_numbered_columns(lines):
         return False
     values = np.array([[number(cell, "", ",") for cell in row] for row in rows])
     return not np.diag(values).any() and np.array_equal(values, values.T, equal_nan=True)
+
+
+def _is_printed_triangle(lines):
+    """Whether these are 1, 2, ... over rows 2, 3, ..., as R prints distances without names."""
+    header, *rows = [line.cells for line in lines]
+    counts = [str(i + 1) for i in range(len(header) + 1)]
+    if len(header) < 2 or header != counts[:-1] or [row[0] for row in rows] != counts[1:]:
+        return False
+    return [len(row) - 1 for row in rows] == [*range(1, len(header) + 1)]
 
 
 def _has_names_like_numbers(lines):

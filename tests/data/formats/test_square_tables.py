@@ -280,10 +280,27 @@ def test_freq_over_a_whole_table_with_a_zero_diagonal_says_nothing():
     assert called == [None, "freq", "Freq", "Freq", "count"]
 
 
+def test_distances_without_names_as_r_prints_them():
+    found = parse_square("     1    2    3\n2 3313          \n3 2963 1318     \n4 3175 1326  204\n")
+    assert found.labels == ["1", "2", "3", "4"]
+    np.testing.assert_array_equal(np.nan_to_num(found.values), [
+        [0, 3313, 2963, 3175], [3313, 0, 1318, 1326], [2963, 1318, 0, 204], [3175, 1326, 204, 0]])
+
+
+@pytest.mark.parametrize("content", [
+    "3 5 2\n1 4 3\n2 4 1\n5 1 2\n3 1 4\n2 5 4\n1 2 2\n",  # ratings of three things
+    "1,1,2.5\n2,1,3.1\n3,2,2.2\n4,2,2.7\n",  # person, group, measure
+    "1,2,3\n1,3,2\n2,3,1\n1,1,2\n",  # every pair, but something is unlike itself
+])
+def test_three_columns_of_numbers_are_pairs_only_if_all_are_there(content):
+    with pytest.raises(ValueError, match="rows of up to 3 numbers, expected a square, a triangle"):
+        parse_square(content)
+
+
 @pytest.mark.parametrize("content", [
     ";a;b;c\na;0;566;1.597\nb;566;0;3.811\nc;1.597;3.811;0\n",
     "a\tb\t566\na\tc\t1.597\nb\tc\t3.811\n",
-    "1;2;566\n1;3;1.597\n2;3;3.811\n2;4;1.100\n"])
+    "1;2;566\n1;3;1.597\n2;3;3.811\n2;4;1.100\n1;4;1.200\n3;4;1.300\n"])
 def test_points_that_may_part_thousands(content):
     message = r"'1\.597' may be 1597 or 1\.597: write it without a point, or every number with one"
     with pytest.raises(ValueError, match=message):
