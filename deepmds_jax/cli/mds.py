@@ -30,6 +30,7 @@ from deepmds_jax.mds.similarities import SIMILARITIES
 
 _FLAGS = mds_flags.FLAGS
 _MAX_ROWS = 100  # on the terminal
+_SCREE_STARTS = 20
 _PERFECT = 1e-5  # stress-1
 
 
@@ -114,8 +115,7 @@ def _dissimilarities(matrix: files.LabelledMatrix) -> np.ndarray:
 
 def _solve(dissimilarities: np.ndarray, options: dict[str, Any]) -> tuple[mds.MDSResult, str]:
     """The best solution, and how it was found."""
-    search = mds_flags.SEARCH.value
-    if not (len(dissimilarities) <= mds_flags.MAX_SEARCHED if search is None else search):
+    if not _searches(dissimilarities):
         result, found = mds.smacof(dissimilarities, mds_flags.DIMS.value, **options), ""
     else:
         key = jax.random.key(mds_flags.SEED.value)
@@ -128,6 +128,11 @@ def _solve(dissimilarities: np.ndarray, options: dict[str, Any]) -> tuple[mds.MD
     return result, f"{ended} {result.num_iters} iterations{found}"
 
 
+def _searches(dissimilarities: np.ndarray) -> bool:
+    search = mds_flags.SEARCH.value
+    return len(dissimilarities) <= mds_flags.MAX_SEARCHED if search is None else search
+
+
 def _draw(name, dissimilarities, result, points, shares, labels, options):
     """The figure that a flag asks for."""
     if name == "plot":
@@ -136,8 +141,12 @@ def _draw(name, dissimilarities, result, points, shares, labels, options):
         return mds.draw_shepard(mds.shepard(dissimilarities, points, result.disparities))
     if name == "stress_plot":
         return mds.draw_stress_per_point(shares, labels)
-    dims = range(1, min(7, len(labels)))
-    return mds.draw_scree(dims, mds.smacof_dims(dissimilarities, dims, **options).stress)
+    dims = np.arange(1, min(7, len(labels)))
+    if _searches(dissimilarities):
+        options |= {"key": jax.random.key(mds_flags.SEED.value), "num_starts": _SCREE_STARTS}
+    stress = mds.smacof_dims(dissimilarities, dims, **options).stress
+    # Another search may end elsewhere.
+    return mds.draw_scree(dims, np.where(dims == mds_flags.DIMS.value, result.stress, stress))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -38,7 +38,7 @@ PICTURES = {name: flags.DEFINE_string(name, None, text, flag_values=FLAGS) for n
     ("plot", "Picture of the map, its first two dimensions."),
     ("shepard", "Picture of the Shepard diagram: distances against dissimilarities."),
     ("stress_plot", "Picture of each point's share of the stress."),
-    ("scree", "Picture of stress-1 in 1, 2, ..., 6 dimensions."),
+    ("scree", "Picture of stress-1 in 1, 2, ..., 6 dimensions, each the best of its starts."),
 )}
 
 

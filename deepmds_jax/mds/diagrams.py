@@ -184,7 +184,8 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
     axes.set_yticks(np.arange(len(shown)), [_shortened(names[i]) for i in shown])
     axes.axvline(100 / len(values), color=LINE, linewidth=1, linestyle="--")
     axes.set(ylim=(-0.7, len(shown) - 0.3))
-    left_out = f", the largest {len(shown)} of {len(values)}" * (len(shown) < len(values))
+    left_out = f"\nthe largest {len(shown)} of {len(values)}, dashed: the mean of all"
+    left_out = left_out if len(shown) < len(values) else "; dashed: the mean"
     axes.set_xlabel(f"Share of the squared residuals (%){left_out}", **TEXT)
     axes.grid(axis="y", visible=False)
     return figure

@@ -168,5 +168,9 @@ def _write_labels(
         outside = np.any((low < frame.min) | (high > frame.max), axis=1)
         lost = np.any((low < page.min) | (high > page.max), axis=1)
         best = np.argmin(covered + size[1] ** 2 * (inside + 4 * outside) + _LOST * lost)
-        note.set_position(moves[best] * 72 / figure.dpi)
+        # Held by the side next to its place: in another resolution letters have other widths.
+        side = sides[best]
+        note.set(ha={1: "left", 0: "center", -1: "right"}[side[0]],
+                 va={1: "bottom", 0: "center", -1: "top"}[side[1]])
+        note.set_position((moves[best] - side * size / 2) * 72 / figure.dpi)
         boxes = np.append(boxes, [[low[best], high[best]]], axis=0)

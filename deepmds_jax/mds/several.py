@@ -34,17 +34,24 @@ _GIVEN = ("num_dims", "init", "key", "num_starts", "progress")  # by these funct
 
 
 def smacof_dims(
-    dissimilarities: ArrayLike, dims: Sequence[int] = (1, 2, 3, 4, 5), **options: Any
+    dissimilarities: ArrayLike,
+    dims: Sequence[int] = (1, 2, 3, 4, 5),
+    *,
+    key: jax.Array | None = None,
+    num_starts: int = 1,
+    **options: Any,
 ) -> MDSResult:
     """`smacof` in several numbers of dimensions, as one batch: for a scree plot, `draw_scree`.
 
     A configuration whose last axes are zero keeps them zero in every iteration. So all problems
     have the largest number of dimensions, start from the classical solution without its last
-    axes, and share one compiled program.
+    axes, and share one compiled program. More starts are random ones; the best solution is kept.
 
     Args:
       dissimilarities: (..., n, n) float, as for `smacof`.
       dims: d numbers of dimensions, from 1 to n - 1.
+      key: PRNG key of the random starts, which the problems of a batch share.
+      num_starts: how many, the classical one among them.
       **options: `transform`, `ties`, `weights`, `acceleration`, `max_iters` and `tolerance` of
         `smacof`.
 
@@ -61,15 +68,29 @@ def smacof_dims(
     numbers = np.asarray(dims)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
         raise ValueError(f"dims: expected one or more integers, got {dims!r}")
-    refuse_options("smacof_dims", options, _GIVEN)
+    check_integer("num_starts", num_starts, 1)
+    if key is not None:
+        check_key(key)
+    elif num_starts > 1:
+        raise ValueError(f"key: expected one for {num_starts - 1} random starts, got none")
+    refuse_options("smacof_dims", options, ("num_dims", "init", "progress"))
     checked, checked_weights = check_shapes(dissimilarities, options.pop("weights", None), 1)
     for number in (numbers.min(), numbers.max()):
         check_num_dims(number, checked.shape[-1], "dims")
     start = _classical_start(checked, checked_weights, int(numbers.max()))
     kept = np.arange(numbers.max()) < numbers[:, None, None]  # (d, 1, k)
     kept = np.broadcast_to(kept, (*start.shape[:-2], *kept.shape))
-    starts = jnp.where(kept, start[..., None, :, :], 0)
-    return _smacof_each(as_float(dissimilarities), checked_weights, starts, options)
+    starts = start[..., None, :, :]
+    if key is not None:
+        shape = (num_starts - 1, *start.shape[-2:])
+        others = jax.random.normal(key, shape, start.dtype)
+        others = jnp.broadcast_to(others, (*start.shape[:-2], *shape))
+        starts = jnp.concatenate([starts, others], axis=-3)
+    starts = jnp.where(kept[..., None, :, :], starts[..., None, :, :, :], 0)  # (..., d, s, n, k)
+    *batch, _, n, k = starts.shape
+    found = _smacof_each(as_float(dissimilarities), checked_weights,
+                         starts.reshape(*batch[:-1], -1, n, k), options)
+    return _best_of(found, tuple(batch), num_starts)
 
 
 class RepeatedResult(NamedTuple):
@@ -170,6 +191,20 @@ def _choose(best, times_met, found):
     same = (np.mean(square, axis=-1) < _SAME_RMS**2) & (np.max(square, axis=-1) < _SAME_MAX**2)
     times_met = np.sum(weight * same, axis=axis, dtype=np.int32)
     return jax.tree.map(lambda x: np.squeeze(x, axis), chosen), times_met
+
+
+@partial(jax.jit, static_argnames=("batch", "num_starts"))
+def _best_of(found, batch, num_starts):
+    """The best of each problem's solutions, which come one after the other."""
+    stress = found.stress.reshape(*batch, num_starts)
+    best = jnp.argmin(jnp.where(jnp.isnan(stress), jnp.inf, stress), axis=-1)[..., None]
+
+    def take(values):
+        values = values.reshape(*batch, num_starts, *values.shape[len(batch):])
+        where = best.reshape(*best.shape, *[1] * (values.ndim - best.ndim))
+        return jnp.squeeze(jnp.take_along_axis(values, where, len(batch)), len(batch))
+
+    return jax.tree.map(take, found)
 
 
 def _smacof_each(dissimilarities, weights, starts, options):

@@ -35,6 +35,18 @@ def test_labels_stand_beside_their_points_and_cover_neither_each_other_nor_point
     assert np.all(low > frame[0]) and np.all(high < frame[1])
 
 
+def test_labels_stand_as_far_from_their_points_in_any_resolution():
+    points = np.array([[0.0, 0], [1, 3], [2, -2]])
+    figure = mds.draw_configuration(points, ["I often feel nervous (item 5)", "Q7", "it"])
+    gaps = []
+    for dpi in (100, 300):
+        figure.set_dpi(dpi)
+        dots = figure.axes[0].transData.transform(points)
+        gaps.append([(low[0] - dot[0]) * 72 / dpi
+                     for dot, (low, _) in zip(dots, boxes(figure), strict=True)])
+    np.testing.assert_allclose(gaps[1], gaps[0], atol=0.8)
+
+
 def test_other_axes_and_points_on_a_line():
     (axes,) = mds.draw_configuration(POINTS, dims=(2, 0)).axes
     np.testing.assert_array_equal(axes.collections[0].get_offsets(), POINTS[:, [2, 0]])

@@ -50,6 +50,25 @@ def test_dimensions_in_any_order_with_missing_pairs(stackloss):
         mds.smacof_dims(gaps, [1.5])
 
 
+def test_each_number_of_dimensions_has_the_best_of_its_starts(load_oracle):
+    roads = load_oracle("eurodist").dissimilarities[:10, :10]
+    key, dims = jax.random.key(0), (2, 1)
+    tables = np.stack([roads, roads[::-1, ::-1]]).astype(np.float32)
+    one, many = (mds.smacof_dims(tables, dims, key=key, num_starts=s, transform="ratio")
+                 for s in (1, 20))
+    assert many.embedding.shape == (2, 2, 10, 2)
+    assert np.all(many.stress <= one.stress)
+    assert np.all(many.stress[:, 1] < 0.98 * one.stress[:, 1])  # one axis has many minima
+    assert not np.any(many.embedding[:, 1, :, 1])
+    residual = np.linalg.norm(many.disparities - euclidean(many.embedding), axis=(-2, -1))
+    misfit = residual / np.linalg.norm(euclidean(many.embedding), axis=(-2, -1))
+    np.testing.assert_allclose(misfit, many.stress, rtol=1e-4)
+    with pytest.raises(ValueError, match="key: expected one for 19 random starts, got none"):
+        mds.smacof_dims(tables, dims, num_starts=20)
+    with pytest.raises(ValueError, match="num_starts: expected an integer"):
+        mds.smacof_dims(tables, dims, key=key, num_starts=True)
+
+
 def test_best_of_random_starts_is_that_of_metamds(usage, stackloss, x64):
     expected = usage("searched")["stackloss"]
     key = jax.random.key(1)
@@ -137,7 +156,7 @@ def test_what_these_functions_give_may_be_given_as_its_default(stackloss):
     mds.permutation_test(stackloss, key, 2, num_permutations=2, **options)
     mds.bootstrap(np.random.default_rng(0).normal(size=(6, 5)), _apart, key, 2,
                   num_replicates=2, **options)
-    for other in ({"progress": True}, {"num_starts": 2}, {"num_starts": True}, {"num_dims": 3}):
+    for other in ({"progress": True}, {"init": "random"}, {"num_dims": 3}):
         with pytest.raises(ValueError, match=f"^{next(iter(other))}: expected none, for smacof_d"):
             mds.smacof_dims(stackloss, (1, 2), **other)
 
