@@ -18,7 +18,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
-from deepmds_jax.mds.krylov import conjugate_gradients
+from deepmds_jax.mds.krylov import conjugate_gradients, solve_in_unit
 from deepmds_jax.mds.measures import (
     power_of_two,
     stress,
@@ -190,7 +190,7 @@ def majorize(
     def tangent_solve(hessian, change):
         return lax.custom_linear_solve(
             lambda x: hessian(x) + jnp.where(known, 0, x), change, symmetric=True,
-            solve=partial(conjugate_gradients, diagonal=diagonal, max_iters=20 * n),
+            solve=partial(solve_in_unit, diagonal=diagonal, max_iters=20 * n),
         )
 
     points, (step, num_iters) = lax.custom_root(

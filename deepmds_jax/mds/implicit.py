@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepmds_jax.mds.krylov import conjugate_gradients
+from deepmds_jax.mds.krylov import solve_in_unit
 
 _MAX_ITERS = 1000
 
@@ -48,5 +48,5 @@ def implicit_change(
 
     return -lax.custom_linear_solve(
         regularized_hessian, change, symmetric=True,
-        solve=partial(conjugate_gradients, max_iters=_MAX_ITERS),
+        solve=partial(solve_in_unit, max_iters=_MAX_ITERS),
     )

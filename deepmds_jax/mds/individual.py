@@ -24,7 +24,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
-from deepmds_jax.mds.krylov import conjugate_gradients
+from deepmds_jax.mds.krylov import solve_in_unit
 from deepmds_jax.mds.measures import square_root, unscaled_distances
 from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
@@ -369,7 +369,7 @@ def _solve_jvp(options, primals, tangents):
 
     moved = -lax.custom_linear_solve(
         regularized_hessian, change, symmetric=True,
-        solve=partial(conjugate_gradients, max_iters=_MAX_ITERS),
+        solve=partial(solve_in_unit, max_iters=_MAX_ITERS),
     )
     _, changes = jax.jvp(describe, (point, *inputs), (moved, *changes))
     counts = map(jnp.zeros_like, (result.num_iters, result.status))

@@ -1,11 +1,13 @@
 """Conjugate gradients, for every symmetric linear system of this package."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from deepmds_jax import loops
+from deepmds_jax.mds.measures import power_of_two
 
 
 def conjugate_gradients(
@@ -54,3 +56,11 @@ def conjugate_gradients(
     start = jnp.zeros_like(rhs) if start is None else start
     state = start, rhs, rhs / diagonal, rhs_square, jnp.ones_like(rhs_square), jnp.int32(0)
     return loops.while_loop(keeps_going, iterate, state)[0]
+
+
+def solve_in_unit(
+    product: Callable[[jax.Array], jax.Array], rhs: jax.Array, **options: Any
+) -> jax.Array:
+    """`conjugate_gradients` of any size: squares of derivatives would leave the dtype's range."""
+    unit = power_of_two(jnp.max(jnp.abs(rhs)))
+    return unit * conjugate_gradients(product, rhs / unit, **options)

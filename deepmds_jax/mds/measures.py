@@ -92,7 +92,7 @@ def power_of_two(size: jax.Array) -> jax.Array:
 
 def unit_of(points: jax.Array) -> jax.Array:
     """(..., 1, 1) `power_of_two` of (..., n, k) points: the unit in which they can be squared."""
-    size = jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True)
+    size = jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True, initial=0)
     return power_of_two(lax.stop_gradient(size))
 
 
