@@ -59,6 +59,7 @@ def _reconstruct(wanted, params, x2d, visible, init):
     _check(params, x2d, visible)
     check_taken(method, visible, init)
     _check_init(init, (*jnp.shape(x2d)[:-1], 3))
+    init = None if init is None else near_origin(init, None)
     lead = jnp.shape(x2d)[:-2]
     if 0 in lead:
         return of_none(
@@ -86,6 +87,7 @@ def _lift_in_blocks(method, wanted, params, x2d, visible, init):
 @functools.partial(jax.jit, static_argnames=("method", "wanted"), inline=True)
 def _lift(method, wanted, params, x2d, visible, init):
     x2d = _to_usual_size(x2d, visible)
+    init = None if init is None else _to_usual_size(init, None)
     is_shape = _is_shape(x2d, visible)
     # With another face in its place no NaN comes about, and so none in a derivative: that by the
     # parameters has a share of every face.

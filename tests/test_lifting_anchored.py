@@ -277,6 +277,9 @@ def test_a_start_far_off_ends_at_the_same_points(params, faces, plain):
     start = 40 * (plain.points + 0.1 * rng.normal(size=(NUM, N, 3))) + 7
     np.testing.assert_allclose(warm(start.astype(np.float32)).points, plain.points, atol=5e-3)
     assert np.mean(warm(plain.points).num_iters) < 0.8 * np.mean(plain.num_iters)
+    for unit in (1e200, 1e38, 1e-200):
+        far = dm.reconstruct_detailed(params, faces.x2d, init=unit * start.astype(np.float64) / 100)
+        np.testing.assert_allclose(far.points, plain.points, atol=5e-3)
 
 
 @pytest.mark.parametrize("shape", [(NUM + 1, N, 3), (N, 3), (NUM, N, 2), (1, NUM, N, 3)])

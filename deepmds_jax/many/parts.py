@@ -140,10 +140,11 @@ def open_part(source: Path, target: Path) -> Part:
     try:
         with open_parquet(source) as file:
             columns, num_rows = find_columns(file.schema_arrow), file.metadata.num_rows
-            first = next(file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)), None)
-            widths = (columns.width,) if columns.width else _widths_of(first)
-            looked_at = first is not None and widths
-            lowest = lowest_of_parts(first, columns, widths[0]) if looked_at else None
+            widths, lowest = (columns.width,) * bool(columns.width), None
+            for rows in file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)):
+                if widths := widths or _widths_of(rows):  # else no face was found in any of these
+                    lowest = lowest_of_parts(rows, columns, widths[0])
+                    break
         with source.open("rb") as raw:
             size = raw.seek(-_TAIL, os.SEEK_END) + _TAIL
             raw.seek(-_TAIL - int.from_bytes(raw.read(4), "little"), os.SEEK_END)
@@ -211,10 +212,8 @@ def _in_folder(folder: Path, excluded: Path) -> list[Path]:
                   key=lambda file: natural_key(str(file)))
 
 
-def _widths_of(rows: pa.RecordBatch | None) -> tuple[int, ...]:
-    """The lengths of the lists of landmarks, the commonest first."""
-    if rows is None:
-        return ()
+def _widths_of(rows: pa.RecordBatch) -> tuple[int, ...]:
+    """The lengths of the lists of landmarks, the commonest first; empty ones are of no face."""
     lists = rows.column(LANDMARKS)
     counts = collections.Counter(lists.value_lengths().drop_null().to_pylist())
-    return tuple(length * numbers_each(lists.type) for length, _ in counts.most_common())
+    return tuple(length * numbers_each(lists.type) for length, _ in counts.most_common() if length)

@@ -149,7 +149,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.dissimilarity_matrix_ = self._dissimilarities(X)
         start: dict[str, Any] = {}
         if init is not None:
-            start = {"init": np.asarray(init, X.dtype)}
+            start = {"init": np.asarray(init)}
         elif self.init == "random":
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             start = {"key": jax.random.key(seed), "num_starts": self.n_init}
@@ -327,7 +327,9 @@ def _with_derived(metric, params, X):
         return {**params, "V": np.var(X, axis=0, ddof=1)}
     if metric == "mahalanobis" and "VI" not in params:
         covariance = np.atleast_2d(np.cov(X.T))
-        if np.linalg.matrix_rank(covariance) < len(covariance):
+        scale = np.sqrt(np.diag(covariance))  # the units of the features do not matter
+        scale = np.outer(scale, scale) + (covariance == 0)
+        if np.linalg.matrix_rank(covariance / scale) < len(covariance):
             raise ValueError("X: expected features of which none follows from others for "
                              "metric='mahalanobis', got some that do; give VI in metric_params")
         return {**params, "VI": np.linalg.inv(covariance).T}

@@ -144,6 +144,19 @@ def as_computed(name: str, values: ArrayLike, are_pairs: bool = False) -> jax.Ar
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
 
 
+def start_of(init: ArrayLike) -> jax.Array:
+    """`as_computed` of (..., n, k) starts whose size does not matter: any that float64 has will do.
+    """
+    check_kind("init", init)
+    if isinstance(init, np.ndarray) and init.ndim > 1 and init.size and init.dtype == np.float64:
+        peak = np.max(np.abs(init), axis=(-2, -1), keepdims=True)
+        range_of = jnp.finfo(float_dtype(init))
+        extreme = np.isfinite(peak) & (peak > 0) & (
+            (peak > float(range_of.max) / 4) | (peak < float(range_of.tiny) * 4))
+        init = init / np.where(extreme, peak, 1)
+    return as_computed("init", init)
+
+
 def program_of_arrays(function: _Function) -> _Function:
     """`one_program`, but what is given and is no array is refused by its name, before tracing.
 

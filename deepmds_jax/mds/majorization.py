@@ -24,6 +24,7 @@ from deepmds_jax.mds.inputs import (
     is_on_cpu,
     is_traced,
     one_line,
+    start_of,
 )
 from deepmds_jax.mds.measures import unit_of
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
@@ -124,7 +125,7 @@ def smacof(
     elif num_starts > 1:
         raise ValueError(f"key: expected one for {num_starts} random starts, got none")
     elif init is not None:
-        init = as_computed("init", init).astype(dissimilarities.dtype)
+        init = start_of(init).astype(dissimilarities.dtype)
         if init.shape != (*batch, n, num_dims):
             raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
         init = init[..., None, :, :]

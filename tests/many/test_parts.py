@@ -72,6 +72,11 @@ def test_a_part_tells_what_it_is(tmp_path, part):
     assert other.fingerprint != part.fingerprint
     assert open_part(write(tmp_path / "c.parquet", [None]), part.target).width is None
     assert open_part(write(tmp_path / "d.parquet", []), part.target).num_rows == 0
+    frames = [[], [], [1.0, 2.0], []]  # a face is found in one only
+    assert open_part(write(tmp_path / "e.parquet", frames), part.target).width == 2
+    assert open_part(write(tmp_path / "f.parquet", [[], []]), part.target).width is None
+    late = write(tmp_path / "g.parquet", [[], None] * 600 + frames)
+    assert open_part(late, part.target).width == 2
 
 
 def test_damaged_parts_are_refused_in_one_line(tmp_path, part):

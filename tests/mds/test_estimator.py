@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist, squareform
 
 from deepmds_jax import mds
 
@@ -169,6 +169,9 @@ def test_given_start():
     fitted = MDS(init="random").fit_transform(samples(1), init=start)
     expected = mds.smacof(euclidean(samples(1), samples(1)), 2, transform="ratio", init=start)
     np.testing.assert_array_equal(fitted, expected.embedding)
+    for unit in (1e200, 1e-200):
+        np.testing.assert_allclose(
+            MDS().fit_transform(samples(1), init=unit * start), fitted, atol=1e-4)
     with pytest.raises(ValueError, match=r"init: expected shape \(12, 2\), got \(12, 3\)"):
         MDS().fit(samples(1), init=samples(1)[:, :3])
 
@@ -223,6 +226,16 @@ def test_any_metric_of_scikit_learn(metric, params):
     np.testing.assert_allclose(fitted.embedding_, by_matrix.embedding_, atol=1e-6)
     # Alone, a new point has the distances that it has among all.
     np.testing.assert_allclose(fitted.transform(points[:1]), fitted.embedding_[:1], atol=1e-4)
+
+
+def test_the_units_of_features_do_not_make_them_dependent():
+    points = samples(4) * [1, 1e-8, 1e5, 1]
+    fitted = MDS(metric="mahalanobis").fit(points)
+    by_scipy = squareform(pdist(points, "mahalanobis"))
+    np.testing.assert_allclose(fitted.dissimilarity_matrix_, by_scipy, rtol=1e-6)
+    points[:, 1] = 1e-8 * points[:, 0]
+    with pytest.raises(ValueError, match=r"X: .* none follows from others"):
+        MDS(metric="mahalanobis").fit(points)
 
 
 def test_parameters_of_a_metric_need_no_spread_of_their_own():
