@@ -70,6 +70,8 @@ def convert(graph: Graph, jaxpr: ClosedJaxpr, args: Sequence[Value]) -> list[Val
     for equation in later:
         if equation.primitive not in RULES:
             raise ValueError(f"onnx: no rule for the primitive {equation.primitive} of JAX")
+        if any(aval.dtype == jnp.bfloat16 for aval in equation.outs):  # runtimes cannot compute it
+            raise ValueError("onnx: no rule for bfloat16")
         inputs = [x if isinstance(x, np.ndarray) else values[x] for x in equation.inputs]
         if equation.primitive not in WITHOUT_LEADING:
             inputs = [graph.unsqueeze(x, range(len(aval.shape) - len(x.shape)))

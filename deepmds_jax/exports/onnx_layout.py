@@ -200,7 +200,7 @@ def _arg(graph, inputs, eqn):
 @rule("dot_general")
 def _dot(graph, inputs, eqn):
     (left_sum, right_sum), (left_batch, right_batch) = eqn.params["dimension_numbers"]
-    left, right = inputs
+    left, right = (graph.cast(x, eqn.outs[0].dtype) for x in inputs)
     sums = [eqn.ins[0].shape[axis] for axis in left_sum]
     left = _stored(graph, left, left_sum, sums)
     right = _stored(graph, right, right_sum, sums)

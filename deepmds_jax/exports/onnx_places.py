@@ -92,13 +92,11 @@ def _in_bounds(graph, indices, mapped, indexed, eqn):
         if np.array_equal(clipped, indices):
             return indices, None
     mode = eqn.params["mode"]
-    if mode == GatherScatterMode.PROMISE_IN_BOUNDS:
-        return indices, None
     low = np.zeros_like(limits)
     clipped = by_entries(
         graph, "Min", [by_entries(graph, "Max", [indices, low], indices.dtype), limits],
         indices.dtype)
-    if mode == GatherScatterMode.CLIP:
+    if mode in (GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS):  # to XLA the same
         return clipped, None
     differs = by_entries(graph, "Sub", [indices, clipped], indices.dtype)
     differs = by_entries(graph, "Abs", [differs], indices.dtype)

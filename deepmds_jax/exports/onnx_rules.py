@@ -127,8 +127,15 @@ for _primitive, _op in {
 }.items():
     _add_by_entries(_primitive, _op)
 _add_by_entries("rem", "Mod", fmod=1)
-_add_by_entries("shift_left", "BitShift", direction="LEFT")
-_add_by_entries("shift_right_logical", "BitShift", direction="RIGHT")
+
+
+@rule("shift_left", "shift_right_logical", by_entry=True)
+def _shift(graph, inputs, eqn):
+    unsigned = np.dtype(f"u{eqn.outs[0].dtype.name.removeprefix('u')}")  # ONNX shifts no others
+    direction = "LEFT" if eqn.primitive == "shift_left" else "RIGHT"
+    shifted = by_entries(graph, "BitShift", [graph.cast(x, unsigned) for x in inputs], unsigned,
+                         direction=direction)
+    return graph.cast(shifted, eqn.outs[0].dtype)
 
 
 @rule("and", "or", "not", "xor", by_entry=True)

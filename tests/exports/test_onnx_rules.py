@@ -46,6 +46,12 @@ FUNCTIONS = {
     "spread": lambda x, k: lax.pad(x, jnp.float32(7), ((1, 2, 1), (0, 0, 0))),
     "reduce": lambda x, k: (jnp.mean(x, 0), jnp.any(x > 2, 1), jnp.all(x < 2), jnp.argmin(x, 1)),
     "dot": dot,
+    "dot_in_another_dtype": lambda x, k: (
+        lax.dot(x.astype(jnp.float16), x.T.astype(jnp.float16), preferred_element_type=jnp.float32),
+        lax.dot((9 * x).astype(jnp.int8), jnp.ones((6, 2), jnp.int8),
+                preferred_element_type=jnp.int32)),
+    "shift": lambda x, k: ((k - 2) << 2, k.astype(jnp.uint8) << 7, k**k,
+                           lax.shift_right_logical(k - 3, k)),
     "cross": lambda x, k: jnp.cross(x[:, :3], x[:, 3:]),
     "gelu": lambda x, k: jax.nn.gelu(x) + jax.nn.hard_swish(x),
     "nearly_gelu": lambda x, k: x * (0.5 * (1 + jnp.tanh(
@@ -54,6 +60,7 @@ FUNCTIONS = {
     "signs_of_zero": lambda x, k: 1 / (0 * x + jnp.array([0.0, -0.0, 0.0, -0.0, 0.0, 0.0])),
     "nothing": lambda x, k: x[2:2].reshape(6, 0),
     "take": lambda x, k: (x[:, k], x[k % 4, k], jnp.take_along_axis(x, x.argsort(1), 1)),
+    "take_below": lambda x, k: (x[k[0] - 9], x[:, k - 9], x[k[1] + 9, k]),
     "out_of_bounds": lambda x, k: x.at[:, k + 2].get(mode="fill", fill_value=8.0),
     "window": lambda x, k: lax.dynamic_slice(x, (k[1], 0), (1, 6)),
     "windows": lambda x, k: jax.vmap(
@@ -96,4 +103,8 @@ def test_what_has_no_rule_is_named():
     exported = Exported("none", lambda x: {"y": lax.erf_inv(x)}, {"x": ((2,), jnp.float32)},
                         lambda *_: 1.0, lambda count: {}, {}, 1)
     with pytest.raises(ValueError, match="onnx: no rule for the primitive erf_inv of JAX"):
+        onnx_file.write(exported, 1, exact=True)
+    exported = Exported("none", lambda x: {"y": (x.astype(jnp.bfloat16) * 3).astype(jnp.float32)},
+                        {"x": ((2,), jnp.float32)}, lambda *_: 1.0, lambda count: {}, {}, 1)
+    with pytest.raises(ValueError, match="onnx: no rule for bfloat16"):
         onnx_file.write(exported, 1, exact=True)
