@@ -1,7 +1,7 @@
 """Training of the anchored system: the encoder alone, then both networks."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ CALIBRATION_FACES = 4096
 _MAX_SURPRISE = 64.0  # square of the standard deviations that an error counts as, at most
 _SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # close enough for a gradient
 _POSE, _RESULT, _LIKELIHOOD, _CERTAINTY = 0.1, 2.0, 0.01, 0.03  # weights of the parts of the loss
+_MUON_STEP = 10.0  # of a matrix, in Adam's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Training:
     end_to_end: bool = option(
         True, "whether the second stage learns through stress majorization")
 
+
+Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
 
 # Of weights that are trained on, by `refine`.
 _REFINEMENT_FACES = 8192
@@ -101,7 +104,8 @@ def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
     modes = _modes(varied, reference, RANK).reshape(RANK, -1)
     networks = {**params.encoder["params"], "mean": reference, "modes": modes}
     params = dataclasses.replace(params, encoder={"params": networks})
-    return _train_both(params, dataset, points, training, keys, fit_stage, lambda trained: trained)
+    return _train_both(params, dataset, points, training, optax.adam, keys, fit_stage,
+                       lambda trained: trained)
 
 
 def refine(
@@ -119,7 +123,7 @@ def refine(
     def mix(trained):
         return jax.tree.map(lambda old, new: old + share * (new - old), before, trained)
 
-    return _train_both(params, dataset, points, _REFINEMENT, keys, fit_stage, mix)
+    return _train_both(params, dataset, points, _REFINEMENT, _muon, keys, fit_stage, mix)
 
 
 def _networks(params):
@@ -127,18 +131,19 @@ def _networks(params):
     return {"params": {"encoder": params.encoder["params"], "pairs": params.pairs["params"]}}
 
 
-def _train_both(params, dataset, points, training, keys, fit_stage, finish):
+def _train_both(params, dataset, points, training, optimizer, keys, fit_stage, finish):
     """The parameters after both stages, `finish` of their variables, and the calibration."""
     config, reference = params.config, standardize(dataset.mean)
     modes = _modes(points[:, : len(reference)], reference, NUM_MODES)
     beside = {"reference": reference, "modes": modes,
               "unexplained": landmark_order.unexplained(reference, modes)}
     faces = dataset.spec, dataset.topology, dataset.mean
-    stage = encoder_stage(*faces, points, 3 * training.learning_rate, training.autoencoder_epochs)
+    stage = encoder_stage(*faces, points, 3 * training.learning_rate, training.autoencoder_epochs,
+                          optimizer)
     encoder = fit_stage(stage, params.encoder, key=keys[0],
                         num_epochs=training.autoencoder_epochs, beside=beside)
     stage = joint_stage(*faces, points, training.learning_rate, training.dissimilarity_epochs,
-                        training.end_to_end)
+                        training.end_to_end, optimizer)
     both = fit_stage(stage, _networks(dataclasses.replace(params, encoder=encoder)), key=keys[1],
                      num_epochs=training.dissimilarity_epochs, beside=beside)
     shapes_key, views_key = jax.random.split(keys[2])
@@ -173,6 +178,7 @@ def encoder_stage(
     points: jax.Array,
     learning_rate: float,
     num_epochs: int,
+    optimizer: Optimizer = optax.adam,
 ) -> Stage:
     """Landmarks in any view -> shape and view: the mean distance of the landmarks, and the pose's.
 
@@ -186,6 +192,7 @@ def encoder_stage(
         `augmented_faces`.
       learning_rate: Adam's at first; it falls to 0 along a cosine.
       num_epochs: passes over the faces.
+      optimizer: of a schedule of learning rates.
     """
     network = ShapeEncoder(len(mean))
 
@@ -193,9 +200,9 @@ def encoder_stage(
         del mutable
         return network.apply(variables, *inputs), {}
 
-    optimizer = _optimizer(learning_rate, len(points), num_epochs, ENCODER_FACES)
+    steps = _descent(optimizer, learning_rate, len(points), num_epochs, ENCODER_FACES)
     data = points, standardize(mean), deformation_basis(np.asarray(mean))
-    return Stage("encoder", apply, optimizer, data, len(points), ENCODER_FACES,
+    return Stage("encoder", apply, steps, data, len(points), ENCODER_FACES,
                  _minibatch(spec, topology), _proposal_error)
 
 
@@ -207,6 +214,7 @@ def joint_stage(
     learning_rate: float,
     num_epochs: int,
     end_to_end: bool = True,
+    optimizer: Optimizer = optax.adam,
 ) -> Stage:
     """Landmarks in any view -> shape, through encoder, pair network and stress majorization.
 
@@ -218,7 +226,7 @@ def joint_stage(
 
     Args:
       end_to_end: see above.
-      spec, topology, mean, points, learning_rate, num_epochs: see `encoder_stage`.
+      spec, topology, mean, points, learning_rate, num_epochs, optimizer: see `encoder_stage`.
     """
     all_over_pairs = len(mean) / (len(mean) - 1)  # errors on the diagonal are 0
 
@@ -242,9 +250,9 @@ def joint_stage(
         seen = jax.lax.stop_gradient(proposal.observed) - true[..., :2]
         return losses + _LIKELIHOOD * _surprise(seen, estimate.observed_std[..., None])
 
-    optimizer = _optimizer(learning_rate, len(points), num_epochs, JOINT_FACES)
+    steps = _descent(optimizer, learning_rate, len(points), num_epochs, JOINT_FACES)
     data = points, standardize(mean), deformation_basis(np.asarray(mean))
-    return Stage("joint", apply, optimizer, data, len(points), JOINT_FACES,
+    return Stage("joint", apply, steps, data, len(points), JOINT_FACES,
                  _minibatch(spec, topology), error)
 
 
@@ -292,10 +300,26 @@ def calibrated(
     return {"params": {**params, "pairs": networks}}
 
 
-def _optimizer(learning_rate, num_faces, num_epochs, faces_per_step):
+def _descent(optimizer, learning_rate, num_faces, num_epochs, faces_per_step):
     num_steps = max(num_faces // faces_per_step * num_epochs, 1)
     schedule = optax.cosine_decay_schedule(learning_rate, num_steps)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    return optax.chain(optax.clip_by_global_norm(1.0), optimizer(schedule))
+
+
+def _muon(schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Adam, but for the matrices of the networks: they go equally far in all directions.
+
+    On few passes it comes as far as Adam on four times as many.
+
+    Source: Jordan et al. (2024), "Muon: An optimizer for hidden layers in neural networks".
+    """
+    def kind_of(path, leaf):
+        del leaf
+        return "matrix" if path[-1] == jax.tree_util.DictKey("kernel") else "other"
+
+    matrices = optax.contrib.muon(lambda step: _MUON_STEP * schedule(step))
+    return optax.partition({"matrix": matrices, "other": optax.adam(schedule)},
+                           partial(jax.tree_util.tree_map_with_path, kind_of))
 
 
 def _minibatch(spec, topology):

@@ -228,3 +228,18 @@ def test_networks_see_the_landmarks_alone_where_jaw_lines_come_behind_them():
     (x2d, visible), true, first, second = losses({"params": encoder}, both)
     assert (x2d.shape, visible.shape, true.shape) == ((16, 68, 2), (16, 68), (16, 68, 3))
     assert np.isfinite([first, second]).all()
+
+
+def test_matrices_of_networks_that_are_trained_on_go_equally_far_in_all_directions():
+    """Along directions that the gradient hardly knows, too; all else goes as Adam takes it."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(n, 6)))[0] for n in (20, 8))
+    slopes = left * [1, 0.5, 0.2, 0.1, 0.1, 0.05] @ right.T
+    params = {"layer": {"kernel": slopes, "bias": np.ones(8)}, "modes": slopes}
+    gradients = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    optimizer = stages._muon(lambda step: 0.01)
+    changes, _ = optimizer.update(gradients, optimizer.init(gradients), gradients)
+    along = -np.diag(left.T @ np.asarray(changes["layer"]["kernel"]) @ right)
+    assert np.all(np.abs(along - 0.09) < 0.04)
+    np.testing.assert_allclose(changes["layer"]["bias"], -0.01, rtol=1e-3)
+    np.testing.assert_allclose(changes["modes"], -0.01 * np.sign(slopes), rtol=1e-3)
