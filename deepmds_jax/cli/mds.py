@@ -141,12 +141,13 @@ def _draw(name, dissimilarities, result, points, shares, labels, options):
         return mds.draw_shepard(mds.shepard(dissimilarities, points, result.disparities))
     if name == "stress_plot":
         return mds.draw_stress_per_point(shares, labels)
-    dims = np.arange(1, min(7, len(labels)))
+    dims = range(1, min(7, len(labels)))
     if _searches(dissimilarities):
         options |= {"key": jax.random.key(mds_flags.SEED.value), "num_starts": _SCREE_STARTS}
     stress = mds.smacof_dims(dissimilarities, dims, **options).stress
     # Another search may end elsewhere.
-    return mds.draw_scree(dims, np.where(dims == mds_flags.DIMS.value, result.stress, stress))
+    is_drawn = np.array(dims) == mds_flags.DIMS.value
+    return mds.draw_scree(dims, np.where(is_drawn, result.stress, stress))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -140,7 +140,7 @@ def open_part(source: Path, target: Path) -> Part:
     try:
         with open_parquet(source) as file:
             columns, num_rows = find_columns(file.schema_arrow), file.metadata.num_rows
-            widths, lowest = (columns.width,) * bool(columns.width), None
+            widths, lowest = (columns.width,) if columns.width else (), None
             for rows in file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)):
                 if widths := widths or _widths_of(rows):  # else no face was found in any of these
                     lowest = lowest_of_parts(rows, columns, widths[0])
