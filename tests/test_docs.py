@@ -153,7 +153,7 @@ def test_maps_of_tables(run, tmp_path):
     best, search = names["best"], names["search"]
     assert abs(best.stress - 0.0231) < 5e-5
     assert search.times_met == search.num_starts == 20
-    np.testing.assert_allclose(names["stress"][:3], [0.272, 0.023, 0.013], atol=6e-4)
+    np.testing.assert_allclose(names["stress"][:3], [0.257, 0.023, 0.012], atol=6e-4)
     for picture in ("colours.png", "scree.png"):
         assert (tmp_path / picture).stat().st_size > 0
     assert 0.7 < names["fitted"].r_squared[0] < 0.9
