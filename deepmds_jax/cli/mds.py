@@ -143,7 +143,8 @@ def _draw(name, dissimilarities, result, points, shares, labels, options):
         return mds.draw_stress_per_point(shares, labels)
     dims = range(1, min(7, len(labels)))
     if _searches(dissimilarities):
-        options |= {"key": jax.random.key(mds_flags.SEED.value), "num_starts": _SCREE_STARTS}
+        key = jax.random.key(mds_flags.SEED.value)
+        options = {**options, "key": key, "num_starts": _SCREE_STARTS}
     stress = mds.smacof_dims(dissimilarities, dims, **options).stress
     # Another search may end elsewhere.
     is_drawn = np.array(dims) == mds_flags.DIMS.value

@@ -268,8 +268,8 @@ def _are_numbered(rows, header, value):
         pairs = collections.Counter(frozenset(row[:2]) for row in rows if row[0] != row[1])
         n = len(set().union(*pairs))
         same = [row[2] for row in rows if row[0] == row[1]]
-        return (len(rows) > 3 and len(pairs) == n * (n - 1) / 2 and max(pairs.values()) <= 2
-                and not any(cell.strip("+-0.,") for cell in same))
+        is_whole = len(pairs) == n * (n - 1) / 2 > 0 and max(pairs.values()) <= 2
+        return len(rows) > 3 and is_whole and not any(cell.strip("+-0.,") for cell in same)
     return len(rows) != 3 or any(rows[i][i].strip("0.,") for i in range(3))
 
 

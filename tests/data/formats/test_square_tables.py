@@ -290,6 +290,7 @@ def test_distances_without_names_as_r_prints_them():
 @pytest.mark.parametrize("content", [
     "3 5 2\n1 4 3\n2 4 1\n5 1 2\n3 1 4\n2 5 4\n1 2 2\n",  # ratings of three things
     "1,1,2.5\n2,1,3.1\n3,2,2.2\n4,2,2.7\n",  # person, group, measure
+    "1,1,5\n2,2,4\n3,3,6\n4,4,1\n",  # no pair at all
     "1,2,3\n1,3,2\n2,3,1\n1,1,2\n",  # every pair, but something is unlike itself
 ])
 def test_three_columns_of_numbers_are_pairs_only_if_all_are_there(content):
