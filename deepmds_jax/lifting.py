@@ -59,7 +59,8 @@ def _reconstruct(wanted, params, x2d, visible, init):
     _check(params, x2d, visible)
     check_taken(method, visible, init)
     _check_init(init, (*jnp.shape(x2d)[:-1], 3))
-    init = None if init is None else near_origin(init, None)
+    if init is not None:
+        init = jnp.asarray(near_origin(init, None), params.reference.dtype)
     lead = jnp.shape(x2d)[:-2]
     if 0 in lead:
         return of_none(
@@ -69,7 +70,6 @@ def _reconstruct(wanted, params, x2d, visible, init):
         return _lift(method, wanted, params, x2d, visible, init)
     if visible is not None:
         visible = jnp.broadcast_to(jnp.asarray(visible), x2d.shape[:-1])
-    init = None if init is None else jnp.asarray(init)
     batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(lead):]), (x2d, visible, init))
     lift = functools.partial(_lift_in_blocks, method, wanted, params)
     result = lift(*batch) if is_traced(params) else map_on_cores(lift, *batch, min_chunk=_CPU_BLOCK)
@@ -169,9 +169,7 @@ def near_origin(
         return x2d
     if isinstance(x2d, jax.Array) and x2d.dtype == np.float32:
         return x2d  # left on its device
-    points = np.asarray(x2d)
-    if points.dtype.kind in "iu" or points.dtype == np.longdouble:
-        points = points.astype(np.float64)
+    points = _on_host(x2d)
     if points.dtype != np.float64:
         return x2d
     seen = np.broadcast_to(True if visible is None else np.asarray(visible, bool),
@@ -185,6 +183,13 @@ def near_origin(
         return x2d
     middle, unit = np.where(far, low / 2 + high / 2, 0), np.where(far, extent, 1)
     return np.where(seen, (np.where(seen, points, 0) - middle) / unit, 0)
+
+
+def _on_host(x2d: jax.Array | np.ndarray) -> np.ndarray:
+    """The landmarks in NumPy, integers and long doubles in float64."""
+    points = np.asarray(x2d)
+    is_other = points.dtype.kind in "iu" or points.dtype == np.longdouble
+    return points.astype(np.float64) if is_other else points
 
 
 def _bounds(points, seen, of):
@@ -278,9 +283,7 @@ def _check(params: Params, x2d: jax.Array, visible: jax.Array | None) -> None:
     if isinstance(x2d, jax.Array) and jax.default_backend() != "cpu":
         points, count = x2d, _count_faults_on_device  # fetching them would take longer
     else:  # by NumPy: constants inside jit are checked too
-        points, count = np.asarray(x2d), functools.partial(_count_faults, of=np)
-        if points.dtype.kind in "iu" or points.dtype == np.longdouble:
-            points = points.astype(np.float64)
+        points, count = _on_host(x2d), functools.partial(_count_faults, of=np)
     _raise_for(count(points, visible), points.shape[:-2], points.dtype, visible is not None)
 
 

@@ -282,6 +282,15 @@ def test_a_start_far_off_ends_at_the_same_points(params, faces, plain):
         np.testing.assert_allclose(far.points, plain.points, atol=5e-3)
 
 
+def test_a_start_in_float64_leaves_the_result_in_float32(params, faces, plain):
+    with jax.enable_x64(True):
+        found = dm.reconstruct_detailed(
+            params, faces.x2d[0], init=plain.points[0].astype(np.float64))
+    assert {leaf.dtype for leaf in jax.tree.leaves(found) if leaf.dtype.kind == "f"} == {
+        np.dtype(np.float32)}
+    np.testing.assert_allclose(found.points, plain.points[0], atol=5e-3)
+
+
 @pytest.mark.parametrize("shape", [(NUM + 1, N, 3), (N, 3), (NUM, N, 2), (1, NUM, N, 3)])
 def test_starts_that_are_not_one_for_each_face(params, faces, shape):
     with pytest.raises(ValueError, match=rf"init: expected \({NUM}, {N}, 3\).*got \("):
