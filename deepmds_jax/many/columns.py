@@ -92,15 +92,24 @@ def numbers_each(kind: pa.DataType) -> int:
     return 2 if _is_list(kind.value_type) else 1
 
 
-def lowest_of_parts(rows: pa.RecordBatch, columns: Columns, width: int) -> int | None:
+def known_faces(rows: pa.RecordBatch, columns: Columns, width: int) -> np.ndarray:
+    """(faces, width) the landmarks of rows in which some number is known; NaN where one is not."""
+    table = pa.Table.from_batches([rows])
+    numbers = _numbers(table, LANDMARKS, columns.landmarks, width, {})
+    return numbers[np.isfinite(numbers).any(1)]
+
+
+def lowest_of_parts(faces: np.ndarray) -> int | None:
     """0 or -1 if nearly all landmarks lie from there to 1, as parts of a picture's size do.
 
     From -1 they count from the middle of the picture; faces that were put around the origin do not.
+
+    Args:
+      faces: from `known_faces`.
     """
-    if width % 2:
+    if faces.shape[1] % 2:
         return None
-    table = pa.Table.from_batches([rows])
-    x2d = _numbers(table, LANDMARKS, columns.landmarks, width, {}).reshape(-1, width // 2, 2)
+    x2d = faces.reshape(len(faces), -1, 2)
     if nearly_all_within(x2d, 0, 1):
         return 0
     if not nearly_all_within(x2d, -1, 1):

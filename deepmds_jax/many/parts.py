@@ -21,6 +21,7 @@ from deepmds_jax.many.columns import (
     LANDMARKS,
     Columns,
     find_columns,
+    known_faces,
     lowest_of_parts,
     numbers_each,
 )
@@ -58,8 +59,8 @@ class Part(NamedTuple):
       num_rows: faces.
       columns: where the landmarks are.
       widths: how many numbers a face has, 2N, as the type of its column says, or those that its
-        first rows have, the commonest first; empty if these have none.
-      lowest: of its first rows, see `lowest_of_parts`.
+        first rows have, the commonest first; empty if none has any.
+      lowest: of its first rows with faces, see `lowest_of_parts`.
       fingerprint: of the file: its size, and a checksum of its footer, which has the place, size
         and extremes of every column's pieces.
     """
@@ -142,8 +143,10 @@ def open_part(source: Path, target: Path) -> Part:
             columns, num_rows = find_columns(file.schema_arrow), file.metadata.num_rows
             widths, lowest = (columns.width,) if columns.width else (), None
             for rows in file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)):
-                if widths := widths or _widths_of(rows):  # else no face was found in any of these
-                    lowest = lowest_of_parts(rows, columns, widths[0])
+                widths = widths or _widths_of(rows)
+                # Else no face was found in any of these: it looks on.
+                if widths and len(faces := known_faces(rows, columns, widths[0])):
+                    lowest = lowest_of_parts(faces)
                     break
         with source.open("rb") as raw:
             size = raw.seek(-_TAIL, os.SEEK_END) + _TAIL

@@ -79,6 +79,22 @@ def test_a_part_tells_what_it_is(tmp_path, part):
     assert open_part(late, part.target).width == 2
 
 
+@pytest.mark.parametrize("kind", [
+    pa.list_(pa.float32()), pa.list_(pa.float32(), 4), "columns"], ids=str)
+@pytest.mark.parametrize("empty", [None, float("nan")])
+def test_parts_of_width_and_height_are_found_behind_rows_without_a_face(kind, empty, tmp_path):
+    rows = [[empty] * 4] * 1500 + [[0.2, 0.8, 0.5, 0.3]] * 9
+    if kind == "columns":
+        names = ("x0", "y0", "x1", "y1")
+        columns = {name: pa.array(column, pa.float32())
+                   for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    else:
+        columns = {"landmarks": pa.array([*[None] * 1500, *rows], kind)}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    part = open_part(tmp_path / "a.parquet", tmp_path / "out.parquet")
+    assert (part.width, part.lowest) == (4, 0)
+
+
 def test_damaged_parts_are_refused_in_one_line(tmp_path, part):
     content = part.source.read_bytes()
     for name, damaged in {"empty": b"", "text": b"id,x0,y0\n" * 9, "cut": content[:-9]}.items():
