@@ -5,8 +5,8 @@
   bin/export --weights=mine.safetensors --format=hf --out=to_share
   bin/export --smacof=ordinal --num_points=60 --dims=2 --format=stablehlo,onnx --out=exported
 
-Landmarks x2d (B, N, 2) float32 and visible (B, N) bool in, points, std, converged, rotation and
-angle_std out. The README.md beside the files has code for Python, phones and browsers.
+Landmarks x2d (B, N, 2) float32 and visible (B, N) bool in, points, std, rotation, angle_std and
+converged out. The README.md beside the files has code for Python, phones and browsers.
 """
 
 import os

@@ -52,9 +52,10 @@ def export(
 
     Each runs without this package and takes and gives plain arrays with a leading batch axis:
     x2d (B, N, 2) float32 and, for the anchored system, visible (B, N) bool become points (B, N, 3),
-    std, converged (B,), rotation (B, 3, 3) and angle_std (B, 3), see `Reconstruction`; the
+    std, rotation (B, 3, 3), angle_std (B, 3) and converged (B,), see `Reconstruction`; the
     published system takes x2d alone and gives points, stress (B,) and converged. Dissimilarities
-    (B, n, n) become embedding (B, n, k), stress (B,), converged and disparities.
+    (B, n, n) become embedding (B, n, k), stress (B,), converged and disparities. The outputs come
+    in this order, and by name.
 
     Each is run on 1,000 made-up items beside JAX before it is written. The largest difference is in
     its metadata, with licence, topology, frame and units. Beside the files stands a README.md with

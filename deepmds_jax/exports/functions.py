@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from deepmds_jax.methods.contract import MIN_LANDMARKS, Params
 
 _TRANSFORMS = ("ratio", "interval", "ordinal")
 # In the order of the outputs.
-_OF_FACES = ("points", "std", "converged", "rotation", "angle_std")
+_OF_FACES = ("points", "std", "rotation", "angle_std", "converged")
 _OF_FACES_WITHOUT_STD = ("points", "stress", "converged")
 _NUM_SAMPLES, _FEW_SAMPLES = 1000, 100  # few of what takes long
 
@@ -54,7 +55,8 @@ class Exported:
 
     Attributes:
       name: of the files.
-      of_one: of the arrays of `inputs`, of one item, to arrays by name; pure.
+      of_one: of the arrays of `inputs`, of one item, to arrays by name, whose order is that of the
+        outputs in an `OrderedDict`: JAX sorts a dict; pure.
       inputs: shape and dtype of each argument, by name and in order.
       unit_of: the unit in which errors of an output count, from its name and all outputs.
       samples: inputs to try it on, `count` items of each.
@@ -85,7 +87,7 @@ class Exported:
         """The function of a batch: all arrays have a leading axis."""
         if arrays[0].shape[0] == 1:  # less to compute without the axis
             found = self.of_one(*(array[0] for array in arrays))
-            return {name: array[None] for name, array in found.items()}
+            return jax.tree.map(lambda array: array[None], found)
         return jax.vmap(self.of_one)(*arrays)
 
 
@@ -104,10 +106,10 @@ def lifting(params: Params, name: str, description: Mapping[str, Any]) -> Export
     topology = topologies.get(params.config.topology)
     num = topology.num_landmarks
 
-    def of_one(x2d, visible=None):
+    def of_one(x2d, visible=None) -> OrderedDict[str, jax.Array]:
         found = reconstruct_detailed(params, x2d, visible)
         fields = _OF_FACES_WITHOUT_STD if found.std is None else _OF_FACES
-        return {field: getattr(found, field) for field in fields}
+        return OrderedDict((field, getattr(found, field)) for field in fields)
 
     inputs: dict[str, Any] = {"x2d": ((num, 2), jnp.float32)}
     if method.TAKES_VISIBLE:
@@ -138,8 +140,8 @@ def scaling(problem: Smacof) -> Exported:
 
     def of_one(dissimilarities):
         found = mds.smacof(dissimilarities, num_dims=dims, transform=problem.transform)
-        return {"embedding": found.embedding, "stress": found.stress,
-                "converged": found.converged, "disparities": found.disparities}
+        return OrderedDict(embedding=found.embedding, stress=found.stress,
+                           converged=found.converged, disparities=found.disparities)
 
     metadata = {
         "function": f"dissimilarities of {n} things -> {n} points in {dims} dimensions, by SMACOF "

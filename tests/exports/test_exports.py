@@ -92,7 +92,9 @@ def test_any_batch_runs_as_in_jax(files, faces):
             np.testing.assert_allclose(
                 array, getattr(expected, name)[rows],
                 atol=1e-2 if name == "angle_std" else 1e-4, err_msg=name)
-    assert set(names) == {"points", "std", "converged", "rotation", "angle_std"}
+    assert names == ["points", "std", "rotation", "angle_std", "converged"]
+    program = jax.export.deserialize(bytearray(files["stablehlo"].path.read_bytes()))
+    assert list(program.call(x2d, visible)) == names
 
 
 def test_the_code_beside_the_files_runs_without_this_package(files):
@@ -176,8 +178,9 @@ def test_scaling(tmp_path, transform, length):
     points = np.random.default_rng(3).random((1, 6, 2))
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     session = onnxruntime.InferenceSession(file.path)
-    found = dict(zip([o.name for o in session.get_outputs()],
-                     session.run(None, {"dissimilarities": apart.astype(np.float32)}),
+    names = [output.name for output in session.get_outputs()]
+    assert names == ["embedding", "stress", "converged", "disparities"]
+    found = dict(zip(names, session.run(None, {"dissimilarities": apart.astype(np.float32)}),
                      strict=True))
     assert found["converged"].all()
     assert found["stress"].max() < 1e-3
