@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepmds_jax.exports.onnx_graph import Graph, Tensor, Value
-from deepmds_jax.exports.onnx_rules import Rule, as_known, rule
+from deepmds_jax.exports.onnx_rules import Rule, as_known, rule, widened
 
 
 @rule("broadcast_in_dim")
@@ -193,8 +193,8 @@ def _arg(graph, inputs, eqn):
         zip(eqn.ins[0].shape, inputs[0].shape, strict=True))])
     op = "ArgMin" if eqn.primitive == "argmin" else "ArgMax"
     shape = [n for i, n in enumerate(x.shape) if i != axis]
-    return graph.cast(graph.emit(op, [x], np.int64, shape, axis=axis, keepdims=0),
-                      eqn.params["index_dtype"])
+    found = graph.emit(op, [widened(graph, x)], np.int64, shape, axis=axis, keepdims=0)
+    return graph.cast(found, eqn.params["index_dtype"])
 
 
 @rule("dot_general")

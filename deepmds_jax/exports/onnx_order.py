@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepmds_jax.exports.onnx_layout import sliced
-from deepmds_jax.exports.onnx_rules import by_entries, rule
+from deepmds_jax.exports.onnx_rules import by_entries, rule, widened
 
 
 @rule("sort")
@@ -20,9 +20,9 @@ def _sort(graph, inputs, eqn):
 
 
 def _as_places(graph, key, size, axis):
-    wide = {np.dtype(bool): np.int32, np.dtype(np.uint32): np.int64}.get(key.dtype, key.dtype)
-    return graph.emit_all("TopK", [graph.cast(key, wide), size], [
-        (wide, key.shape), (np.int64, key.shape)], axis=axis, largest=0, sorted=1)[1]
+    key = widened(graph, key)
+    return graph.emit_all("TopK", [key, size], [
+        (key.dtype, key.shape), (np.int64, key.shape)], axis=axis, largest=0, sorted=1)[1]
 
 
 @rule("cumsum")

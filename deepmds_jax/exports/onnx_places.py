@@ -4,7 +4,7 @@ import numpy as np
 from jax.lax import GatherScatterMode
 
 from deepmds_jax.exports.onnx_layout import pick, sliced
-from deepmds_jax.exports.onnx_rules import as_known, by_entries, choose, rule
+from deepmds_jax.exports.onnx_rules import as_known, by_entries, choose, rule, widened
 
 
 @rule("gather")
@@ -12,6 +12,7 @@ def _gather(graph, inputs, eqn):
     x, indices = inputs
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     x, indices = graph.full(x, eqn.ins[0].shape), graph.full(indices, eqn.ins[1].shape)
+    indices = widened(graph, indices)
     operand_shape = eqn.ins[0].shape
     batch = [int(a) for a in numbers.operand_batching_dims]
     index_batch = [int(a) for a in numbers.start_indices_batching_dims]
@@ -91,12 +92,9 @@ def _in_bounds(graph, indices, mapped, indexed, eqn):
         clipped = np.clip(indices, 0, limits)
         if np.array_equal(clipped, indices):
             return indices, None
-    mode = eqn.params["mode"]
-    low = np.zeros_like(limits)
-    clipped = by_entries(
-        graph, "Min", [by_entries(graph, "Max", [indices, low], indices.dtype), limits],
-        indices.dtype)
-    if mode in (GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS):  # to XLA the same
+    clipped = _clipped(graph, indices, limits)
+    # To XLA, these are the same.
+    if eqn.params["mode"] in (GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS):
         return clipped, None
     differs = by_entries(graph, "Sub", [indices, clipped], indices.dtype)
     differs = by_entries(graph, "Abs", [differs], indices.dtype)
@@ -159,7 +157,7 @@ def _dynamic_slice(graph, inputs, eqn):
 
 def _places(graph, start, length, size):
     """(size,) the indices of a window of an axis, moved into it."""
-    start = _clipped(graph, start, length - size)
+    start = _clipped(graph, widened(graph, start), length - size)
     start = graph.unsqueeze(start, [0]) if len(start.shape) == 0 else start
     return by_entries(graph, "Add", [start, np.arange(size, dtype=start.dtype)], start.dtype)
 
@@ -190,6 +188,7 @@ def _dynamic_update(graph, inputs, eqn):
 def _scatter(graph, inputs, eqn):
     x, indices, updates = (graph.full(value, aval.shape)
                            for value, aval in zip(inputs, eqn.ins, strict=True))
+    indices = widened(graph, indices)
     numbers, shape = eqn.params["dimension_numbers"], eqn.ins[0].shape
     mapped, inserted, batch, index_batch, windows = ([int(axis) for axis in axes] for axes in (
         numbers.scatter_dims_to_operand_dims, numbers.inserted_window_dims,

@@ -76,7 +76,8 @@ def by_entries(graph: Graph, op: str, inputs: Sequence[Value], dtype: Any, **att
     if op == "Min" and isinstance(inputs[0], np.ndarray) and inputs[0].size == 1:
         made, bounded, _ = graph.maker(inputs[1])
         low = next((x for x in bounded if isinstance(x, np.ndarray) and x.size == 1), None)
-        if made == "Max" and low is not None and dtype == np.float32:
+        if made == "Max" and low is not None and dtype == np.float32 and not (
+                np.isnan([low.item(), inputs[0].item()]).any()):  # which to Clip is no bound
             x = bounded[0] if bounded[1] is low else bounded[1]
             return graph.emit("Clip", [x, low.reshape(()), inputs[0].reshape(())], dtype, shape)
     return graph.emit(op, inputs, dtype, shape, **attributes)
@@ -199,11 +200,19 @@ def _select(graph, inputs, eqn):
     return choose(graph, which, cases[1], cases[0], dtype)
 
 
+def widened(graph: Graph, x: Value) -> Value:
+    """Truth values and integers as int32, or int64 where they need it; floats as they are.
+
+    onnxruntime has many operations for no other integers, and takes none else as places.
+    """
+    if x.dtype.kind not in "biu" or x.dtype == np.uint64:
+        return x
+    return graph.cast(x, np.promote_types(x.dtype, np.int32))
+
+
 def as_known(graph: Graph, function: Callable[..., Value], *inputs: Value) -> Value:
-    """A function of inputs, as integers of more bits where onnxruntime has it for these only."""
-    dtype = inputs[0].dtype
-    wide = {np.dtype(bool): np.int32, np.dtype(np.uint32): np.int64}.get(dtype, dtype)
-    return graph.cast(function(*(graph.cast(x, wide) for x in inputs)), dtype)
+    """A function of inputs that onnxruntime may not have for their dtype."""
+    return graph.cast(function(*(widened(graph, x) for x in inputs)), inputs[0].dtype)
 
 
 def choose(graph, condition, if_true, if_false, dtype):

@@ -38,6 +38,15 @@ def part_of_a_constant(x, k):
                           (x[0], jnp.int32(0)))[0]
 
 
+def small_places(x, k):
+    """Of 8 and 16 bits, along axes longer than 8 bits can count."""
+    long = jnp.concatenate([x.ravel()] * 9)
+    small = k.astype(jnp.int8)
+    return (long.at[small].get(mode="promise_in_bounds", wrap_negative_indices=False),
+            lax.dynamic_update_slice(x[1], x[0, :2], small[:1]), x[small[0] - 9],
+            long[k.astype(jnp.uint8)], long.at[k.astype(jnp.int16) - 3].set(9.0))
+
+
 FUNCTIONS = {
     "entries": lambda x, k: jnp.clip(x**-2 + x % 2 + jnp.sign(x) * jnp.exp(x), -3, 4),
     "logic": lambda x, k: jnp.where((x > 0) ^ (x < 1) | ~jnp.isfinite(x / 0), x != 1, x == x),
@@ -45,6 +54,8 @@ FUNCTIONS = {
     "layout": lambda x, k: jnp.pad(jnp.stack([x, x[::-1]], 1).reshape(2, -1).T, ((1, 0), (0, 2))),
     "spread": lambda x, k: lax.pad(x, jnp.float32(7), ((1, 2, 1), (0, 0, 0))),
     "reduce": lambda x, k: (jnp.mean(x, 0), jnp.any(x > 2, 1), jnp.all(x < 2), jnp.argmin(x, 1)),
+    "first": lambda x, k: (jnp.argmax(x > 0, 1), jnp.argmin(k.astype(jnp.uint32))),
+    "clip_to_nan": lambda x, k: (jnp.clip(x, jnp.nan, 1), jnp.clip(x, -1, jnp.nan)),
     "dot": dot,
     "dot_in_another_dtype": lambda x, k: (
         lax.dot(x.astype(jnp.float16), x.T.astype(jnp.float16), preferred_element_type=jnp.float32),
@@ -61,6 +72,7 @@ FUNCTIONS = {
     "nothing": lambda x, k: x[2:2].reshape(6, 0),
     "take": lambda x, k: (x[:, k], x[k % 4, k], jnp.take_along_axis(x, x.argsort(1), 1)),
     "take_below": lambda x, k: (x[k[0] - 9], x[:, k - 9], x[k[1] + 9, k]),
+    "small_places": small_places,
     "out_of_bounds": lambda x, k: x.at[:, k + 2].get(mode="fill", fill_value=8.0),
     "window": lambda x, k: lax.dynamic_slice(x, (k[1], 0), (1, 6)),
     "windows": lambda x, k: jax.vmap(
