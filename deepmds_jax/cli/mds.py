@@ -7,10 +7,10 @@
   bin/mds pairs.tsv --dims=3 --transform=ratio --nosearch
 
 Takes .csv, .tsv, .txt and .dat files: the whole matrix or one of its triangles, with names in the
-first row, the first column, both or neither; or a row name,name,number for each pair. Also .npy and
-.npz files. Empty cells, NA and NaN are missing pairs. Prints coordinates, each point's share of the
-stress, and stress-1; writes the coordinates as .csv or .tsv, and pictures as .png, .svg or .pdf
-(docs/mds_maps.md).
+first row, the first column, both or neither; or a row name,name,number for each pair; or one row or
+column of numbers, as of SciPy's pdist. Also .npy and .npz files. Empty cells, NA and NaN are
+missing pairs. Prints coordinates, each point's share of the stress, and stress-1; writes the
+coordinates as .csv or .tsv, and pictures as .png, .svg or .pdf (docs/mds_maps.md).
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from deepmds_jax.cli import mds_flags, program
 from deepmds_jax.data.formats import dissimilarity_files as files
 from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.files import all_or_none
+from deepmds_jax.mds.several import PERFECT
 from deepmds_jax.mds.similarities import SIMILARITIES
 
 _FLAGS = mds_flags.FLAGS
 _MAX_ROWS = 100  # on the terminal
 _SCREE_STARTS = 20
-_PERFECT = 1e-5  # stress-1
 
 
 def main(paths: list[str]) -> None:
@@ -57,7 +57,7 @@ def main(paths: list[str]) -> None:
         shares = np.asarray(mds.stress_per_point(
             result.disparities, mds.distances(result.embedding), ~jnp.isnan(dissimilarities)))
         stress = float(result.stress)
-        if stress < _PERFECT:
+        if stress < PERFECT:
             shares = np.zeros_like(shares)  # of rounding
         with all_or_none():
             for flag, path in outputs.items():
@@ -73,7 +73,7 @@ def main(paths: list[str]) -> None:
     dims = f"{mds_flags.DIMS.value} dimension{'s' * (mds_flags.DIMS.value > 1)}"
     program.tell(f"{n} points in {dims}, {mds_flags.TRANSFORM.value}{gaps}: stress-1 {stress:.4g}, "
                  f"{found}{wrote}")
-    if stress < _PERFECT and mds_flags.TRANSFORM.value != "ratio":
+    if stress < PERFECT and mds_flags.TRANSFORM.value != "ratio":
         program.warn("the fit is perfect: other maps may fit as well; take fewer dimensions, or "
                      "--transform=ratio")
 
@@ -122,7 +122,7 @@ def _solve(dissimilarities: np.ndarray, options: dict[str, Any]) -> tuple[mds.MD
         result, times_met, starts = mds.smacof_until_repeated(
             dissimilarities, mds_flags.DIMS.value, key=key, **options)
         found = f", the best of {starts} starts"
-        if result.stress >= _PERFECT:  # else nothing can be better
+        if result.stress >= PERFECT:  # else nothing can be better
             found += f", met {times_met} times" if times_met > 1 else ", met only once"
     ended = "converged after" if result.converged else "not converged after"
     return result, f"{ended} {result.num_iters} iterations{found}"

@@ -314,6 +314,8 @@ def _pair_weights(weights, num_samples):
             raise ValueError("weights: expected numbers, got NaN")
         if not np.all(weights >= 0):
             raise ValueError(f"weights: expected none < 0, got {np.min(weights):g}")
+        largest = np.max(weights)  # a common factor changes nothing; products might overflow
+        weights = weights / largest if 0 < largest < np.inf else weights
         return np.outer(weights, weights)
     if weights.shape != (num_samples, num_samples):
         raise ValueError(f"weights: expected shape {(num_samples, num_samples)} or "

@@ -125,7 +125,7 @@ def as_float(values: ArrayLike) -> jax.Array:
 def float_dtype(values: ArrayLike) -> np.dtype:
     """That of `as_float(values)`, which makes an array."""
     dtype = getattr(values, "dtype", None) or np.asarray(values).dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype == np.longdouble:  # JAX has no such
         dtype = float
     elif not dtype.isnative:
         dtype = dtype.newbyteorder("=")
@@ -144,17 +144,30 @@ def as_computed(name: str, values: ArrayLike, are_pairs: bool = False) -> jax.Ar
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
 
 
-def start_of(init: ArrayLike) -> jax.Array:
-    """`as_computed` of (..., n, k) starts whose size does not matter: any that float64 has will do.
+def start_of(init: ArrayLike, shape: tuple[int, ...], dtype: np.dtype) -> jax.Array:
+    """Starts of this (..., n, k) shape and dtype, whose size and place do not matter.
+
+    What is no JAX array has any size and place that float64 has digits for.
+
+    Raises:
+      ValueError: another shape, or no real numbers.
     """
     check_kind("init", init)
-    if isinstance(init, np.ndarray) and init.ndim > 1 and init.size and init.dtype == np.float64:
-        peak = np.max(np.abs(init), axis=(-2, -1), keepdims=True)
-        range_of = jnp.finfo(float_dtype(init))
-        extreme = np.isfinite(peak) & (peak > 0) & (
-            (peak > float(range_of.max) / 4) | (peak < float(range_of.tiny) * 4))
-        init = init / np.where(extreme, peak, 1)
-    return as_computed("init", init)
+    if np.shape(init) != shape:
+        raise ValueError(f"init: expected shape {shape}, got {np.shape(init)}")
+    if isinstance(init, jax.Array):
+        return as_computed("init", init).astype(dtype)
+    points = np.asarray(init, np.float64)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity: found later
+        # Not the mean, whose rounding would part points that are all at one place.
+        points = _in_own_unit(points)
+        return jnp.asarray(_in_own_unit(points - points[..., :1, :]).astype(dtype))
+
+
+def _in_own_unit(points: np.ndarray) -> np.ndarray:
+    """(..., n, k) points of at most 1, but for those that are all 0 or not finite."""
+    peak = np.max(np.abs(points), axis=(-2, -1), keepdims=True, initial=0)
+    return points / np.where(np.isfinite(peak) & (peak > 0), peak, 1)
 
 
 def program_of_arrays(function: _Function) -> _Function:
@@ -168,7 +181,9 @@ def program_of_arrays(function: _Function) -> _Function:
         if values is None and parameters[name].default is None:
             return None
         check_kind(name, values)
-        return values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
+        if not isinstance(values, jax.Array | np.ndarray):
+            values = np.asarray(values)
+        return values.astype(np.float64) if values.dtype == np.longdouble else values
 
     @wraps(function)
     def checked(*args, **named):

@@ -125,10 +125,7 @@ def smacof(
     elif num_starts > 1:
         raise ValueError(f"key: expected one for {num_starts} random starts, got none")
     elif init is not None:
-        init = start_of(init).astype(dissimilarities.dtype)
-        if init.shape != (*batch, n, num_dims):
-            raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
-        init = init[..., None, :, :]
+        init = start_of(init, (*batch, n, num_dims), dissimilarities.dtype)[..., None, :, :]
     options = Options(num_dims, transform, ties, acceleration,
                       is_on_cpu((dissimilarities, weights, init, max_iters, tolerance)))
 

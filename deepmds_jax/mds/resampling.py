@@ -21,6 +21,7 @@ from deepmds_jax.mds.inputs import (
 from deepmds_jax.mds.majorization import check_key, smacof
 from deepmds_jax.mds.measures import unit_of
 from deepmds_jax.mds.ordering import pair_codes, pair_positions
+from deepmds_jax.mds.several import PERFECT
 from deepmds_jax.mds.solver import Status
 
 
@@ -52,7 +53,9 @@ class PermutationTest(NamedTuple):
     Attributes:
       stress: () stress-1 of the dissimilarities.
       permuted: (R,) stress-1 after permutations.
-      p_value: () the share of all R + 1 whose stress is no larger: at least 1 / (R + 1).
+      p_value: () the share of all R + 1 whose stress is no larger: at least 1 / (R + 1). Stress
+        below 1e-5, of perfect fits, is equal; NaN in `permuted` is no larger, and NaN in `stress`
+        has no p-value: NaN.
     """
 
     stress: jax.Array
@@ -186,7 +189,10 @@ def permutation_test(
     if weights is not None:
         weights = jnp.broadcast_to(weights, batch.shape)
     permuted = smacof(batch, num_dims, weights=weights, **options).stress
-    rank = 1 + jnp.sum(permuted <= result.stress, dtype=permuted.dtype)
+    # Those without a solution say nothing, and so count against the given order.
+    is_larger = permuted > jnp.maximum(result.stress, PERFECT)
+    rank = 1 + jnp.sum(~is_larger, dtype=permuted.dtype)
+    rank = jnp.where(jnp.isnan(result.stress), jnp.nan, rank)
     return PermutationTest(result.stress, permuted, rank / (1 + num_permutations))
 
 

@@ -225,7 +225,7 @@ def _minimize(options, dissimilarities, weights, init, threshold, max_iters, tol
     weights = problem.laplacian.weights
     # Of the errors, as many are free as there are pairs beyond the coordinates.
     n = weights.shape[0]
-    num_pairs = jnp.sum(weights > 0) / 2
+    num_pairs = jnp.sum(weights > 0, dtype=weights.dtype) / 2
     num_free = num_pairs - (n * num_dims - num_dims * (num_dims + 1) / 2)
     num_free = jnp.maximum(num_free, num_pairs / 4)
     expected = _CLIPPED_VARIANCE * jnp.sum(weights) * num_free / num_pairs

@@ -29,7 +29,7 @@ from deepmds_jax.mds.torgerson import torgerson
 # Of vegan's metaMDS: how far apart the points of two solutions may be that are taken for one, of
 # all points (root mean square) and of any, in units of the size of the configuration.
 _SAME_RMS, _SAME_MAX = 5e-3, 1e-2
-_PERFECT = 1e-5  # stress, below which configurations differ without being better
+PERFECT = 1e-5  # stress-1, below which configurations differ without being better
 _GIVEN = ("num_dims", "init", "key", "num_starts", "progress")  # by these functions to `smacof`
 
 
@@ -87,10 +87,10 @@ def smacof_dims(
         others = jnp.broadcast_to(others, (*start.shape[:-2], *shape))
         starts = jnp.concatenate([starts, others], axis=-3)
     starts = jnp.where(kept[..., None, :, :], starts[..., None, :, :, :], 0)  # (..., d, s, n, k)
-    *batch, _, n, k = starts.shape
+    *batch, num_dims, _, n, k = starts.shape
     found = _smacof_each(as_float(dissimilarities), checked_weights,
-                         starts.reshape(*batch[:-1], -1, n, k), options)
-    return _best_of(found, tuple(batch), num_starts)
+                         starts.reshape(*batch, num_dims * num_starts, n, k), options)
+    return _best_of(found, (*batch, num_dims), num_starts)
 
 
 class RepeatedResult(NamedTuple):
@@ -162,7 +162,7 @@ def smacof_until_repeated(
         best, times_met = _choose(best, times_met, found)
         num_rounds += 1
         hopeless = best.status >= Status.NON_FINITE
-        done = np.all((times_met >= 2) | (best.stress < _PERFECT) | hopeless)
+        done = np.all((times_met >= 2) | (best.stress < PERFECT) | hopeless)
     num_starts = np.full(batch, starts_per_round * num_rounds, np.int32)
     return RepeatedResult(*jax.device_put((best, times_met, num_starts)))
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.inputs import (
+    ROUNDING,
     as_computed,
     check_choice,
     check_square,
@@ -32,8 +33,11 @@ def _positive(s):
     return jnp.where(s > 0, s, jnp.nan)
 
 
-def _not_negative(d):
-    return jnp.where(d < 0, jnp.nan, d)
+def _reverse(s, high, low):
+    """high + low - s, but exact where s is high or close to it; NaN below 0, but for rounding."""
+    d = high - s + low
+    limit = ROUNDING * jnp.maximum(jnp.abs(high), jnp.abs(low))
+    return jnp.where(d >= -limit, jnp.maximum(d, 0), jnp.nan)
 
 
 def _confusion(s):
@@ -58,8 +62,7 @@ def _gravity(s):
 _WAYS = {
     "correlation": (lambda s, high, low: jnp.sqrt(_to_one(s, -1)), "from -1 to 1"),
     "one_minus": (lambda s, high, low: _to_one(s), "up to 1"),
-    "reverse": (lambda s, high, low: _not_negative(high + low - s),
-                "at most the sum of the largest and the smallest"),
+    "reverse": (_reverse, "at most the sum of the largest and the smallest"),
     "reciprocal": (lambda s, high, low: 1 / _positive(s), "> 0"),
     "exponential": (lambda s, high, low: _log(high) - _log(s), "> 0"),
     "gaussian": (lambda s, high, low: jnp.sqrt(_log(high) - _log(s)), "> 0"),
@@ -119,6 +122,9 @@ def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
 def _check_found(similarities, found, way):
     """ValueError where similarities became no number though none of them is missing."""
     needs_diagonal = way in ("gower", "confusion")
+    infinite = similarities[np.isinf(similarities)]
+    if infinite.size and way == "reverse":
+        raise ValueError(f"similarities: expected finite numbers for {way!r}, got {infinite[0]:g}")
     known = np.isfinite(similarities)
     if needs_diagonal:  # and both directions of a pair
         known &= known.swapaxes(-1, -2)

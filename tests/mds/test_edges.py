@@ -29,6 +29,25 @@ def solve(dissimilarities, **options):
     return mds.smacof(dissimilarities, 2, transform="ratio", **options)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_starts_of_any_size_anywhere(dtype, x64):
+    start = np.random.default_rng(1).standard_normal((12, 2))
+    given = D.astype(dtype)
+    expected = solve(given, init=start).embedding
+    for init in (1e300 * start, 1e-60 * start, (1e300 * start).tolist(), start + 1e9,
+                 start.astype(np.longdouble)):
+        np.testing.assert_allclose(solve(given, init=init).embedding, expected, atol=1e-3)
+    for wrong in (np.full((12, 2), 0.1), np.full((12, 2), 1e300)):
+        with pytest.raises(ValueError, match="got all of them at one place"):
+            solve(given, init=wrong)
+
+
+def test_more_digits_than_jax_has_are_those_of_float64():
+    long = D.astype(np.longdouble)
+    assert solve(long, weights=np.ones_like(long)).converged
+    assert mds.distances(long).dtype == mds.distances(D.astype(np.float64)).dtype
+
+
 def test_any_unit():
     """Powers of two only move the exponent: the embedding must follow to the bit."""
     units = np.float32(2) ** np.array([-100, 0, 100, 122], np.float32)

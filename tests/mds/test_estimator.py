@@ -189,6 +189,9 @@ def test_weights_of_pairs_and_of_samples():
     double = MDS(tol=1e-6).fit(samples(1)[twice])
     single = MDS(tol=1e-6).fit(samples(1), weights=counts)
     np.testing.assert_allclose(double.stress_, single.stress_, rtol=1e-4)
+    for unit in (1e30, 1e-30):  # products of which are out of range
+        found = MDS(**PRECOMPUTED).fit_transform(distances, weights=unit * counts)
+        np.testing.assert_allclose(found, fitted.embedding_, atol=1e-3)
     for wrong, message in (
         (np.ones(11), r"weights: expected shape \(12, 12\) or \(12,\), got \(11,\)"),
         (-np.ones(12), "weights: expected none < 0, got -1"),

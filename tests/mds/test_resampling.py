@@ -85,6 +85,16 @@ def test_permutations_leave_no_structure():
     assert 0.3 < np.mean(values) < 0.7 and np.ptp(values) > 0.5
 
 
+def test_perfect_fits_are_no_evidence_and_failed_ones_neither():
+    perfect = mds.permutation_test(TRUE[:4, :4], jax.random.key(0), 3, transform="interval",
+                                   num_permutations=19)
+    assert perfect.permuted.max() < 1e-5 and perfect.p_value == 1
+    large = np.float32(3e38 / TRUE.max()) * TRUE.astype(np.float32)
+    failed = mds.permutation_test(large, jax.random.key(0), K, transform="ratio",
+                                  num_permutations=19)
+    assert np.isnan(failed.stress) and np.isnan(failed.p_value)
+
+
 def test_missing_pairs_stay_missing():
     """With one size for all known pairs, every permutation is the same problem.
 

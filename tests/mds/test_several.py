@@ -114,7 +114,7 @@ def test_rounds_count_and_end(stackloss, monkeypatch):
     assert (found.times_met, found.num_starts, found.best.stress) == (1, 3, np.float32(1 / 3))
     assert np.abs(calls[1] - calls[2]).max() > 0.1
 
-    monkeypatch.setattr("deepmds_jax.mds.several._PERFECT", 0.9)
+    monkeypatch.setattr("deepmds_jax.mds.several.PERFECT", 0.9)
     found = mds.smacof_until_repeated(stackloss, 2, **options)
     assert (found.times_met, found.num_starts) == (1, 1)  # as good as it gets
     monkeypatch.undo()
@@ -144,6 +144,8 @@ def test_bad_problems_and_arguments(stackloss):
         mds.smacof_until_repeated(stackloss, 2, key=key, starts_per_round=0)
     with pytest.raises(ValueError, match=r"key: expected a key like jax.random.key\(0\), got 0"):
         mds.smacof_until_repeated(stackloss, 2, key=0)
+    nothing = mds.smacof_dims(np.zeros((0, 7, 7)), (1, 2), key=key, num_starts=3)
+    assert nothing.embedding.shape == (0, 2, 7, 2) and nothing.stress.shape == (0, 2)
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda d: mds.smacof_until_repeated(d, 2, key=key))(stackloss)
 

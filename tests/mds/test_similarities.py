@@ -39,6 +39,19 @@ def test_ratings_that_would_come_out_negative_are_refused():
         mds.similarity_to_dissimilarity(correlations, "reverse")
 
 
+def test_reversed_ratings_keep_their_digits_and_forgive_rounding():
+    large = np.array([[1e8, 1e8, 3], [1e8, 1e8, 5], [3, 5, 1e8]], np.float32)
+    assert mds.similarity_to_dissimilarity(large, "reverse")[0, 1] == 3
+    largest = np.float32(3e38) * np.array([[1, 1, 0.9], [1, 1, 0.8], [0.9, 0.8, 1]], np.float32)
+    found = np.asarray(mds.similarity_to_dissimilarity(largest, "reverse"))
+    np.testing.assert_allclose(found[0, 1:] / np.float32(3e38), [0.8, 0.9], rtol=1e-6)
+    rounded = np.array([[1, 1, 0.2], [1, 1, -1e-9], [0.2, -1e-9, 1]])
+    assert mds.similarity_to_dissimilarity(rounded, "reverse")[0, 1] == 0
+    infinite = np.array([[9, np.inf, 4], [np.inf, 9, 3], [4, 3, 9]])
+    with pytest.raises(ValueError, match="expected finite numbers for 'reverse', got inf"):
+        mds.similarity_to_dissimilarity(infinite, "reverse")
+
+
 def test_published_stress_of_ekmans_colours(ekman, x64):
     """De Leeuw (2025), "Yet another smacof": stress-1 squared of R's smacof, seven digits."""
     published = {"ratio": 0.0172132, "primary": 0.0005337, "secondary": 0.0009977}
