@@ -10,7 +10,12 @@ import numpy as np
 from deepmds_jax.data.formats.archives import Npz, unpack_numpy
 from deepmds_jax.data.formats.faces import read_text
 from deepmds_jax.data.formats.plain_names import printable, to_cell
-from deepmds_jax.data.formats.square_tables import LabelledMatrix, parse_square, says_similarity
+from deepmds_jax.data.formats.square_tables import (
+    LabelledMatrix,
+    from_pairs,
+    parse_square,
+    says_similarity,
+)
 from deepmds_jax.files import replacing
 
 _TEXTS = (".csv", ".tsv", ".txt", ".dat")
@@ -24,8 +29,9 @@ def read_matrix(path: str | Path, directed: bool = False) -> LabelledMatrix:
     * `.csv`, `.tsv`, `.txt`, `.dat`: cells parted by commas, semicolons, tabs or spaces. The whole
       matrix, or its lower or upper triangle with or without the diagonal, with names in the first
       row, the first column, both or neither; or a row `name,name,number` for each pair, with a
-      header or without. Empty cells, NA and NaN are missing values.
-    * `.npy`: the matrix, or the vector of its pairs as SciPy's `pdist` gives it.
+      header or without; or one row or column of numbers, the vector of its pairs as SciPy's
+      `pdist` and R's `dist` give it. Empty cells, NA and NaN are missing values.
+    * `.npy`: the matrix, or the vector.
     * `.npz`: the same, the only array of numbers, and `labels` if it likes.
 
     Args:
@@ -71,7 +77,7 @@ def _read_numpy(path):
             content = content[measure]
     if content.dtype.kind not in "fiu":
         raise ValueError(f"an array of {content.dtype}, expected real numbers")
-    values = _from_pairs(content) if content.ndim == 1 else content.astype(np.float64)
+    values = from_pairs(content) if content.ndim == 1 else content.astype(np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ValueError(f"an array of shape {content.shape}, expected (n, n), or the pairs of n "
                          f"points")
@@ -92,16 +98,6 @@ def _read_labels(content, name):
             raise
         raise ValueError(f"{name}: Python objects, such as those of a data frame, are not read; "
                          "expected an array of texts: np.array(labels, dtype=str)") from None
-
-
-def _from_pairs(pairs):
-    """(n, n) of the (n (n - 1) / 2,) pairs i < j."""
-    n = round((1 + np.sqrt(1 + 8 * len(pairs))) / 2)
-    if n * (n - 1) / 2 != len(pairs):
-        raise ValueError(f"a vector of {len(pairs)} numbers, expected n (n - 1) / 2 for n points")
-    values = np.zeros((n, n))
-    values[np.triu_indices(n, 1)] = pairs
-    return values + values.T
 
 
 def check_triangles(matrix: LabelledMatrix) -> None:

@@ -29,13 +29,19 @@ _SIMILAR = {
     "covariances", "cosine", "kernel", "occurrence", "occurrences", "cooccurrence", "cooccurrences",
     "confusion", "confusions", "proximity", "proximities", "affinity", "affinities", "closeness",
     "overlap", "shared", "common", "agreement", "weight", "weights", "strength", "strengths",
-    "likeness", "kappa", "association", "associations", "concordance",
-    "ähnlichkeit", "ähnlichkeiten", "korrelation", "korrelationen", "similarité", "similarités",
-    "corrélation", "corrélations", "similitud", "correlación", "somiglianza", "correlazione",
+    "likeness", "kappa", "association", "associations", "concordance", "pearson", "spearman",
+    "kendall", "tau", "jaccard", "tanimoto", "dice", "r2", "kinship", "identity", "score", "scores",
+    "bitscore", "rating", "ratings", "relatedness", "mutual", "pmi", "coherence", "connectivity",
+    "cocitation", "cocitations", "match", "matches", "resemblance", "alignment", "icc", "phi", "ld",
+    "lod", "links", "votes", "trade", "flow",
+    "häufigkeit", "anzahl", "fréquence", "frecuencia", "semejanza", "ähnlichkeit", "ähnlichkeiten",
+    "korrelation", "korrelationen", "similarité", "similarités", "corrélation", "corrélations",
+    "similitud", "correlación", "somiglianza", "correlazione",
 }  # fmt: skip
 _DISSIMILAR = {
     "d", "delta", "dist", "distance", "distances", "dissimilarity", "dissimilarities", "difference",
-    "differences", "dissimilar", "dissim", "dissims", "diss",
+    "differences", "dissimilar", "dissim", "dissims", "diss", "abstand", "distanz", "distancia",
+    "distanza",
 }  # fmt: skip
 # Those of `_SIMILAR` that say nothing else, even where a corner may as well name the rows.
 _ONLY_SIMILAR = {
@@ -75,7 +81,7 @@ class _Line(NamedTuple):
 
 def says_similarity(name: str, surely: bool = False) -> bool:
     """Whether what values are called says that these are similarities, or if not surely, may."""
-    words = _words(re.sub(r"\bco[\W_]+(?=occurrence)", "co", name.lower()))
+    words = _words(re.sub(r"\bco[\W_]+(?=occurrence|citation)", "co", name.lower()))
     similar = words & (_ONLY_SIMILAR if surely else _SIMILAR)
     return bool(similar) and not words & _DISSIMILAR and not _ONE_MINUS.match(name)
 
@@ -95,6 +101,9 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
       ValueError: it is no such text; says in which row and column.
     """
     lines, delimiter = _split(text)
+    if _is_vector(lines):
+        values = from_pairs(_read_grid(lines, delimiter, None, None).ravel())
+        return LabelledMatrix([str(i + 1) for i in range(len(values))], values)
     is_printed = _is_printed_triangle(lines)
     is_numbered = is_printed or _has_numbered_columns(lines)
     pairs = None if is_numbered else _find_pairs(lines)
@@ -163,6 +172,29 @@ def _split(text):
     return lines, delimiter
 
 
+def _is_vector(lines):
+    """Whether these are three or more numbers in one row, or in one column without gaps."""
+    cells = [cell for line in lines for cell in line.cells]
+    if len(cells) < 3 or not all(map(_is_number, cells)):
+        return False
+    is_column = len(lines) == len(cells) == lines[-1].number - lines[0].number + 1
+    return len(lines) == 1 or is_column
+
+
+def from_pairs(pairs: np.ndarray) -> np.ndarray:
+    """(n, n) of the (n (n - 1) / 2,) pairs i < j, in the order of SciPy's `pdist` and R's `dist`.
+
+    Raises:
+      ValueError: a number of pairs that no n points have.
+    """
+    n = round((1 + np.sqrt(1 + 8 * len(pairs))) / 2)
+    if n * (n - 1) / 2 != len(pairs):
+        raise ValueError(f"a vector of {len(pairs)} numbers, expected n (n - 1) / 2 for n points")
+    values = np.zeros((n, n))
+    values[np.triu_indices(n, 1)] = pairs
+    return values + values.T
+
+
 def _is_number(cell):
     return is_number(cell, ",")
 
@@ -225,7 +257,7 @@ def _has_row_numbers(header, rows):
         return False
     # Numbers for names: three rows of them could be a square, and commas be those of decimals.
     are_words = any(_is_word(cell) for line in rows for cell in line.cells)
-    return are_words or (len(header) == 4 and len(rows) != 3)
+    return are_words or (len(header) == 4 and (len(rows) != 3 or _is_measure(header[-1], 2)))
 
 
 def _value_column(header, lines):
@@ -327,10 +359,17 @@ def _has_numbered_columns(lines):
 
 
 def _is_printed_triangle(lines):
-    """Whether these are 1, 2, ... over rows 2, 3, ..., as R prints distances without names."""
+    """Whether these are 1, 2, ... over rows 2, 3, ..., as R prints distances without names.
+
+    Or over rows 1, 2, ..., with a diagonal of 0.
+    """
     header, *rows = [line.cells for line in lines]
     counts = [str(i + 1) for i in range(len(header) + 1)]
-    if len(header) < 2 or header != counts[:-1] or [row[0] for row in rows] != counts[1:]:
+    names = [row[0] for row in rows]
+    if len(header) < 2 or header != counts[:-1]:
+        return False
+    has_diagonal = names == header and not any(row[-1].strip("0.,") for row in rows)
+    if not has_diagonal and names != counts[1:]:
         return False
     return [len(row) - 1 for row in rows] == [*range(1, len(header) + 1)]
 
@@ -354,6 +393,7 @@ def _has_names_like_numbers(lines):
 
 
 def _parse_pairs(measure, lines, delimiter, directed):
+    _check_same_things(lines)
     _check_marks([line._replace(cells=line.cells[2:]) for line in lines], delimiter)
     labels: dict[str, int] = {}
     found: dict[tuple[int, int], tuple[float, int]] = {}
@@ -380,6 +420,18 @@ def _parse_pairs(measure, lines, delimiter, directed):
     if is_whole and measure is not None and measure.lower() == "freq":
         measure = None
     return LabelledMatrix(list(labels), values, measure)
+
+
+def _check_same_things(lines):
+    """ValueError for pairs of different things, such as judges and what they rate.
+
+    Pairs that all have one point in common share no name either.
+    """
+    one, other = (_names([line.cells[i] for line in lines]) for i in (0, 1))
+    if min(len(set(one)), len(set(other))) > 1 and not set(one) & set(other):
+        raise ValueError(f"the two columns of names share none ('{printable(one[0])}', ... and "
+                         f"'{printable(other[0])}', ...), as of rows and columns of different "
+                         "things, which dm.mds.unfold places; expected pairs of the same things")
 
 
 def _row_names(lines, words, header):

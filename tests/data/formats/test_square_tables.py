@@ -174,6 +174,15 @@ def test_pairs_with_the_numbers_of_their_rows(numbers):
     np.testing.assert_array_equal(found.values, [[0, 1, 2], [1, 0, 3], [2, 3, 0]])
 
 
+def test_three_pairs_of_numbered_things_as_r_writes_them():
+    rows = '"1","1","2",0.5\n"2","1","3",0.7\n"3","2","3",0.9\n'
+    found = parse_square('"","Var1","Var2","Freq"\n' + rows)
+    assert found.labels == ["1", "2", "3"]
+    np.testing.assert_array_equal(found.values, [[0, 0.5, 0.7], [0.5, 0, 0.9], [0.7, 0.9, 0]])
+    square = parse_square(",a,b,d\n1,0,1,2\n2,1,0,3\n3,2,3,0\n")
+    assert square.labels == ["a", "b", "d"]
+
+
 def test_pairs_of_numbered_things_with_the_numbers_of_their_rows():
     """As R writes `as.data.frame(as.table(d))` of things that are called 10, 20, 30."""
     things, values = (10, 20, 30), [[0, 1.5, 2], [1.5, 0, 2.5], [2, 2.5, 0]]
@@ -244,6 +253,9 @@ def test_what_the_values_are_called(content, called):
 
 
 @pytest.mark.parametrize(("names", "expected"), [
+    (["pearson", "Spearman's rho", "tau", "jaccard", "r2", "kinship", "scores", "bitscore",
+      "rating", "mutual_information", "co-citations", "LOD", "links", "Häufigkeit"], True),
+    (["1-pearson", "jaccard distance", "Abstand"], False),
     (["similarity", "Freq", "n", "correlation", "r", "shared_species", "weight", "co-occurrences",
       "Cosine similarity", "COUNT"], True),
     (["distance", "dissimilarity", "km", "value", "", "correlation distance", "cosine_dist",
@@ -278,6 +290,32 @@ def test_freq_over_a_whole_table_with_a_zero_diagonal_says_nothing():
         ("Freq", rows), ("freq", rows[:3]), ("Freq", [*rows[:3], "b,b,2"]),
         ("Freq", [*rows[:3], "b,b,NA"]), ("count", rows))]
     assert called == [None, "freq", "Freq", "Freq", "count"]
+
+
+def test_distances_without_names_as_r_prints_them_with_a_diagonal():
+    found = parse_square("    1   2   3\n1 0.0        \n2 1.0 0.0    \n3 2.0 3.0 0.0\n")
+    assert found.labels == ["1", "2", "3"]
+    np.testing.assert_array_equal(found.values, [[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+
+
+@pytest.mark.parametrize("content", ["1,2,3\n", "1\n2\n3\n", "1\t2\t3", "1.0 2.0 3.0\n\n"])
+def test_vectors_of_pairs(content):
+    found = parse_square(content)
+    assert found.labels == ["1", "2", "3"] and found.measure is None
+    np.testing.assert_array_equal(found.values, [[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    with pytest.raises(ValueError, match=r"a vector of 4 numbers, expected n \(n - 1\) / 2"):
+        parse_square("1\n2\n3\n4\n")
+    with pytest.raises(ValueError):  # a gap may be a missing pair
+        parse_square("1\n\n2\n3\n")
+
+
+@pytest.mark.parametrize("header", ["", "user,item,rating\n"])
+def test_pairs_of_different_things_are_refused(header):
+    ratings = "ann,Alien,5\nann,Heat,1\nbob,Alien,1\nbob,Heat,4\n"
+    with pytest.raises(ValueError, match=r"share none \('ann', .* and 'Alien', .*mds\.unfold"):
+        parse_square(header + ratings)
+    for pairs in ("a,b,1\n", "a,b,1\na,c,2\na,d,3\n", "a,b,1\nb,c,2\n", "a,b,1\nc,b,2\n"):
+        assert len(parse_square(header + pairs).labels) > 1
 
 
 def test_distances_without_names_as_r_prints_them():
