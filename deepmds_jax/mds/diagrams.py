@@ -143,6 +143,8 @@ def draw_scree(dims: Sequence[int], stress: ArrayLike) -> "Figure":
     numbers, values = np.asarray(dims), np.asarray(stress)
     if numbers.ndim != 1 or values.shape != numbers.shape:
         raise ValueError(f"stress: expected shape {numbers.shape} like dims, got {values.shape}")
+    if not numbers.size:
+        raise ValueError("dims: expected one or more, got none")
     if not np.isfinite(values).all():
         raise ValueError(f"stress: expected finite numbers, got {values[~np.isfinite(values)][0]}")
     order = np.argsort(numbers)
@@ -181,7 +183,7 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
     shown = np.argsort(-values, kind="stable")[:_MAX_BARS][::-1]
     figure, axes = plain_axes(4.6, 0.9 + 0.17 * len(shown))
     axes.barh(np.arange(len(shown)), values[shown], color=DOTS, height=0.7)
-    axes.set_yticks(np.arange(len(shown)), [_shortened(names[i]) for i in shown])
+    axes.set_yticks(np.arange(len(shown)), [shortened(names[i]) for i in shown])
     axes.axvline(100 / len(values), color=LINE, linewidth=1, linestyle="--")
     axes.set(ylim=(-0.7, len(shown) - 0.3))
     left_out = f"\nthe largest {len(shown)} of {len(values)}, dashed: the mean of all"
@@ -191,7 +193,8 @@ def draw_stress_per_point(shares: ArrayLike, labels: Sequence[str] | None = None
     return figure
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name for which there is little room."""
     return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME - 1]}…"
 
 

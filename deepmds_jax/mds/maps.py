@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.extras import require
 from deepmds_jax.mds.biplot import FittedVectors
-from deepmds_jax.mds.diagrams import DOTS, INK, LINE, TEXT, check_labels, plain_axes
+from deepmds_jax.mds.diagrams import DOTS, INK, LINE, TEXT, check_labels, plain_axes, shortened
 from deepmds_jax.mds.inputs import as_numbers, check_number, one_line
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ def draw_configuration(
         raise ValueError(f"dims: expected two of 0 to {k - 1}, got {dims!r}")
     shown = points[:, list(dims)]
     names = [] if labels is None else check_labels(labels, n)
+    if k == 1:  # on a line names stand upright, above it or below
+        names = [shortened(name) for name in names]
     longest = max(map(len, names), default=0)
-    # On a line names stand upright, above it or below.
     figure, axes = plain_axes(5.6, max(2.6, 1.0 + 2 * _LETTER * longest) if k == 1 else 5.0)
     axes.set_aspect("equal", "datalim")
     axes.scatter(*shown.T, s=14, color=DOTS, linewidths=0, zorder=3)

@@ -73,6 +73,8 @@ def test_scree():
     assert mds.draw_scree([1, 2], np.zeros(2)).axes[0].get_ylim()[1] > 0  # a perfect fit
     with pytest.raises(ValueError, match=r"stress: expected shape \(1,\) like dims, got \(2,\)"):
         mds.draw_scree([1], np.ones(2))
+    with pytest.raises(ValueError, match="dims: expected one or more, got none"):
+        mds.draw_scree([], [])
 
 
 def test_stress_per_point_is_vegans_goodness(usage, load_oracle):

@@ -54,6 +54,8 @@ def test_other_axes_and_points_on_a_line():
     (axes,) = mds.draw_configuration(POINTS[:, :1], NAMES).axes
     np.testing.assert_array_equal(axes.collections[0].get_offsets()[:, 1], 0)
     assert {text.get_rotation() for text in axes.texts} == {90}
+    figure = mds.draw_configuration(POINTS[:, :1], ["long " * 120, *NAMES[1:]])
+    assert figure.get_figheight() < 6 and figure.axes[0].texts[0].get_text().endswith("…")
 
 
 def test_labels_stay_on_the_page():
