@@ -36,6 +36,7 @@ UNFOLDINGS = ("ratio", "interval", "ordinal")
 _POWER, _STRENGTH = 0.5, 1.0
 _TINY = 1e-30  # for sums that are zero if a row has no known value
 _LARGEST_VARIATION = 10.0
+_DISTURBANCE = 0.1  # of a start, in its size
 _NUM_VARIATIONS, _NUM_ZOOMS = 16, 6  # tried per row, each time in a narrower range
 
 
@@ -196,7 +197,10 @@ def _start(num_dims, preferences, weights):
     start = jnp.concatenate([right, left] if is_tall else [left, right])
     # Preferences that are all equal say nothing: any points but coincident ones will do.
     anywhere = np.random.default_rng(0).standard_normal(start.shape)
-    return jnp.where(jnp.sum(start**2) > _TINY, start, jnp.asarray(anywhere, start.dtype))
+    anywhere = jnp.asarray(anywhere, start.dtype)
+    if preferences.shape == (2, 2):  # of which each row lies exactly upon a column
+        start = start + _DISTURBANCE * jnp.sqrt(jnp.mean(start**2)) * anywhere
+    return jnp.where(jnp.sum(start**2) > _TINY, start, anywhere)
 
 
 def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
