@@ -227,7 +227,20 @@ def choose(graph, condition, if_true, if_false, dtype):
 
 @rule("convert_element_type", by_entry=True)
 def _convert(graph, inputs, eqn):
-    return graph.cast(thin(inputs[0]), eqn.params["new_dtype"])
+    x, dtype = thin(inputs[0]), np.dtype(eqn.params["new_dtype"])
+    if x.dtype.kind != "f" or dtype.kind not in "iu" or dtype.itemsize > 4:
+        return graph.cast(x, dtype)
+    # NaN becomes 0, and what is out of range the nearest number: ONNX leaves both open.
+    limits = np.iinfo(dtype)
+    x = graph.cast(x, np.float32)
+    is_number = by_entries(graph, "Equal", [x, x], bool)
+    x = by_entries(graph, "Where", [is_number, x, np.array(0, np.float32)], np.float32)
+    x = by_entries(graph, "Max", [x, np.array(limits.min, np.float32)], np.float32)
+    x = by_entries(graph, "Min", [np.array(limits.max, np.float32), x], np.float32)
+    if dtype.itemsize == 4:  # whose largest number float32 rounds up
+        x = graph.cast(x, np.int64)
+        x = by_entries(graph, "Min", [x, np.array(limits.max, np.int64)], np.int64)
+    return graph.cast(x, dtype)
 
 
 @rule("stop_gradient", "copy", "copy_p", "optimization_barrier", by_entry=True)

@@ -54,6 +54,9 @@ FUNCTIONS = {
     "layout": lambda x, k: jnp.pad(jnp.stack([x, x[::-1]], 1).reshape(2, -1).T, ((1, 0), (0, 2))),
     "spread": lambda x, k: lax.pad(x, jnp.float32(7), ((1, 2, 1), (0, 0, 0))),
     "reduce": lambda x, k: (jnp.mean(x, 0), jnp.any(x > 2, 1), jnp.all(x < 2), jnp.argmin(x, 1)),
+    "to_integers": lambda x, k: tuple(
+        (x * jnp.array([-1.5, 300, 1e20, jnp.nan, -jnp.inf, 1e9])).astype(dtype)
+        for dtype in (jnp.int8, jnp.uint8, jnp.int16, jnp.int32, jnp.uint32)),
     "first": lambda x, k: (jnp.argmax(x > 0, 1), jnp.argmin(k.astype(jnp.uint32))),
     "clip_to_nan": lambda x, k: (jnp.clip(x, jnp.nan, 1), jnp.clip(x, -1, jnp.nan)),
     "dot": dot,
