@@ -425,10 +425,11 @@ def _parse_pairs(measure, lines, delimiter, directed):
 def _check_same_things(lines):
     """ValueError for pairs of different things, such as judges and what they rate.
 
-    Pairs that all have one point in common share no name either.
+    Pairs that all have one point in common share no name either, nor do pairs without any.
     """
-    one, other = (_names([line.cells[i] for line in lines]) for i in (0, 1))
-    if min(len(set(one)), len(set(other))) > 1 and not set(one) & set(other):
+    one, other = (list(dict.fromkeys(_names([line.cells[i] for line in lines]))) for i in (0, 1))
+    are_apart = len(one) == len(other) == len(lines)
+    if min(len(one), len(other)) > 1 and not are_apart and not set(one) & set(other):
         raise ValueError(f"the two columns of names share none ('{printable(one[0])}', ... and "
                          f"'{printable(other[0])}', ...), as of rows and columns of different "
                          "things, which dm.mds.unfold places; expected pairs of the same things")
