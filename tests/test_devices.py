@@ -18,6 +18,7 @@ SENDING = re.compile(
     r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
 
 ON_FOUR = """
+import conftest
 import json, sys
 import jax, numpy as np
 import jax.numpy as jnp
@@ -91,9 +92,10 @@ def found(tmp_path_factory):
     file = tmp_path_factory.mktemp("devices") / "found.npz"
     flags = " ".join([os.environ.get("XLA_FLAGS", ""),
                       "--xla_force_host_platform_device_count=4"])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])  # conftest has the tests' switches
     done = subprocess.run(
         [sys.executable, "-c", ON_FOUR, file, *TRANSFORMS], capture_output=True, text=True,
-        timeout=300, env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
+        timeout=300, env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr
     return dict(np.load(file)), *json.loads(done.stdout.splitlines()[-1])
