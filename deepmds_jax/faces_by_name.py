@@ -53,7 +53,7 @@ def losing_landmarks(faces: Mapping[str, Face]) -> list[str]:
         return []
     first, other = next(iter(more.items()))
     return [f"warning: {len(more)} of {len(faces)} faces have more landmarks than the {kept} of "
-            f"{topology}, the weights for the first face, and are lifted by these: {first}"
+            f"{topology}, the weights for the first face, and only these count: {first}"
             f"{', ...' if len(more) > 1 else ''}; for all of theirs, give them alone, or "
             f"--weights={other}"]
 

@@ -35,6 +35,7 @@ class Kind(NamedTuple):
       worth: see `model`.
       mirror: partners of the landmarks in a mirror, if they have some.
       any_side: whether they may be seen from any side.
+      counts: for how many independent things each of them counts, of what they say of the mean.
     """
 
     model: Gaussian
@@ -42,6 +43,7 @@ class Kind(NamedTuple):
     worth: float
     mirror: tuple[int, ...] | None
     any_side: bool
+    counts: float = 1.0
 
 
 class _Sums(NamedTuple):
@@ -70,7 +72,7 @@ class _Survey(NamedTuple):
       used: (F,) bool, whether they are faces that can be learnt from.
       noise: (F,) of their landmarks.
       rotation: (F, 3, 3).
-      residual: (F,) mean squared distance of the landmarks from the posed mean.
+      residual: (F,) mean squared distance of the landmarks from the posed mean, outliers less.
       beyond: (F, N, 2) image points less those of the expected shape, hidden ones too.
     """
 
@@ -91,7 +93,7 @@ class Learnt(NamedTuple):
       noise: (F,) standard deviation of each face's landmarks, in sizes of the face.
       rotation: (F, 3, 3) of each face, as `Posterior` has it.
       residual_before, residual_after: root-mean-square distance of the landmarks from the posed
-        mean shape, over all faces, in sizes of the face.
+        mean shape, over all faces, in sizes of the face; outliers count less.
       spread: how far the views differ: mean square of the sine of their angle to the direction
         that they show least of; see `sees_depth`.
       hidden: from a template only: mean distance in the image of hidden landmarks from where the
@@ -150,13 +152,17 @@ def fit_shapes(
     """
     learnt, shapes, spread, share, first = start, kind.model, 0.0, 0.0, None
     for _ in bar(range(num_turns), "learning shapes"):
-        sums, survey = _expect(start if first is None else shapes, points, seen, kind.any_side)
+        # Faces that may lie as far from the mean as is not known of it pull it less: where views
+        # are too much alike to tell it from their pose, turn after turn would distort it.
+        expected = shapes if kind.any_side and first is not None else learnt
+        sums, survey = _expect(expected, points, seen, kind.any_side)
         if first is None:
             first = survey
             if survey.used.sum() < min_faces:
+                why = (" whose landmarks are those of a face; bin/reconstruct says what is wrong "
+                       "with the others") if not survey.used.all() else ""
                 raise ValueError(f"x2d: expected at least {MIN_FACES} faces to learn from, got "
-                                 f"{survey.used.sum()} of {len(points)} whose landmarks are those "
-                                 "of a face; bin/reconstruct says what is wrong with the others")
+                                 f"{survey.used.sum()} of {len(points)}{why}")
             if start is not kind.model:  # what all share is not told from what they differ in yet
                 together = np.outer(sums.change, sums.change) / sums.count
                 sums = sums._replace(square=sums.count * kind.model.covariance + together)
@@ -197,14 +203,13 @@ def infer_likeliest(
     return jax.tree.map(lambda x: x[best], found)
 
 
-def _beyond(found, shape, x2d, visible):
+def _beyond(found, shape, x2d, weights):
     """(N, 2) image points less those of a shape in the pose found, in sizes of the shape.
 
-    Place and size in the image are those of the visible landmarks.
+    Place and size in the image are those of the landmarks, by (N, 1) weights.
     """
     posed = shape @ found.rotation.T
     posed = posed[:, :2] / (1 + found.perspective * posed[:, 2:])
-    weights = visible.astype(x2d.dtype)[:, None]
     posed = posed - jnp.sum(weights * posed, axis=0) / jnp.sum(weights)
     near = x2d - jnp.sum(weights * x2d, axis=0) / jnp.sum(weights)
     scale = jnp.sum(weights * posed * near) / jnp.sum(weights * near**2)
@@ -247,9 +252,9 @@ def _expect(shapes, points, seen, any_side):
 def _expect_some(shapes, points, seen, any_side):
     def face(x2d, visible):
         found = infer_likeliest(shapes, x2d, visible, any_side)
-        weights = visible.astype(x2d.dtype)[:, None]
-        residual = _beyond(found, shapes.mean, x2d, visible)
-        residual = jnp.sum(weights * residual**2) / jnp.sum(weights)
+        trust = found.trust[:, None]
+        residual = _beyond(found, shapes.mean, x2d, trust)
+        residual = jnp.sum(trust * residual**2) / jnp.sum(trust)
         used = _is_face(found, any_side)
         change = (found.points - shapes.mean).reshape(-1)
         view = jnp.outer(found.rotation[2], found.rotation[2]) - _scatter(shapes, found)
@@ -257,7 +262,7 @@ def _expect_some(shapes, points, seen, any_side):
         sums = jax.tree.map(lambda x: jnp.where(used, x, 0), _Sums(
             jnp.ones(()), change, square, found.score, found.information, view))
         return sums, _Survey(used, found.noise, found.rotation, jnp.where(used, residual, 0),
-                             _beyond(found, found.points, x2d, visible))
+                             _beyond(found, found.points, x2d, visible[:, None]))
 
     sums, survey = jax.vmap(face)(points, seen)
     count, change, square, score, information, view = (jnp.sum(x, axis=0) for x in sums)
@@ -282,18 +287,27 @@ def _maximise(kind, start, shapes, sums):
 
     flip = np.array([-1.0, 1.0, 1.0])
     view = sums.view / count
-    if kind.mirror is not None:  # what is the same on both sides is seen from both at once
+    if kind.any_side and kind.mirror is not None:  # both sides, which are the same, are seen then
         view = (view + flip[:, None] * view * flip) / 2
     values, directions = np.linalg.eigh(view)
     spread, unseen = float(max(np.sum(values[:-1]), 0)), directions[:, -1]
+    sees_depth, everything = spread >= MIN_SPREAD, np.trace(known)
+    free = np.eye(3) if sees_depth else np.eye(3) - np.outer(unseen, unseen)
+    free = np.kron(np.eye(num_landmarks), free)
+    known = free @ known @ free
 
     moved = np.asarray(shapes.mean - kind.model.mean, np.float64).reshape(-1)
     change = sums.change / count
-    uncertain = np.linalg.solve(np.eye(size) + known @ sums.information, known)
+
+    def left(information):
+        return np.linalg.solve(np.eye(size) + known @ information, known)
+
+    information = kind.counts * sums.information
+    uncertain = left(information)
     if kind.any_side:
-        moved = count / (count + _MEAN_WORTH) * (moved + change)
+        moved = count / (count + _MEAN_WORTH) * free @ (moved + change)
     else:
-        moved = uncertain @ (sums.information @ moved + sums.score)
+        moved = uncertain @ (information @ moved + kind.counts * sums.score)
     moved = moved.reshape(-1, 3)
     covariance = sums.square - count * np.outer(change, change)
     covariance = (kind.worth * kind.model.covariance + covariance) / (kind.worth + count)
@@ -302,12 +316,7 @@ def _maximise(kind, start, shapes, sums):
         covariance = covariance.reshape(num_landmarks, 3, num_landmarks, 3)
         other = flip[:, None, None] * covariance[other_side][:, :, other_side] * flip
         covariance = ((covariance + other) / 2).reshape(size, size)
-    sees_depth = spread >= MIN_SPREAD
-    told = known - uncertain
-    if not sees_depth:
-        in_image = np.eye(3) - np.outer(unseen, unseen)
-        moved, told = moved @ in_image, told @ np.kron(np.eye(num_landmarks), in_image)
-    share = float(np.trace(told) / np.trace(known))
+    share = float(np.trace(known - left(sums.information)) / everything)
     mean = standardize(jnp.asarray(model + moved, kind.model.mean.dtype))
     if not sees_depth:
         return (Gaussian(mean, kind.model.covariance), Gaussian(mean, start.covariance), spread,

@@ -7,8 +7,9 @@ Or things of another kind, from one 3D shape, a template.
   bin/reconstruct faces.npz --weights=mine.safetensors
   bin/adapt hands.npz --template=hand.csv --topology=hand.toml --out=hand.safetensors
 
-Takes landmark files as bin/reconstruct does: 50 faces are worth it, 200 are plenty; seen from
-several directions, or nothing of depth can be learnt. Draws what it learnt beside the weights.
+Takes landmark files as bin/reconstruct does, but for Parquet: 50 faces are worth it, 200 are
+plenty; seen from several directions, or nothing of depth can be learnt. Draws what it learnt beside
+the weights. Takes some minutes; of an interrupted run nothing is kept.
 """
 
 import pathlib

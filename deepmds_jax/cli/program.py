@@ -1,9 +1,12 @@
 """What the programs share: flags of their own, one-line errors, the accelerator."""
 
+import contextlib
 import os
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import jax
@@ -49,7 +52,7 @@ def run(
       prepare: what has to be done before JAX looks for devices.
 
     Returns:
-      The exit status: 1 after an error, 130 after an interruption.
+      The exit status: 1 after an error, 130 after an interruption, by Ctrl-C or SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     values.unparse_flags()  # of an earlier run in this process
@@ -66,7 +69,8 @@ def run(
         logging.use_absl_handler()
         prepare()
         _select_accelerator(values["accelerator"].value)
-        status = main(rest) or 0
+        with _termination_as_interruption():
+            status = main(rest) or 0
         sys.stdout.flush()
         return status
     except KeyboardInterrupt as reason:
@@ -82,6 +86,23 @@ def run(
     except (ValueError, ImportError, FloatingPointError, flags.Error) as error:
         warn(f"error: {error}")
         return 1
+
+
+@contextlib.contextmanager
+def _termination_as_interruption() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does: files that are half written are taken away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which alone receives signals
+        return
+
+    def interrupt(*_):
+        raise KeyboardInterrupt("by SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def tell(*lines: object, file: TextIO | None = None) -> None:

@@ -34,7 +34,7 @@ def shifts(learnt: adaptation.Learnt, topology: Topology) -> tuple[np.ndarray, s
 
 
 def rows(learnt: adaptation.Learnt, topology: Topology) -> list[Row]:
-    """The landmarks that moved most, one a row."""
+    """The 8 landmarks that moved most, one a row."""
     shift, unit = shifts(learnt, topology)
     length = np.linalg.norm(shift, axis=1)
     return [
@@ -47,7 +47,7 @@ def rows(learnt: adaptation.Learnt, topology: Topology) -> list[Row]:
 def warnings(
     learnt: adaptation.Learnt, names: Sequence[str], start: str = "weights"
 ) -> list[str]:
-    """A line for what could not be learnt, and for each face that was left out.
+    """A line for what could not be learnt, and for each of the first 8 faces that were left out.
 
     Args:
       learnt: from `adaptation.learn_shapes`.
@@ -64,7 +64,7 @@ def warnings(
             f"the views differ too little to tell bending from turning ({far}; "
             f"{np.degrees(np.arcsin(np.sqrt(learnt.min_spread))):.0f} are needed): nothing was "
             "learnt, and the template kept")
-    if learnt.residual_after > learnt.residual_before:
+    if learnt.is_better and learnt.residual_after > learnt.residual_before:
         lines.append("the learnt mean shape explains the landmarks no better than that of the "
                      f"{start} ({100 * learnt.residual_after:.2f} against "
                      f"{100 * learnt.residual_before:.2f} % of the size)")
@@ -73,9 +73,14 @@ def warnings(
         lines.append("what was learnt was dropped, and the template kept: shapes learnt from one "
                      "half predict hidden landmarks of the other half no better than the template "
                      f"does ({100 * after:.1f} against {100 * before:.1f} % of the size)")
-    what = "a face seen from the front" if start == "weights" else "something like the template"
-    return lines + [f"{name}: left out, its landmarks are not those of {what}"
-                    for name, used in zip(names, learnt.used, strict=True) if not used]
+    what = ("a face, or are mirrored or in another order: bin/reconstruct says which"
+            if start == "weights" else "something like the template")
+    others = [name for name, used in zip(names, learnt.used, strict=True) if not used]
+    lines += [f"{name}: left out, its landmarks are not those of {what}"
+              for name in others[:_NUM_ROWS]]
+    if len(others) > _NUM_ROWS:
+        lines.append(f"and {len(others) - _NUM_ROWS} more, left out for the same reason")
+    return lines
 
 
 def summary(learnt: adaptation.Learnt, start: str = "weights") -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 from deepmds_jax import save_params, topologies
+from deepmds_jax.cli import program
 from deepmds_jax.data.formats import meshes
+from deepmds_jax.files import replacing
 from deepmds_jax.methods import deep_mds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -244,3 +247,16 @@ def test_an_executable_starts(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: accelerator: no tpu that JAX can use here")
     assert not list(tmp_path.iterdir())
+
+
+def test_termination_takes_away_what_is_half_written(tmp_path, capsys):
+    def main(_):
+        with replacing(tmp_path / "a.txt") as path:
+            path.write_text("half")
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert program.run(main, program.new_flags(), "", []) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert list(tmp_path.iterdir()) == []
+    assert "interrupted by SIGTERM" in capsys.readouterr().err
