@@ -45,11 +45,11 @@ def learn_shapes(
     It starts from the model that the weights were trained on, and from how far other detectors'
     landmarks may lie from it. The expectation is that of `infer`: shape, pose, perspective and
     noise of each face. The covariance that follows is averaged with that of the model, which counts
-    as some faces; the noise to expect is the median of theirs. Of the mean what the views do not
-    show stays as it was, and as uncertain, which is part of the covariance in the end: the fewer
-    the faces, and the less they turn, the less is taken for known. Where the topology has a left
-    and a right side the covariance is symmetric, and the mean nearly so. Depth of faces that are
-    all seen from the front stays as the model has it.
+    as some faces; the noise to expect is the median of theirs (not of things seen from any side).
+    Of the mean what the views do not show stays as it was, and as uncertain, which is part of the
+    covariance in the end: the fewer the faces, and the less they turn, the less is taken for known.
+    Where the topology has a left and a right side the covariance is symmetric, and the mean nearly
+    so. Where all faces are seen from nearly one direction, what lies along it stays as it was.
 
     Args:
       params, x2d, visible, progress: see `adapt`.

@@ -92,7 +92,9 @@ def main(paths: list[str]) -> int:
         program.tell(lifted.listing)
         with all_or_none():
             wrote, unread = _write(lifted, picture, model)
-        program.tell(f"{lifted.summary}; wrote {' '.join(wrote)}")
+        weights = given.WEIGHTS.value
+        whose = "" if weights in (None, lifted.topology.name) else f" of {weights}"
+        program.tell(f"{lifted.summary}{whose}; wrote {' '.join(wrote)}")
         left_out += [line for line in unread if line not in lifted.left_out]
     left_out += lifted.left_out
     program.list_left_out(left_out)

@@ -41,6 +41,7 @@ def test_weights_are_adapted_and_say_to_what(tmp_path, landmarks, call):
     assert described["data_licence"].startswith("MIT")
     done = call("reconstruct", "faces.npz", "--weights=mine.safetensors", "--out=o.npz")
     assert done.status == 0, done.stderr
+    assert "weights flame51 of mine.safetensors; wrote" in done.stdout
 
 
 @pytest.mark.usefixtures("without_refinement")

@@ -190,7 +190,7 @@ def encoder_stage(
       mean: (N, 3) the mean face.
       points: (F, N, 3) the training faces, head frame, or with jaw lines behind them, see
         `augmented_faces`.
-      learning_rate: Adam's at first; it falls to 0 along a cosine.
+      learning_rate: of Adam or Muon, at first; it falls to 0 along a cosine.
       num_epochs: passes over the faces.
       optimizer: of a schedule of learning rates.
     """
