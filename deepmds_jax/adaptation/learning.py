@@ -17,9 +17,6 @@ from deepmds_jax.methods.gaussian import Gaussian, without_rigid_motion
 
 SMOOTHNESS = 0.5
 NUM_TURNS, NUM_TURNS_TEMPLATE = 10, 20  # a template is farther off
-# Faces of one detector, and of one model, differ from ours in the same ways: of their mean five say
-# as much as one would if all that they differ in were known.
-_COUNTS = 0.2
 # How many faces a model's covariance is worth; a template's is a guess.
 _WORTH, _WORTH_TEMPLATE = 100.0, 20.0
 _ONE_SIDED = 0.25  # share of a shift's variance where it is not the same on both sides
@@ -65,8 +62,7 @@ def learn_shapes(
     points, seen = _as_faces(topology, x2d, visible)
     model, shift = _priors(params)
     shift = _alike_on_both_sides(shift, topology.mirror)
-    kind = Kind(model, shift, _WORTH, topology.mirror, params.config.any_side,
-                1.0 if params.config.any_side else _COUNTS)
+    kind = Kind(model, shift, _WORTH, topology.mirror, params.config.any_side)
     start = Gaussian(model.mean, model.covariance + shift)
     return fit_shapes(kind, start, points, seen, NUM_TURNS, _bar(progress))
 
