@@ -30,7 +30,8 @@ def read_matrix(path: str | Path, directed: bool = False) -> LabelledMatrix:
       matrix, or its lower or upper triangle with or without the diagonal, with names in the first
       row, the first column, both or neither; or a row `name,name,number` for each pair, with a
       header or without; or one row or column of numbers, the vector of its pairs as SciPy's
-      `pdist` and R's `dist` give it. Empty cells, NA and NaN are missing values.
+      `pdist` and R's `dist` give it; the column may be counted, and have a header. Empty cells, NA
+      and NaN are missing values.
     * `.npy`: the matrix, or the vector.
     * `.npz`: the same, the only array of numbers, and `labels` if it likes.
 

@@ -1,7 +1,7 @@
 """Square matrices in tables of text: whole, triangles, or a row for each pair; with names or none.
 
-Cells are parted by commas, semicolons, tabs or spaces; a comma may be the decimal point, beside
-commas in quotes. Empty cells, NA and NaN are missing values.
+Or the vector of all pairs. Cells are parted by commas, semicolons, tabs or spaces; a comma may be
+the decimal point, beside commas in quotes. Empty cells, NA and NaN are missing values.
 """
 
 import collections
@@ -101,15 +101,20 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
       ValueError: it is no such text; says in which row and column.
     """
     lines, delimiter = _split(text)
-    if _is_vector(lines):
-        values = from_pairs(_read_grid(lines, delimiter, None, None).ravel())
-        return LabelledMatrix([str(i + 1) for i in range(len(values))], values)
-    is_printed = _is_printed_triangle(lines)
-    is_numbered = is_printed or _has_numbered_columns(lines)
+    # Commas may be decimal points, unless names in quotes come before them.
+    may_be_decimals = delimiter == "," and not _begins_with_quotes(text)
+    vector = _parse_vector(lines, delimiter, may_be_decimals)
+    if vector is not None:
+        return vector
+    if may_be_decimals:
+        _check_decimals(lines)
+    is_numbered = _lacks_corner(lines, may_be_decimals) or _has_numbered_columns(lines)
     pairs = None if is_numbered else _find_pairs(lines)
     if pairs is not None:
         return _parse_pairs(*pairs, delimiter, directed)
     _check_columns(lines)
+    if not is_numbered:
+        _check_diagonal(lines)
     # Names stand in the first line, and in the first cells of others.
     words = [[_is_word(cell) for cell in line.cells[:None if i == 0 else 1]]
              for i, line in enumerate(lines)]
@@ -131,12 +136,11 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     for names in (rows, columns):
         _check_different(names or ())
     grid = _read_grid(lines, delimiter, rows, columns)
-    if rows and columns and rows != columns and len(rows) == len(columns) and not is_printed:
+    if rows and columns and rows != columns and len(rows) == len(columns):
         # Programs number the rows or columns that have no names, which says nothing of them.
-        if only_count(rows):
-            rows = None
-        elif only_count(columns):
-            columns = None
+        are_counted = only_count(rows), only_count(columns)
+        if any(are_counted) and not _lacks_diagonal(grid, rows, columns):
+            rows, columns = (None, columns) if are_counted[0] else (rows, None)
     values, labels = _to_square(grid, rows, columns)
     return LabelledMatrix(labels, values, measure, in_corner=measure is not None)
 
@@ -172,6 +176,33 @@ def _split(text):
     return lines, delimiter
 
 
+def _begins_with_quotes(text):
+    """Whether each line does, as where R writes names."""
+    return all(line.lstrip().startswith('"') for line in text.splitlines() if line.strip())
+
+
+def _parse_vector(lines, delimiter, may_be_decimals):
+    """The matrix of a vector of all pairs; None for other tables.
+
+    What its numbers are called may stand over their column, and programs count them.
+    """
+    header, rows = lines[0].cells, lines
+    measure = counts = None
+    has_corner = header[:-1] == [""] or (len(header) == 1 and not may_be_decimals)
+    if has_corner and all(len(line.cells) == 2 for line in lines[1:]):
+        counts = [line.cells[0] for line in lines[1:]]
+        measure, rows = header[-1], [line._replace(cells=line.cells[1:]) for line in lines[1:]]
+    elif len(header) == 1 and not _may_be_quantity(header[0]):
+        measure, rows = header[0], lines[1:]
+    if measure is not None and (len(rows) < 3 or rows[0].number != lines[0].number + 1):
+        return None
+    if not _is_vector(rows) or not only_count(counts or []):
+        return None
+    values = from_pairs(_read_grid(rows, delimiter, counts, None).ravel())
+    labels = [str(i + 1) for i in range(len(values))]
+    return LabelledMatrix(labels, values, measure and from_cell(measure))
+
+
 def _is_vector(lines):
     """Whether these are three or more numbers in one row, or in one column without gaps."""
     cells = [cell for line in lines for cell in line.cells]
@@ -199,9 +230,28 @@ def _is_number(cell):
     return is_number(cell, ",")
 
 
+def _is_missing(cell):
+    return _is_number(cell) and np.isnan(number(cell, "", ","))
+
+
 def _is_word(cell):
     """Whether a cell is no number, nor one with marks of thousands."""
     return not _is_number(cell) and not _GROUPED.fullmatch(cell)
+
+
+def _check_decimals(lines):
+    """ValueError for three or more numbers in one column with commas, which may be of decimals."""
+    rows = lines[len(lines[0].cells) == 1 and not _is_number(lines[0].cells[0]):]
+    if len(rows) < 3 or any(len(line.cells) > 2 for line in rows) or not all(
+        _WHOLE.fullmatch(cell.lstrip("+-")) for line in rows for cell in line.cells
+    ):
+        return
+    for line in rows:
+        if len(line.cells) == 2:
+            one, other = line.cells
+            raise ValueError(f"line {line.number}: '{one},{other}' is two numbers, expected a "
+                             "matrix, or a column of all pairs; if the comma is a decimal point "
+                             f"write {one}.{other}, or sep=; in a line before all others")
 
 
 def _check_marks(lines, delimiter, first=None):
@@ -292,17 +342,48 @@ def _may_be_quantity(cell):
 
 
 def _are_numbered(rows, header, value):
-    """Whether the other two of three columns may hold numbers for names."""
-    if not all(_is_number(cell) if i == value else _WHOLE.fullmatch(cell)
-               for row in rows for i, cell in enumerate(row)):
+    """Whether the other two of three columns may hold names, some or all of which are numbers."""
+    pairs = [[cell for i, cell in enumerate(row) if i != value] for row in rows]
+    if not all(_is_number(row[value]) for row in rows) or not _may_be_names(pairs, header):
         return False
+    has_all = _has_all(pairs)
     if header is None:  # as ratings are, or of three rows a square, unless every pair is there
-        pairs = collections.Counter(frozenset(row[:2]) for row in rows if row[0] != row[1])
-        n = len(set().union(*pairs))
         same = [row[2] for row in rows if row[0] == row[1]]
-        is_whole = len(pairs) == n * (n - 1) / 2 > 0 and max(pairs.values()) <= 2
-        return len(rows) > 3 and is_whole and not any(cell.strip("+-0.,") for cell in same)
-    return len(rows) != 3 or any(rows[i][i].strip("0.,") for i in range(3))
+        return len(rows) > 3 and has_all and not any(cell.strip("+-0.,") for cell in same)
+    if len(rows) != 3:
+        return True
+    if not any(rows[i][i].strip("0.,") for i in range(3)):  # the diagonal of a square
+        return False
+    if not all(_is_number(cell) for row in rows for cell in row):
+        return True
+    # What speaks for pairs, and what for a square, if not both or neither: d may be a point.
+    are_three = has_all and all(one != other for one, other in pairs)
+    are_pairs = are_three or len(header[value]) > 1
+    if are_pairs == _is_symmetric(_values(rows)):
+        one = pairs[0][0]
+        raise ValueError(f"three rows of numbers under {', '.join(map(printable, header))} may be "
+                         f"pairs or a matrix: to pairs add that of one with itself and 0, as {one},"
+                         f"{one},0; give the rows of a matrix the names of its columns")
+    return are_pairs
+
+
+def _may_be_names(pairs, header):
+    """Whether the cells of pairs are whole numbers, or words and numbers in the same column."""
+    columns = list(zip(*pairs, strict=True))
+    cells = [cell for column in columns for cell in column]
+    if all(map(_WHOLE.fullmatch, cells)):
+        return True
+    # Names of columns that are those of rows, too, are of a square with a corner.
+    is_square = bool(set(header or ()) & set(cells))
+    is_mixed = any(len(set(map(_is_word, column))) == 2 for column in columns)
+    return is_mixed and not is_square and not any(map(_is_missing, cells))
+
+
+def _has_all(pairs):
+    """Whether every pair of different names is there, in one direction or both."""
+    found = collections.Counter(frozenset(pair) for pair in pairs if pair[0] != pair[1])
+    n = len(set().union(*found))
+    return len(found) == n * (n - 1) / 2 > 0 and max(found.values()) <= 2
 
 
 def _is_measure(name, column):
@@ -331,6 +412,17 @@ def _check_columns(lines):
                      "its two names: delete the other columns, and give each subject a file")
 
 
+def _check_diagonal(lines):
+    """ValueError for both triangles without what lies between, as R prints them."""
+    header, *rows = [line.cells for line in lines]
+    n = len(header)
+    if n > 2 and [row[0] for row in rows] == header and all(
+        len(row) == n and not any(map(_is_missing, row)) for row in rows
+    ):
+        raise ValueError(f"{n} rows of {n - 1} numbers for {n} points, expected a square or a "
+                         "triangle; R prints the diagonal of a square with diag=TRUE")
+
+
 def _is_header(lines, words):
     """Whether the first line holds names of columns."""
     first, others = lines[0].cells, lines[1:]
@@ -354,24 +446,35 @@ def _has_numbered_columns(lines):
         _is_number(cell) for row in rows for cell in row
     ):
         return False
-    values = np.array([[number(cell, "", ",") for cell in row] for row in rows])
-    return not np.diag(values).any() and np.array_equal(values, values.T, equal_nan=True)
+    values = _values(rows)
+    return not np.diag(values).any() and _is_symmetric(values)
 
 
-def _is_printed_triangle(lines):
-    """Whether these are 1, 2, ... over rows 2, 3, ..., as R prints distances without names.
+def _values(rows):
+    return np.array([[number(cell, "", ",") for cell in row] for row in rows])
 
-    Or over rows 1, 2, ..., with a diagonal of 0.
+
+def _is_symmetric(values):
+    return np.array_equal(values, values.T, equal_nan=True)
+
+
+def _lacks_corner(lines, may_be_decimals):
+    """Whether the first line holds names, of numbers too, over rows that begin with theirs.
+
+    So R writes a whole matrix, and prints a triangle with a diagonal of 0, or without, where the
+    rows begin with the second point.
     """
     header, *rows = [line.cells for line in lines]
-    counts = [str(i + 1) for i in range(len(header) + 1)]
-    names = [row[0] for row in rows]
-    if len(header) < 2 or header != counts[:-1]:
+    names, lengths = [row[0] for row in rows], [len(row) - 1 for row in rows]
+    n = len(header)
+    if n < 2 or len(rows) != n or len(set(header)) < n:
+        return False
+    if lengths == [n] * n:
+        return names == header and not may_be_decimals
+    if lengths != [*range(1, n + 1)]:
         return False
     has_diagonal = names == header and not any(row[-1].strip("0.,") for row in rows)
-    if not has_diagonal and names != counts[1:]:
-        return False
-    return [len(row) - 1 for row in rows] == [*range(1, len(header) + 1)]
+    return has_diagonal or names[:-1] == header[1:]
 
 
 def _has_names_like_numbers(lines):
@@ -432,7 +535,9 @@ def _check_same_things(lines):
     if min(len(one), len(other)) > 1 and not are_apart and not set(one) & set(other):
         raise ValueError(f"the two columns of names share none ('{printable(one[0])}', ... and "
                          f"'{printable(other[0])}', ...), as of rows and columns of different "
-                         "things, which dm.mds.unfold places; expected pairs of the same things")
+                         "things, which dm.mds.unfold places; expected pairs of the same things: "
+                         "if these are, add that of one with itself and 0, as "
+                         f"{printable(one[0])},{printable(one[0])},0")
 
 
 def _row_names(lines, words, header):
@@ -445,6 +550,30 @@ def _row_names(lines, words, header):
     width = max(len(line.cells) for line in lines)
     is_named = len(header) == width - 1 or _names(header)[1:] == names
     return names if is_named or (not header[0] and all(names)) else None
+
+
+def _lacks_diagonal(grid, rows, columns):
+    """Whether numbers for names say that a triangle begins beside its diagonal.
+
+    Raises:
+      ValueError: what it begins with may be its diagonal as well.
+    """
+    i, j = known = np.nonzero(~np.isnan(grid))
+    is_lower = rows[:-1] == columns[1:] and np.all(i >= j)
+    is_upper = rows[1:] == columns[:-1] and np.all(i <= j)
+    if len(rows) < 2 or not np.size(known) or not (is_lower or is_upper):
+        return False
+    diagonal = np.diag(grid)
+    names = [columns[0], *rows] if is_lower else [rows[0], *columns]
+    are_names = only_count(names) and len(set(np.nan_to_num(diagonal))) > 1
+    # Programs count rows, and columns from 0 on; columns from 1 on are rather names.
+    may_count = only_count(rows) or columns[0] == "0"
+    if np.isnan(diagonal).all() or (may_count and not are_names):
+        one, other = (", ".join(map(printable, some[:2])) for some in (rows, columns))
+        raise ValueError(f"a triangle of rows {one}, ... under columns {other}, ..., with "
+                         f"{diagonal[0]:g}, ... where its diagonal may be: give rows and columns "
+                         "the same names, or the whole matrix")
+    return True
 
 
 def _check_different(names: Sequence[str]) -> None:

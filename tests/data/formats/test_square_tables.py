@@ -414,3 +414,151 @@ def test_what_is_no_matrix_is_refused_with_the_place(content, message):
     with pytest.raises(ValueError, match=message) as caught:
         parse_square(content)
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "labels"), [
+    ('"","1","2","3"\n"2",1,NA,NA\n"3",2,3,NA\n"4",4,5,6\n', list("1234")),  # as R writes tests
+    (",0,1,2\n1,1,,\n2,2,3,\n3,4,5,6\n", list("0123")),
+    (",2,3,4\n1,1,2,4\n2,,3,5\n3,,,6\n", list("1234")),
+    (",1,2,3\n0,1,2,4\n1,,3,5\n2,,,6\n", list("0123")),
+])
+def test_numbers_for_names_of_a_triangle_without_its_diagonal(content, labels):
+    found = parse_square(content)
+    assert found.labels == labels
+    np.testing.assert_array_equal(np.nan_to_num(found.values), FULL)
+
+
+def test_zeros_beside_the_diagonal_that_numbers_for_names_leave_out():
+    found = parse_square(",1,2,3\n2,0,NA,NA\n3,2,0,NA\n4,3,1,0\n")
+    assert found.labels == ["1", "2", "3", "4"]
+    np.testing.assert_array_equal(np.nan_to_num(found.values), [
+        [0, 0, 2, 3], [0, 0, 0, 1], [2, 0, 0, 0], [3, 1, 0, 0]])
+    whole_matrix = parse_square(",0,1,2\n1,0,2,3\n2,2,0,1\n3,3,1,0\n")  # so these only count
+    np.testing.assert_array_equal(whole_matrix.values, [[0, 2, 3], [2, 0, 1], [3, 1, 0]])
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (",0,1,2\n1,0,,\n2,2,0,\n3,3,1,0\n", "rows 1, 2, ... under columns 0, 1, ..., with 0, ..."),
+    (",1,2,3\n0,1,.2,.3\n1,,1,.1\n2,,,1\n", "rows 0, 1, ... under columns 1, 2, ..., with 1, ..."),
+    (",2,3,7\n1,0,2,3\n2,,0,1\n3,,,0\n", "rows 1, 2, ... under columns 2, 3, ..., with 0, ..."),
+    (",2,3,7\n1,5,2,3\n2,,6,1\n3,,,8\n", "rows 1, 2, ... under columns 2, 3, ..., with 5, ..."),
+    (",1,2,3\n2,,,\n3,2,,\n4,3,1,\n", "rows 2, 3, ... under columns 1, 2, ..., with nan, ..."),
+])
+def test_what_may_be_the_diagonal_of_a_triangle_or_beside_it_is_refused(content, message):
+    with pytest.raises(ValueError, match=re.escape(message) + " where its diagonal may be: give"):
+        parse_square(content)
+
+
+@pytest.mark.parametrize("content", [
+    ",x,y,d\n1,5,2,2\n2,2,6,3\n3,2,3,7\n", "x,y,d\n5,2,2\n2,6,3\n2,3,7\n"])
+def test_three_rows_over_which_a_point_is_called_as_distances_are(content):
+    found = parse_square(content)
+    assert found.labels == ["x", "y", "d"]
+    np.testing.assert_array_equal(found.values, [[5, 2, 2], [2, 6, 3], [2, 3, 7]])
+
+
+def test_three_pairs_of_numbered_things_over_a_letter():
+    found = parse_square(",i,j,d\n1,1,2,1\n2,1,3,2\n3,2,3,3\n")
+    assert found.labels == ["1", "2", "3"]
+    np.testing.assert_array_equal(found.values, [[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+
+
+@pytest.mark.parametrize(("content", "row"), [
+    ("from,to,dist\n1,2,3\n2,3,1\n3,1,2\n", "1,1,0"),  # every pair, and symmetric
+    (",i,j,dist\n1,1,2,3\n2,2,3,4\n3,3,4,5\n", "4,1,1,0"),
+    (",i,j,d\n1,1,2,3\n2,1,3,1\n3,1,4,2\n", "4,1,1,0"),  # neither
+])
+def test_three_rows_of_numbers_that_may_be_pairs_or_a_matrix_are_refused(content, row):
+    with pytest.raises(ValueError, match=r"three rows of numbers under .*, d.* may be pairs or a "
+                                         "matrix: to pairs add that of one with itself and 0, as"):
+        parse_square(content)
+    assert parse_square(content + row).values[0, 1] == 3  # the pair of 1 and 2
+
+
+@pytest.mark.parametrize("content", [
+    '"1" "2" "3" "4"\n"1" 0 1 2 4\n"2" 1 0 3 5\n"3" 2 3 0 6\n"4" 4 5 6 0\n',
+    '"1","2","3","4"\n"1",0,1,2,4\n"2",1,0,3,5\n"3",2,3,0,6\n"4",4,5,6,0\n',
+    "  1 2 3 4\n1 0 1 2 4\n2 1 0 3 5\n3 2 3 0 6\n4 4 5 6 0\n",
+    "2\t5\t9\t11\n2\t0\t1\t2\t4\n5\t1\t0\t3\t5\n9\t2\t3\t0\t6\n11\t4\t5\t6\t0\n",
+    "1990;1991;1992;1993\n1990;0;1;2;4\n1991;1;0;3;5\n1992;2;3;0;6\n1993;4;5;6;0\n",
+    "     1990 1991 1992\n1991    1          \n1992    2    3     \n1993    4    5    6\n",
+    "     101 102b 103\n102b   1         \n103    2   3    \n104    4   5   6\n",
+])
+def test_numbers_for_names_without_a_corner_as_r_writes_them(content):
+    found = parse_square(content)
+    assert "".join(found.labels) in ("1234", "25911", "1990199119921993", "101102b103104")
+    np.testing.assert_array_equal(np.nan_to_num(found.values), FULL)
+
+
+@pytest.mark.parametrize("names", ["1 2 3", "a b c"])
+def test_a_printed_square_without_its_diagonal_is_refused_with_a_way_out(names):
+    one, two, three = names.split()
+    with pytest.raises(ValueError, match=r"3 rows of 2 numbers for 3 points, .* with diag=TRUE"):
+        parse_square(f"  {names}\n{one}   1 2\n{two} 1   3\n{three} 2 3  \n")
+
+
+@pytest.mark.parametrize("content", [
+    "from,to,distance\n101,102,1\n101,102b,2\n102,102b,3\n101,103,4\n102,103,5\n102b,103,6\n",
+    "distance,from,to\n1,101,102\n2,101,102b\n3,102,102b\n4,101,103\n5,102,103\n6,102b,103\n",
+    '"","from","to","d"\n"1",101,"102",1\n"2",101,"102b",2\n"3",102,"102b",3\n"4",101,"103",4\n'
+    '"5",102,"103",5\n"6","102b","103",6\n',
+    "101,102,1\n101,102b,2\n102,102b,3\n101,103,4\n102,103,5\n102b,103,6\n",
+])
+def test_pairs_of_names_of_which_some_are_numbers(content):
+    found = parse_square(content)
+    assert found.labels == ["101", "102", "102b", "103"]
+    np.testing.assert_array_equal(found.values, FULL)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("from,to,distance\n101,102b,1\n101,,2\n102,103,3\n", r"line 2, column 2 \(to\): '102b', exp"),
+    ("id,x,d\nx,5 km,2\nd,2,5\n", r"line 2 \(x\), column 2 \(x\): '5 km', expected a number"),
+    ("name,age,distance\nann,23,5\nbob,31,7\ncid,31,7\n", "the row 'ann' has no column of that"),
+])
+def test_words_beside_numbers_that_are_no_names_of_pairs(content, message):
+    with pytest.raises(ValueError, match=message):
+        parse_square(content)
+    found = parse_square("id,101,d\n101,0,5\nd,5,0\n")
+    assert found.labels == ["101", "d"] and found.values[0, 1] == 5
+
+
+@pytest.mark.parametrize(("content", "called"), [
+    (",0\n0,0.0\n1,2.3\n2,3.1\n", "0"),  # as pandas writes a series
+    (",distance\n0,0.0\n1,2.3\n2,3.1\n", "distance"),
+    ("distance\n0\n2.3\n3.1\n", "distance"),
+    ("similarity\n0\n2.3\n3.1\n", "similarity"),
+    ('"","x"\n"1",0\n"2",2.3\n"3",3.1\n', "x"),  # as R does
+    ('"x"\n"1" 0\n"2" 2.3\n"3" 3.1\n', "x"),
+    ('"x"\n"1",0\n"2",2.3\n"3",3.1\n', "x"),
+    ('"";"x"\n"1";0\n"2";2,3\n"3";3,1\n', "x"),
+    ("sep=;\n0\n2,3\n3,1\n", None),
+])
+def test_a_vector_in_one_column_may_be_named_and_counted(content, called):
+    found = parse_square(content)
+    assert found.labels == ["1", "2", "3"] and found.measure == called
+    np.testing.assert_array_equal(found.values, [[0, 0, 2.3], [0, 0, 3.1], [2.3, 3.1, 0]])
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("1,5\n2,3\n3,1\n", "line 1: '1,5' is two numbers, expected a matrix, or a column of all "
+     "pairs; if the comma is a decimal point write 1.5, or sep=; in a line before all others"),
+    ("x\n4\n2,3\n3,1\n", "line 3: '2,3' is two numbers"),
+    ('"x"\n1,5\n2,3\n3,1\n', "line 2: '1,5' is two numbers"),
+    ("distance\n1\n2\n3\n4\n", "a vector of 4 numbers, expected n"),
+    ("distance\n1\n\n2\n3\n", "3 rows of up to 1 numbers, expected a square"),
+    ("$5\n1\n2\n3\n", "3 rows of up to 1 numbers, expected a square"),
+    (",distance\n1,0\n2,inf\n3,2\n", r"line 3 \(2\), column 2: 'inf', expected a finite number"),
+])
+def test_columns_that_are_no_vector_are_refused(content, message):
+    with pytest.raises(ValueError, match=message):
+        parse_square(content)
+
+
+def test_a_pair_of_one_thing_with_itself_tells_that_two_columns_are_of_the_same_things():
+    pairs = "A,C,1\nA,D,2\nB,C,1\nB,D,2\n"
+    with pytest.raises(ValueError, match="add that of one with itself and 0, as A,A,0"):
+        parse_square(pairs)
+    found = parse_square(pairs + "A,A,0\n")
+    assert found.labels == ["A", "C", "D", "B"]
+    np.testing.assert_array_equal(found.values, [
+        [0, 1, 2, np.nan], [1, 0, np.nan, 1], [2, np.nan, 0, 2], [np.nan, 1, 2, 0]])
