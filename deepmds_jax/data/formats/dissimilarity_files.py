@@ -9,13 +9,9 @@ import numpy as np
 
 from deepmds_jax.data.formats.archives import Npz, unpack_numpy
 from deepmds_jax.data.formats.faces import read_text
+from deepmds_jax.data.formats.measure_words import says_similarity
 from deepmds_jax.data.formats.plain_names import printable, to_cell
-from deepmds_jax.data.formats.square_tables import (
-    LabelledMatrix,
-    from_pairs,
-    parse_square,
-    says_similarity,
-)
+from deepmds_jax.data.formats.square_tables import LabelledMatrix, from_pairs, parse_square
 from deepmds_jax.files import replacing
 
 _TEXTS = (".csv", ".tsv", ".txt", ".dat")

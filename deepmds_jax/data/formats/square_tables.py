@@ -1,61 +1,35 @@
 """Square matrices in tables of text: whole, triangles, or a row for each pair; with names or none.
 
-Or the vector of all pairs. Cells are parted by commas, semicolons, tabs or spaces; a comma may be
-the decimal point, beside commas in quotes. Empty cells, NA and NaN are missing values.
+Or the vector of all pairs.
 """
 
 import collections
-import csv
-import io
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from deepmds_jax.data.formats.faces import (
-    is_number,
-    lines_to_part,
-    number,
-    only_count,
-    without_separator,
+from deepmds_jax.data.formats.faces import only_count
+from deepmds_jax.data.formats.pair_tables import (
+    check_columns,
+    find_pairs,
+    may_be_quantity,
+    parse_pairs,
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
-
-# Words in what values are called that say, or may say, that these are similarities.
-_SIMILAR = {
-    "similarity", "similarities", "similar", "sim", "freq", "freqs", "frequency", "frequencies",
-    "count", "counts", "n", "r", "rho", "cor", "corr", "correlation", "correlations", "covariance",
-    "covariances", "cosine", "kernel", "occurrence", "occurrences", "cooccurrence", "cooccurrences",
-    "confusion", "confusions", "proximity", "proximities", "affinity", "affinities", "closeness",
-    "overlap", "shared", "common", "agreement", "weight", "weights", "strength", "strengths",
-    "likeness", "kappa", "association", "associations", "concordance", "pearson", "spearman",
-    "kendall", "tau", "jaccard", "tanimoto", "dice", "r2", "kinship", "identity", "score", "scores",
-    "bitscore", "rating", "ratings", "relatedness", "mutual", "pmi", "coherence", "connectivity",
-    "cocitation", "cocitations", "match", "matches", "resemblance", "alignment", "icc", "phi", "ld",
-    "lod", "links", "votes", "trade", "flow",
-    "häufigkeit", "anzahl", "fréquence", "frecuencia", "semejanza", "ähnlichkeit", "ähnlichkeiten",
-    "korrelation", "korrelationen", "similarité", "similarités", "corrélation", "corrélations",
-    "similitud", "correlación", "somiglianza", "correlazione",
-}  # fmt: skip
-_DISSIMILAR = {
-    "d", "delta", "dist", "distance", "distances", "dissimilarity", "dissimilarities", "difference",
-    "differences", "dissimilar", "dissim", "dissims", "diss", "abstand", "distanz", "distancia",
-    "distanza",
-}  # fmt: skip
-# Those of `_SIMILAR` that say nothing else, even where a corner may as well name the rows.
-_ONLY_SIMILAR = {
-    "similarity", "similarities", "correlation", "correlations", "cooccurrence", "cooccurrences",
-    "confusion", "confusions", "proximity", "proximities", "affinity", "affinities",
-}
-_MEASURES = _SIMILAR | _DISSIMILAR | {"value"}
-_WHOLE = re.compile(r"\d+")
-_THOUSANDS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+") for mark in ",."}
-_GROUPED = re.compile(r"[+-]?\d{1,3}([ .,'\u2019\xa0\u202f]\d{3})+([.,]\d+)?")
-# A number, however it is written, and at most a unit.
-_QUANTITY = re.compile(r"\W*\d[\d.,' \u2019\xa0\u202f]*[^\W\d_]*\W*")
-_ONE_MINUS = re.compile(r"[\s(]*1\s*[-\u2212\u2013]\s*(?![\s\d])")  # a similarity
-_STARTS_WITH_DIGIT = re.compile(r"\W*\d")  # behind signs, of a currency too
+from deepmds_jax.data.formats.table_cells import (
+    WHOLE,
+    as_names,
+    as_number,
+    as_numbers,
+    begins_with_quotes,
+    check_marks,
+    is_missing,
+    is_numeric,
+    is_symmetric,
+    is_word,
+    split_cells,
+)
 
 
 class LabelledMatrix(NamedTuple):
@@ -74,22 +48,6 @@ class LabelledMatrix(NamedTuple):
     in_corner: bool = False
 
 
-class _Line(NamedTuple):
-    number: int
-    cells: list[str]
-
-
-def says_similarity(name: str, surely: bool = False) -> bool:
-    """Whether what values are called says that these are similarities, or if not surely, may."""
-    words = _words(re.sub(r"\bco[\W_]+(?=occurrence|citation)", "co", name.lower()))
-    similar = words & (_ONLY_SIMILAR if surely else _SIMILAR)
-    return bool(similar) and not words & _DISSIMILAR and not _ONE_MINUS.match(name)
-
-
-def _words(name):
-    return set(re.split(r"[\W_]+", name.lower()))
-
-
 def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     """The matrix of a text; both triangles are the same where it has only one.
 
@@ -100,26 +58,26 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     Raises:
       ValueError: it is no such text; says in which row and column.
     """
-    lines, delimiter = _split(text)
+    lines, delimiter = split_cells(text)
     # Commas may be decimal points, unless names in quotes come before them.
-    may_be_decimals = delimiter == "," and not _begins_with_quotes(text)
+    may_be_decimals = delimiter == "," and not begins_with_quotes(text)
     vector = _parse_vector(lines, delimiter, may_be_decimals)
     if vector is not None:
         return vector
     if may_be_decimals:
         _check_decimals(lines)
     is_numbered = _lacks_corner(lines, may_be_decimals) or _has_numbered_columns(lines)
-    pairs = None if is_numbered else _find_pairs(lines)
+    pairs = None if is_numbered else find_pairs(lines)
     if pairs is not None:
-        return _parse_pairs(*pairs, delimiter, directed)
-    _check_columns(lines)
+        return LabelledMatrix(*parse_pairs(*pairs, delimiter, directed))
+    check_columns(lines)
     if not is_numbered:
         _check_diagonal(lines)
     # Names stand in the first line, and in the first cells of others.
-    words = [[_is_word(cell) for cell in line.cells[:None if i == 0 else 1]]
+    words = [[is_word(cell) for cell in line.cells[:None if i == 0 else 1]]
              for i, line in enumerate(lines)]
     if _has_names_like_numbers(lines):
-        words = [[not _is_number(cell) for cell in line.cells[:len(row)]]
+        words = [[not is_numeric(cell) for cell in line.cells[:len(row)]]
                  for line, row in zip(lines, words, strict=True)]
     header = lines[0].cells if is_numbered or _is_header(lines, words) else None
     if header is not None:
@@ -127,7 +85,7 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
         if not lines:
             raise ValueError("no rows under the header, expected numbers")
     rows = _row_names(lines, words, header)
-    columns, measure = None if header is None else _names(header), None
+    columns, measure = None if header is None else as_names(header), None
     if rows is not None:
         lines = [line._replace(cells=line.cells[1:]) for line in lines]
         width = max(len(line.cells) for line in lines)
@@ -145,42 +103,6 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     return LabelledMatrix(labels, values, measure, in_corner=measure is not None)
 
 
-def _split(text):
-    """The lines that are not empty, and what parts their cells."""
-    text, delimiter = without_separator(text)
-    if delimiter is None:
-        lines = [line for line in lines_to_part(text) if line.strip()]
-        counts = {mark: sum(mark in line for line in lines) for mark in "\t;,"}
-        # Commas may be in all names, beside what parts those of a header and most other lines.
-        marks = [mark for mark in "\t;" if counts[mark] > len(lines) / 2 and mark in lines[0]]
-        delimiter = (marks or [max(counts, key=counts.__getitem__)])[0]
-        if not any(counts.values()):
-            delimiter = " "
-    if delimiter == " ":
-        text = "\n".join(line.rstrip() for line in text.splitlines())
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,
-                        skipinitialspace=True)
-    try:
-        rows = [[cell.strip() for cell in row] for row in reader]
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from None
-    lines = [_Line(i, row) for i, row in enumerate(rows, 1) if len(row) > 1 or any(row)]
-    while lines and not any(lines[-1].cells):  # spreadsheets leave such rows below
-        lines.pop()
-    while lines and not any(lines[0].cells):
-        lines.pop(0)
-    if not lines:
-        raise ValueError("no rows, expected a matrix")
-    while all(len(line.cells) > 1 and not line.cells[-1] for line in lines):  # a mark at each end
-        lines = [line._replace(cells=line.cells[:-1]) for line in lines]
-    return lines, delimiter
-
-
-def _begins_with_quotes(text):
-    """Whether each line does, as where R writes names."""
-    return all(line.lstrip().startswith('"') for line in text.splitlines() if line.strip())
-
-
 def _parse_vector(lines, delimiter, may_be_decimals):
     """The matrix of a vector of all pairs; None for other tables.
 
@@ -192,7 +114,7 @@ def _parse_vector(lines, delimiter, may_be_decimals):
     if has_corner and all(len(line.cells) == 2 for line in lines[1:]):
         counts = [line.cells[0] for line in lines[1:]]
         measure, rows = header[-1], [line._replace(cells=line.cells[1:]) for line in lines[1:]]
-    elif len(header) == 1 and not _may_be_quantity(header[0]):
+    elif len(header) == 1 and not may_be_quantity(header[0]):
         measure, rows = header[0], lines[1:]
     if measure is not None and (len(rows) < 3 or rows[0].number != lines[0].number + 1):
         return None
@@ -206,7 +128,7 @@ def _parse_vector(lines, delimiter, may_be_decimals):
 def _is_vector(lines):
     """Whether these are three or more numbers in one row, or in one column without gaps."""
     cells = [cell for line in lines for cell in line.cells]
-    if len(cells) < 3 or not all(map(_is_number, cells)):
+    if len(cells) < 3 or not all(map(is_numeric, cells)):
         return False
     is_column = len(lines) == len(cells) == lines[-1].number - lines[0].number + 1
     return len(lines) == 1 or is_column
@@ -226,24 +148,11 @@ def from_pairs(pairs: np.ndarray) -> np.ndarray:
     return values + values.T
 
 
-def _is_number(cell):
-    return is_number(cell, ",")
-
-
-def _is_missing(cell):
-    return _is_number(cell) and np.isnan(number(cell, "", ","))
-
-
-def _is_word(cell):
-    """Whether a cell is no number, nor one with marks of thousands."""
-    return not _is_number(cell) and not _GROUPED.fullmatch(cell)
-
-
 def _check_decimals(lines):
     """ValueError for three or more numbers in one column with commas, which may be of decimals."""
-    rows = lines[len(lines[0].cells) == 1 and not _is_number(lines[0].cells[0]):]
+    rows = lines[len(lines[0].cells) == 1 and not is_numeric(lines[0].cells[0]):]
     if len(rows) < 3 or any(len(line.cells) > 2 for line in rows) or not all(
-        _WHOLE.fullmatch(cell.lstrip("+-")) for line in rows for cell in line.cells
+        WHOLE.fullmatch(cell.lstrip("+-")) for line in rows for cell in line.cells
     ):
         return
     for line in rows:
@@ -254,170 +163,12 @@ def _check_decimals(lines):
                              f"write {one}.{other}, or sep=; in a line before all others")
 
 
-def _check_marks(lines, delimiter, first=None):
-    """ValueError where commas or points may part thousands; cells begin at the column `first`."""
-    comma, point = (next(_with(mark, lines), None) for mark in ",.")
-    if comma and (point or _may_be_thousands(",", lines)):
-        (line, i), way_out = comma, "write it without a comma"
-    # Where all numbers have a point, or are 0, its meaning is only a unit.
-    elif point and delimiter in ";\t" and _may_be_thousands(".", lines) and any(
-        _WHOLE.fullmatch(cell.lstrip("+-")) and int(cell) for line in lines for cell in line.cells
-    ):
-        (line, i), way_out = point, "write it without a point, or every number with one"
-    else:
-        return
-    cell, column = line.cells[i], "" if first is None else f", column {i + first}"
-    raise ValueError(f"line {line.number}{column}: '{cell}' may be {re.sub('[,.]', '', cell)} or "
-                     f"{cell.replace(',', '.')}: {way_out}")
-
-
-def _with(mark, lines):
-    """The lines and places of the numbers that have a mark."""
-    return ((line, i) for line in lines for i, cell in enumerate(line.cells)
-            if mark in cell and _is_number(cell))
-
-
-def _may_be_thousands(mark, lines):
-    return all(_THOUSANDS[mark].fullmatch(line.cells[i]) for line, i in _with(mark, lines))
-
-
-def _find_pairs(lines):
-    """What the values of a list of pairs are called, and its lines as name, name and number.
-
-    None for other tables.
-    """
-    header, rows = lines[0].cells, lines[1:]
-    tables = [(header, rows), (None, lines)]
-    if _has_row_numbers(header, rows):
-        tables.insert(0, (header[-3:], [line._replace(cells=line.cells[1:]) for line in rows]))
-    for header, rows in tables:
-        value = _value_column(header, rows)
-        if value is not None:
-            order = [*(i for i in range(3) if i != value), value]
-            return header and from_cell(header[value]), [
-                line._replace(cells=[line.cells[i] for i in order]) for line in rows]
-    return None
-
-
-def _has_row_numbers(header, rows):
-    """Whether the lines of pairs may have numbers before them, as R and pandas write them."""
-    if len(header) != 3 and (len(header) != 4 or header[0]):
-        return False
-    if not all(len(line.cells) == 4 and _WHOLE.fullmatch(line.cells[0]) for line in rows):
-        return False
-    # Numbers for names: three rows of them could be a square, and commas be those of decimals.
-    are_words = any(_is_word(cell) for line in rows for cell in line.cells)
-    return are_words or (len(header) == 4 and (len(rows) != 3 or _is_measure(header[-1], 2)))
-
-
-def _value_column(header, lines):
-    """Which of the three columns of pairs has the values; None where these are no pairs."""
-    rows = [line.cells for line in lines]
-    if not rows or any(len(row) != 3 for row in rows):
-        return None
-    if header is not None and (len(header) != 3 or not all(header)):
-        return None
-    measures = [2] if header is None else [i for i in (2, 0, 1) if _is_measure(header[i], i)]
-    names = [i for i in range(3) if not any(_is_number(row[i]) for row in rows)]
-    if len(names) == 3:  # the numbers are badly written
-        value = 2 if any(_STARTS_WITH_DIGIT.match(row[2]) for row in rows) else None
-    elif len(names) == 2:
-        value = 3 - sum(names)
-        value = value if value in (2, *measures) else None
-    else:
-        # Of several, such as distance_from and distance_to, none says where the values are.
-        measures = [2] if len(measures) > 1 else measures
-        value = next((i for i in measures if _are_numbered(rows, header, i)), None)
-    if value is not None and header is not None and _may_be_quantity(header[value]):
-        return None
-    return value
-
-
-def _may_be_quantity(cell):
-    """Whether a cell may be a number that is badly written, and no name of what values are."""
-    if _is_number(cell) or _QUANTITY.fullmatch(cell):
-        return True
-    is_name = _ONE_MINUS.match(cell) or _words(cell) & (_MEASURES | {"2d", "3d"})
-    return bool(_STARTS_WITH_DIGIT.match(cell)) and not is_name
-
-
-def _are_numbered(rows, header, value):
-    """Whether the other two of three columns may hold names, some or all of which are numbers."""
-    pairs = [[cell for i, cell in enumerate(row) if i != value] for row in rows]
-    if not all(_is_number(row[value]) for row in rows) or not _may_be_names(pairs, header):
-        return False
-    has_all = _has_all(pairs)
-    if header is None:  # as ratings are, or of three rows a square, unless every pair is there
-        same = [row[2] for row in rows if row[0] == row[1]]
-        return len(rows) > 3 and has_all and not any(cell.strip("+-0.,") for cell in same)
-    if len(rows) != 3:
-        return True
-    if not any(rows[i][i].strip("0.,") for i in range(3)):  # the diagonal of a square
-        return False
-    if not all(_is_number(cell) for row in rows for cell in row):
-        return True
-    # What speaks for pairs, and what for a square, if not both or neither: d may be a point.
-    are_three = has_all and all(one != other for one, other in pairs)
-    are_pairs = are_three or len(header[value]) > 1
-    if are_pairs == _is_symmetric(_values(rows)):
-        one = pairs[0][0]
-        raise ValueError(f"three rows of numbers under {', '.join(map(printable, header))} may be "
-                         f"pairs or a matrix: to pairs add that of one with itself and 0, as {one},"
-                         f"{one},0; give the rows of a matrix the names of its columns")
-    return are_pairs
-
-
-def _may_be_names(pairs, header):
-    """Whether the cells of pairs are whole numbers, or words and numbers in the same column."""
-    columns = list(zip(*pairs, strict=True))
-    cells = [cell for column in columns for cell in column]
-    if all(map(_WHOLE.fullmatch, cells)):
-        return True
-    # Names of columns that are those of rows, too, are of a square with a corner.
-    is_square = bool(set(header or ()) & set(cells))
-    is_mixed = any(len(set(map(_is_word, column))) == 2 for column in columns)
-    return is_mixed and not is_square and not any(map(_is_missing, cells))
-
-
-def _has_all(pairs):
-    """Whether every pair of different names is there, in one direction or both."""
-    found = collections.Counter(frozenset(pair) for pair in pairs if pair[0] != pair[1])
-    n = len(set().union(*found))
-    return len(found) == n * (n - 1) / 2 > 0 and max(found.values()) <= 2
-
-
-def _is_measure(name, column):
-    """Whether a column is called as values are. A letter may be that of a point."""
-    if len(name) == 1:
-        return name.lower() == "d" and column == 2
-    return bool(_words(name) & _MEASURES)
-
-
-def _check_columns(lines):
-    """ValueError for lists of pairs that have more columns."""
-    rows = [line.cells for line in lines[1:] or lines]
-    width = len(rows[0])
-    if width < 4 or any(len(row) != width for row in rows):
-        return
-    columns = list(zip(*(row[:4] for row in rows), strict=True))
-    names = sum(all(map(_is_word, column)) and any(cell[:1].isalpha() for cell in column)
-                for column in columns)
-    if names < 2:
-        return
-    if (expected := len(lines[0].cells)) < width:
-        raise ValueError(f"line {lines[1].number}: {width} cells, expected {expected} as in the "
-                         "header; where commas part the cells write 1.5, not 1,5")
-    raise ValueError(f"rows of {('two', 'three', 'four')[names - 2]} names and {width - names} "
-                     f"number{'s' * (width > names + 1)}, expected one number for each pair and "
-                     "its two names: delete the other columns, and give each subject a file")
-
-
 def _check_diagonal(lines):
     """ValueError for both triangles without what lies between, as R prints them."""
     header, *rows = [line.cells for line in lines]
     n = len(header)
     if n > 2 and [row[0] for row in rows] == header and all(
-        len(row) == n and not any(map(_is_missing, row)) for row in rows
+        len(row) == n and not any(map(is_missing, row)) for row in rows
     ):
         raise ValueError(f"{n} rows of {n - 1} numbers for {n} points, expected a square or a "
                          "triangle; R prints the diagonal of a square with diag=TRUE")
@@ -442,20 +193,12 @@ def _has_numbered_columns(lines):
     n = len(header)
     if n < 3 or len(rows) != n or any(len(row) != n for row in rows) or len(set(header)) < n:
         return False
-    if not all(_WHOLE.fullmatch(cell) for cell in header) or not all(
-        _is_number(cell) for row in rows for cell in row
+    if not all(WHOLE.fullmatch(cell) for cell in header) or not all(
+        is_numeric(cell) for row in rows for cell in row
     ):
         return False
-    values = _values(rows)
-    return not np.diag(values).any() and _is_symmetric(values)
-
-
-def _values(rows):
-    return np.array([[number(cell, "", ",") for cell in row] for row in rows])
-
-
-def _is_symmetric(values):
-    return np.array_equal(values, values.T, equal_nan=True)
+    values = as_numbers(rows)
+    return not np.diag(values).any() and is_symmetric(values)
 
 
 def _lacks_corner(lines, may_be_decimals):
@@ -488,67 +231,22 @@ def _has_names_like_numbers(lines):
         below = rows[has_header:]
         names = [rows[0][-n:]] * has_header + [[row[0] for row in below]] * has_names
         square = [row[has_names:] for row in below]
-        if n > 1 and all(len(row) == n and all(map(_is_number, row)) for row in square) and all(
-            len(set(some)) == n and not any(map(_is_number, some)) for some in names
+        if n > 1 and all(len(row) == n and all(map(is_numeric, row)) for row in square) and all(
+            len(set(some)) == n and not any(map(is_numeric, some)) for some in names
         ):
             return True
     return False
 
 
-def _parse_pairs(measure, lines, delimiter, directed):
-    _check_same_things(lines)
-    _check_marks([line._replace(cells=line.cells[2:]) for line in lines], delimiter)
-    labels: dict[str, int] = {}
-    found: dict[tuple[int, int], tuple[float, int]] = {}
-    for line in lines:
-        names = [from_cell(cell) for cell in line.cells[:2]]
-        i, j = (labels.setdefault(name, len(labels)) for name in names)
-        value = _number(line.cells[2], f"line {line.number}")
-        for pair in ((i, j),) if directed else ((i, j), (j, i)):
-            before, where = found.get(pair, (value, 0))
-            if before != value and not np.isnan([before, value]).all():
-                way_out = "" if pair == (i, j) else "; --mean takes the mean of both"
-                raise ValueError(f"line {line.number}: {printable(names[0])} and "
-                                 f"{printable(names[1])} have {value:g}, but {before:g} in line "
-                                 f"{where}{way_out}")
-        found.setdefault((i, j), (value, line.number))
-    values = np.full((len(labels), len(labels)), np.nan)
-    np.fill_diagonal(values, 0)
-    for (i, j), (value, _) in found.items():
-        values[i, j] = value
-        if (j, i) not in found:
-            values[j, i] = value
-    # R calls the values Freq whatever they are; those of a whole matrix of distances, too.
-    is_whole = len(found) == values.size and not np.diag(values).any()
-    if is_whole and measure is not None and measure.lower() == "freq":
-        measure = None
-    return LabelledMatrix(list(labels), values, measure)
-
-
-def _check_same_things(lines):
-    """ValueError for pairs of different things, such as judges and what they rate.
-
-    Pairs that all have one point in common share no name either, nor do pairs without any.
-    """
-    one, other = (list(dict.fromkeys(_names([line.cells[i] for line in lines]))) for i in (0, 1))
-    are_apart = len(one) == len(other) == len(lines)
-    if min(len(one), len(other)) > 1 and not are_apart and not set(one) & set(other):
-        raise ValueError(f"the two columns of names share none ('{printable(one[0])}', ... and "
-                         f"'{printable(other[0])}', ...), as of rows and columns of different "
-                         "things, which dm.mds.unfold places; expected pairs of the same things: "
-                         "if these are, add that of one with itself and 0, as "
-                         f"{printable(one[0])},{printable(one[0])},0")
-
-
 def _row_names(lines, words, header):
     """The first cell of each line, if these are names."""
-    names = _names([line.cells[0] for line in lines])
+    names = as_names([line.cells[0] for line in lines])
     if any(row[0] for row in words):
         return names
     if header is None:
         return None
     width = max(len(line.cells) for line in lines)
-    is_named = len(header) == width - 1 or _names(header)[1:] == names
+    is_named = len(header) == width - 1 or as_names(header)[1:] == names
     return names if is_named or (not header[0] and all(names)) else None
 
 
@@ -583,23 +281,6 @@ def _check_different(names: Sequence[str]) -> None:
                              f"different names")
 
 
-def _names(cells: Sequence[str]) -> list[str]:
-    return [from_cell(cell) for cell in cells]
-
-
-def _number(cell, where):
-    try:
-        value = number(cell, where, ",")
-    except ValueError as error:
-        way_out = ""
-        if _STARTS_WITH_DIGIT.match(cell):
-            way_out = ": write it without a unit and marks of thousands, as 1597.8"
-        raise ValueError(f"{error}{way_out}") from None
-    if np.isinf(value):
-        raise ValueError(f"{where}: '{cell}', expected a finite number")
-    return value
-
-
 def _read_grid(lines, delimiter, rows, columns):
     """(rows, columns) numbers, NaN where empty or missing; a ragged triangle lies as it should."""
     lengths = [len(line.cells) for line in lines]
@@ -613,14 +294,14 @@ def _read_grid(lines, delimiter, rows, columns):
         odd = next(i for i, length in enumerate(lengths) if length != usual)
         raise ValueError(f"line {lines[odd].number}: {lengths[odd]} numbers, expected {usual} as "
                          "in other lines, or one more or less in each for a triangle")
-    _check_marks(lines, delimiter, first)
+    check_marks(lines, delimiter, first)
     shifted = np.any(steps < 0)  # an upper triangle, moved to the left
     grid = np.full((len(lines), width), np.nan)
     for i, line in enumerate(lines):
         offset = width - len(line.cells) if shifted else 0
         for j, cell in enumerate(line.cells):
             try:
-                grid[i, j + offset] = _number(cell, "")
+                grid[i, j + offset] = as_number(cell, "")
             except ValueError as error:
                 row = "" if rows is None else f" ({printable(rows[i])})"
                 column = "" if columns is None else f" ({printable(columns[j + offset])})"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from deepmds_jax.data.formats.dissimilarity_files import check_dissimilarities
-from deepmds_jax.data.formats.square_tables import parse_square, says_similarity
+from deepmds_jax.data.formats.measure_words import says_similarity
+from deepmds_jax.data.formats.square_tables import parse_square
 
 FULL = np.array([[0, 1, 2, 4], [1, 0, 3, 5], [2, 3, 0, 6], [4, 5, 6, 0.5]])
 FULL[3, 3] = 0
