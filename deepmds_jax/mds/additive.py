@@ -17,6 +17,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
+from deepmds_jax.mds.measures import in_units
 from deepmds_jax.mds.torgerson import double_centre
 
 _MAX_ITERS = 1000
@@ -65,7 +66,7 @@ def _additive_constant(dissimilarities):
     d = symmetrize(dissimilarities)
     largest = lax.stop_gradient(jnp.max(d))
     scale = jnp.where(largest > 0, largest, 1)
-    d = d / scale
+    d = in_units(d, scale)
     b0, b1 = double_centre(d**2) / -2, -double_centre(d)
     x = _extremal_vector(lax.stop_gradient(b0), lax.stop_gradient(b1))
     c = scale * _required_constant(b0, b1, lax.stop_gradient(x))

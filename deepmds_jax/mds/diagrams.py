@@ -99,11 +99,13 @@ def draw_shepard(diagram: ShepardDiagram, unit: str = "") -> "Figure":
       A figure; save it with `figure.savefig`.
 
     Raises:
-      ValueError: no such diagram.
+      ValueError: no such diagram, or one without pairs.
       ImportError: matplotlib is not installed.
     """
     if not isinstance(diagram, ShepardDiagram):
         raise ValueError(f"diagram: expected a ShepardDiagram of shepard, got {one_line(diagram)}")
+    if not len(diagram.distances):
+        raise ValueError("diagram: expected one pair or more, got none")
     figure, axes = plain_axes(4.6, 3.9)
     num_pairs = len(diagram.distances)
     dots = {"s": np.clip(9000 / num_pairs, 2, 16), "alpha": np.clip(1200 / num_pairs, 0.1, 0.8)}

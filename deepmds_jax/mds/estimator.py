@@ -14,7 +14,13 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deepmds_jax.mds.inputs import check_labels, check_order, is_negative, pairs_advice
+from deepmds_jax.mds.inputs import (
+    check_kind,
+    check_labels,
+    check_order,
+    is_negative,
+    pairs_advice,
+)
 from deepmds_jax.mds.majorization import smacof
 from deepmds_jax.mds.placement import place
 from deepmds_jax.mds.solver import Status
@@ -149,7 +155,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.dissimilarity_matrix_ = self._dissimilarities(X)
         start: dict[str, Any] = {}
         if init is not None:
-            start = {"init": np.asarray(init)}
+            start = {"init": init}
         elif self.init == "random":
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             start = {"key": jax.random.key(seed), "num_starts": self.n_init}
@@ -308,6 +314,8 @@ def _check_pairs(X, is_square):
 
 def _pair_weights(weights, num_samples):
     """(n, n) weights of pairs, from these or from weights of samples."""
+    check_kind("weights", weights)
+    check_order("weights", weights)
     weights = np.asarray(weights, float)
     if weights.shape == (num_samples,):
         if np.isnan(weights).any():

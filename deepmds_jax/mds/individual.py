@@ -25,7 +25,7 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.krylov import solve_in_unit
-from deepmds_jax.mds.measures import square_root, unscaled_distances
+from deepmds_jax.mds.measures import in_units, square_root, unscaled_distances
 from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
@@ -183,12 +183,12 @@ def _prepare(options, dissimilarities, weights):
     weights = jax.vmap(symmetrize)(weights)
     missing = jnp.isnan(dissimilarities) | (weights == 0)
     weights = jnp.where(missing, 0, weights)
-    weights = weights / jnp.max(weights)
+    weights = in_units(weights, jnp.max(weights))
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     peak = lax.stop_gradient(jnp.max(dissimilarities, axis=(-2, -1), keepdims=True))
     valid &= jnp.all(peak > 0)
     finite = jnp.all(jnp.isfinite(dissimilarities))
-    dissimilarities = dissimilarities / jnp.where(peak > 0, peak, 1)
+    dissimilarities = in_units(dissimilarities, jnp.where(peak > 0, peak, 1))
     prepare = options.get_transform().prepare
     prepared = jax.vmap(lambda d, w: prepare(d, w, True))(dissimilarities, weights)
     dissimilarities = _normalize(weights, dissimilarities)

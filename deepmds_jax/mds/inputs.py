@@ -285,6 +285,9 @@ def check_kind(name: str, given: Any, are_pairs: bool = False) -> None:
         advice = ", and NaN for pairs that are missing, for it has 0 there" if are_pairs else ""
         raise ValueError(f"{name}: expected an array, got a sparse one: give {name}.toarray()"
                          f"{advice}")
+    if is_traced(given) and not hasattr(given, "dtype"):
+        raise ValueError(f"{name}: expected an array, got a list with traced numbers: give "
+                         f"jnp.asarray({name})")
     if are_pairs:
         check_order(name, given)
     if getattr(given, "dtype", None) != np.bool_:  # these are weights too

@@ -90,6 +90,17 @@ def power_of_two(size: jax.Array) -> jax.Array:
     return power
 
 
+def in_units(values: jax.Array, unit: jax.Array) -> jax.Array:
+    """Values divided by any unit of the range of the dtype.
+
+    XLA multiplies by the reciprocal, which for units near the top of the range is less than the
+    least normal number: zero. So there both are quartered first.
+    """
+    is_large = unit > 2.0 ** (np.finfo(unit.dtype).maxexp - 2)
+    factor = jnp.where(is_large, 0.25, 1).astype(unit.dtype)
+    return factor * values / (factor * unit)
+
+
 def unit_of(points: jax.Array) -> jax.Array:
     """(..., 1, 1) `power_of_two` of (..., n, k) points: the unit in which they can be squared."""
     size = jnp.max(jnp.abs(points), axis=(-2, -1), keepdims=True, initial=0)

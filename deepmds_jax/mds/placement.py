@@ -18,6 +18,7 @@ from deepmds_jax.mds.inputs import (
     is_negative,
     is_traced,
 )
+from deepmds_jax.mds.measures import in_units
 
 _BATCH_SIZE = 256  # new points at once: bounds memory, and the wait for the slowest point
 _MIN_CURVATURE = 1e-4
@@ -113,7 +114,7 @@ def _place(points, disparities, weights, max_iters, tolerance):
 
         # This unit keeps the squares in range and makes the tolerance relative.
         unit = jnp.maximum(jnp.max(jnp.abs(centered)), jnp.max(disparities))
-        problem = centered / unit, disparities / unit, weights / jnp.sum(weights)
+        problem = in_units(centered, unit), in_units(disparities, unit), weights / jnp.sum(weights)
         minimize = partial(_minimize, *problem, max_iters=max_iters, tolerance=tolerance)
         ends, losses = jax.vmap(minimize)(_starts(*problem))
         best = centroid + unit * ends[jnp.argmin(losses)]

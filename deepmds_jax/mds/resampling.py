@@ -90,6 +90,7 @@ def jackknife(
     Classification 3 (stability); Efron & Stein (1981), "The jackknife estimate of variance", Annals
     of Statistics 9.
     """
+    refuse_options("jackknife", options, ("progress",))
     dissimilarities, weights = _check_single(dissimilarities, weights, num_dims)
     n = dissimilarities.shape[0]
     if num_dims > n - 2:
@@ -242,7 +243,7 @@ def _permute(dissimilarities, weights, key, num_permutations):
     """(R, n, n) dissimilarities with their known pairs in random order."""
     n = dissimilarities.shape[0]
     codes = pair_codes(n)
-    pairs = ((dissimilarities + dissimilarities.T) / 2).ravel()[codes]
+    pairs = (dissimilarities / 2 + dissimilarities.T / 2).ravel()[codes]
     known = ~jnp.isnan(pairs)
     if weights is not None:
         known &= weights.ravel()[codes] > 0
@@ -277,12 +278,12 @@ def _summarize(embedding, replicates, part, *, is_jackknife):
     known = jnp.all(jnp.isfinite(replicates), axis=-1) & (part.status < Status.NON_FINITE)[:, None]
     counted = known[..., None]
     count = jnp.sum(counted, axis=0, dtype=replicates.dtype)
-    mean = jnp.sum(jnp.where(counted, replicates, 0), axis=0) / count
+    seen = jnp.where(counted, replicates, 0)
+    unit = jnp.max(unit_of(seen))
+    mean = unit * (jnp.sum(seen / unit, axis=0) / count)
     change = jnp.where(counted, replicates - mean[None], 0)
     products = jnp.einsum("rni,rnj->nij", change, change, precision="highest")
     factor = (count - 1) / count if is_jackknife else 1 / (count - 1)
     covariances = factor[..., None] * products
-    seen = jnp.where(counted, replicates, 0)
-    unit = jnp.max(unit_of(seen))
     stability = 1 - jnp.sum((change / unit) ** 2) / jnp.sum((seen / unit) ** 2)
     return Resampled(embedding, covariances, replicates, stability, part.stress, part.status)

@@ -15,7 +15,7 @@ from deepmds_jax.mds.descent import Move, descend, one_by_one
 from deepmds_jax.mds.guttman import Laplacian, disparity_ratios, guttman_step, laplacian_product
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import (
-    as_computed,
+    check_labels,
     check_limits,
     check_number,
     check_shapes,
@@ -27,11 +27,18 @@ from deepmds_jax.mds.inputs import (
     is_on_cpu,
     is_traced,
     is_valid,
+    start_of,
     symmetrize,
 )
-from deepmds_jax.mds.measures import scale_weights, square_root, unscaled_distances
+from deepmds_jax.mds.measures import (
+    in_units,
+    scale_weights,
+    square_root,
+    unit_of,
+    unscaled_distances,
+)
 from deepmds_jax.mds.solver import Status, narrow, status_of
-from deepmds_jax.mds.torgerson import torgerson
+from deepmds_jax.mds.torgerson import torgerson_of_any_unit
 
 # In standard deviations of normal errors: there 98 % as efficient as least squares.
 _THRESHOLD = 1.7
@@ -100,9 +107,9 @@ def smacof_robust(
       num_dims: k, from 1 to n - 1.
       threshold: in the unit of the dissimilarities, positive; by default found from the errors.
       weights: (..., n, n) or (n, n), as for `smacof`.
-      init: (..., n, k) configuration to start from, in the unit of the dissimilarities. By default
-        classical scaling; for that, dissimilarities that most of their triangles with eleven other
-        points rule out count as missing.
+      init: (..., n, k) configuration to start from, of any size; by default classical scaling. For
+        that, and for the size of the start, dissimilarities that most of their triangles with
+        eleven other points rule out count as missing.
       max_iters: maximum number of iterations.
       tolerance: a problem has converged when a step moves the points by less than this times
         stress, relative to their size, and has lowered the loss by a smaller fraction than this.
@@ -127,10 +134,9 @@ def smacof_robust(
     if threshold is not None:
         threshold = check_number("threshold", threshold, may_be_zero=False)
     tolerance = check_limits(max_iters, tolerance)
+    check_labels("init", init, given)
     if init is not None:
-        init = as_computed("init", init).astype(dissimilarities.dtype)
-        if init.shape != (*batch, n, num_dims):
-            raise ValueError(f"init: expected shape {(*batch, n, num_dims)}, got {init.shape}")
+        init = start_of(init, (*batch, n, num_dims), dissimilarities.dtype)
 
     limits = threshold, max_iters, tolerance
     options = _Options(num_dims, is_on_cpu((dissimilarities, weights, init, limits)))
@@ -141,7 +147,7 @@ def smacof_robust(
     result = solve_all(solve, tuple(batch), dissimilarities, weights, init,
                        shared=limits)
     if not batch and not is_traced(result.status):
-        if result.status == Status.NON_FINITE and init is not None:
+        if result.status == Status.NON_FINITE and init is not None and not is_traced(init):
             check_start(init, dissimilarities)
         if result.status >= Status.DISCONNECTED:
             check_values(dissimilarities, weights)
@@ -193,11 +199,12 @@ def _prepare(dissimilarities, weights):
     known = jnp.where((credible > 0) & jnp.isfinite(known), known, 0)
     peak = jnp.max(known)
     peak = jnp.where(peak > 0, peak, 1)
-    mean = lax.stop_gradient(jnp.sum(credible * (known / peak)) / jnp.sum(credible))
+    mean = lax.stop_gradient(jnp.sum(credible * in_units(known, peak)) / jnp.sum(credible))
     unit = jnp.where(mean > 0, mean, 1) * peak
-    dissimilarities = jnp.minimum(dissimilarities / unit, _LARGEST)
+    dissimilarities = jnp.minimum(in_units(dissimilarities, unit), _LARGEST)
     valid &= (mean > 0) | ~finite
-    return _Problem(dissimilarities, Laplacian.of(weights), unit, valid, finite), filled / unit
+    problem = _Problem(dissimilarities, Laplacian.of(weights), unit, valid, finite)
+    return problem, in_units(filled, unit)
 
 
 def _is_credible(dissimilarities):
@@ -247,10 +254,7 @@ def _minimize(options, dissimilarities, weights, init, threshold, max_iters, tol
         _, stress, _ = _describe(problem, points, limit)
         return Move(step, loss, stress, deviation)
 
-    if init is None:
-        start = torgerson(filled, num_dims)
-    else:
-        start = (init - jnp.mean(init, axis=0, keepdims=True)) / problem.unit
+    start = torgerson_of_any_unit(filled, num_dims) if init is None else _fit_size(init, filled)
     if threshold is None:
         deviation = jnp.ones((), start.dtype)
     else:
@@ -258,12 +262,26 @@ def _minimize(options, dissimilarities, weights, init, threshold, max_iters, tol
     end = descend(majorize, start, deviation, max_iters=max_iters, tolerance=tolerance)
     limit = _THRESHOLD * end.move.kept
     fit = _describe(problem, end.point, limit)
-    finite = problem.is_finite & jnp.isfinite(end.move.loss) & jnp.all(jnp.isfinite(fit[0]))
+    embedding, stress, _ = fit
+    finite = problem.is_finite & jnp.all(jnp.isfinite(embedding))
+    finite &= jnp.isfinite(end.move.loss) & jnp.isfinite(stress)
     status = status_of(end.has_converged(tolerance), finite, is_connected(weights),
                        problem.is_valid)
     solved = status <= Status.STEP_LIMIT
     fit = (jnp.where(solved, x, jnp.nan) for x in (*fit, limit * problem.unit))
     return RobustResult(*fit, *(x.astype(start.dtype) for x in (end.num_iters, status)))
+
+
+def _fit_size(points, dissimilarities):
+    """(n, k) points, centred and of the size that suits (n, n) dissimilarities best.
+
+    NaN where that is 0: nothing can start from there.
+    """
+    points = points / unit_of(points)
+    points = points - jnp.mean(points, axis=0, keepdims=True)
+    distances = unscaled_distances(points)
+    size = jnp.sum(dissimilarities * distances) / jnp.sum(distances**2)
+    return points * jnp.where(size > 0, size, jnp.nan)
 
 
 def _describe(problem, points, limit):

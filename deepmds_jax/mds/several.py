@@ -24,7 +24,7 @@ from deepmds_jax.mds.inputs import (
 )
 from deepmds_jax.mds.majorization import check_key, smacof
 from deepmds_jax.mds.solver import MDSResult, Status
-from deepmds_jax.mds.torgerson import torgerson
+from deepmds_jax.mds.torgerson import torgerson_of_any_unit
 
 # Of vegan's metaMDS: how far apart the points of two solutions may be that are taken for one, of
 # all points (root mean square) and of any, in units of the size of the configuration.
@@ -232,7 +232,7 @@ def _classical_start(dissimilarities, weights, num_dims):
         known = symmetrize(dissimilarities)
         missing = jnp.isnan(known) | (symmetrize(weights) == 0)
         known, observed = jnp.where(missing, 0, known), jnp.where(missing, 0, 1)
-        return torgerson(fill_with_shortest_paths(known, observed), num_dims)
+        return torgerson_of_any_unit(fill_with_shortest_paths(known, observed), num_dims)
 
     if weights is None:
         weights = jnp.ones_like(dissimilarities)

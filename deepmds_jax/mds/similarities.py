@@ -15,6 +15,7 @@ from deepmds_jax.mds.inputs import (
     float_dtype,
     is_traced,
 )
+from deepmds_jax.mds.measures import power_of_two
 
 _ROUNDING = 1e-6
 
@@ -33,6 +34,13 @@ def _positive(s):
     return jnp.where(s > 0, s, jnp.nan)
 
 
+def _reciprocal(s):
+    """1 / s; NaN where that is less than the least normal number, which would become 0."""
+    found = 1 / _positive(s)
+    vanishes = (found < jnp.finfo(s.dtype).tiny) & jnp.isfinite(s)
+    return jnp.where(vanishes, jnp.nan, found)
+
+
 def _reverse(s, high, low):
     """high + low - s, but exact where s is high or close to it; NaN below 0, but for rounding."""
     d = high - s + low
@@ -41,19 +49,23 @@ def _reverse(s, high, low):
 
 
 def _confusion(s):
+    """NaN below 0, but for rounding."""
     lost = jnp.diag(_log(s))[:, None] - _log(s)
-    return (lost + lost.T) / 2
+    d = (lost + lost.T) / 2
+    return jnp.where(d >= -ROUNDING, jnp.maximum(d, 0), jnp.nan)
 
 
 def _gower(s):
+    s = s / 4  # sums might overflow
     square = jnp.diag(s)
     between = square[:, None] + square[None] - (s + s.T)
     # Of two equal points, rounding can leave less than nothing.
     limit = 8 * jnp.finfo(s.dtype).eps * jnp.max(jnp.abs(square))
-    return jnp.sqrt(jnp.where(jnp.abs(between) < limit, 0, between))
+    return 2 * jnp.sqrt(jnp.where(jnp.abs(between) < limit, 0, between))
 
 
-def _gravity(s):
+def _gravity(s, high):
+    s = s / power_of_two(high)  # a common factor changes nothing, but sums might overflow
     mass = jnp.nansum(s, axis=1)
     return jnp.sqrt(mass[:, None] * mass[None] / jnp.sum(mass) / _positive(s))
 
@@ -63,11 +75,11 @@ _WAYS = {
     "correlation": (lambda s, high, low: jnp.sqrt(_to_one(s, -1)), "from -1 to 1"),
     "one_minus": (lambda s, high, low: _to_one(s), "up to 1"),
     "reverse": (_reverse, "at most the sum of the largest and the smallest"),
-    "reciprocal": (lambda s, high, low: 1 / _positive(s), "> 0"),
+    "reciprocal": (lambda s, high, low: _reciprocal(s), "> 0"),
     "exponential": (lambda s, high, low: _log(high) - _log(s), "> 0"),
     "gaussian": (lambda s, high, low: jnp.sqrt(_log(high) - _log(s)), "> 0"),
     "gower": (lambda s, high, low: _gower(s), "scalar products, with the diagonal"),
-    "gravity": (lambda s, high, low: _gravity(s), "counts >= 0"),
+    "gravity": (lambda s, high, low: _gravity(s, high), "counts >= 0"),
     "confusion": (lambda s, high, low: _confusion(s), "counts > 0, with the diagonal"),
 }
 SIMILARITIES = tuple(_WAYS)
@@ -88,7 +100,7 @@ def similarity_to_dissimilarity(similarities: ArrayLike, way: str) -> jax.Array:
     * "gravity": sqrt(m_i m_j / (M s_ij)) of counts of events in common, with m the sums of the
       rows and M their sum; counts of 0 are missing.
     * "confusion": -log sqrt(s_ij s_ji / (s_ii s_jj)) of counts of i taken for j, which need not
-      be symmetric.
+      be symmetric, with s_ij s_ji <= s_ii s_jj.
 
     The order of the pairs is that of all but "gower", "gravity" and "confusion", so that ordinal
     scaling of a symmetric matrix gives the same after any of them.
@@ -135,16 +147,23 @@ def _check_found(similarities, found, way):
         wrong &= similarities != 0
     if not np.any(wrong):
         return
-    place = ""
+    expected, place = _WAYS[way][1], ""
     if needs_diagonal:  # where one entry spoils all pairs of its row
         gaps = np.eye(found.shape[-1], dtype=bool) & ~np.isfinite(similarities)
         gaps &= wrong.any(-1, keepdims=True)
         if np.any(gaps):
             wrong, place = gaps, " on the diagonal"
-        elif way == "confusion":
+        elif way == "confusion" and np.any(similarities <= 0):
             wrong = similarities <= 0
+        elif way == "confusion":
+            expected = "s_ij s_ji <= s_ii s_jj"
+            *problem, i, j = np.argwhere(wrong)[0]
+            one, two = similarities[(*problem, i)], similarities[(*problem, j)]
+            place = f" * {two[i]:g} > {one[i]:g} * {two[j]:g} for points {i} and {j}"
     value = similarities[wrong].flat[0]
-    raise ValueError(f"similarities: expected {_WAYS[way][1]} for {way!r}, got {value:g}{place}")
+    if way == "reciprocal" and value > 0:
+        expected = f"numbers whose reciprocals {similarities.dtype} has"
+    raise ValueError(f"similarities: expected {expected} for {way!r}, got {value:g}{place}")
 
 
 @partial(jax.jit, static_argnames="way")

@@ -20,6 +20,7 @@ from deepmds_jax.mds.guttman import (
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
 from deepmds_jax.mds.measures import (
+    in_units,
     power_of_two,
     scale_weights,
     square_root,
@@ -256,7 +257,7 @@ def prepare(options, dissimilarities, weights):
         weights = scale_weights(weights)
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     unit = lax.stop_gradient(jnp.max(dissimilarities))
-    dissimilarities = dissimilarities / jnp.where(unit > 0, unit, 1)
+    dissimilarities = in_units(dissimilarities, jnp.where(unit > 0, unit, 1))
     transform = options.get_transform()
     prepared = transform.prepare(dissimilarities, weights, weighted)
     valid &= unit > 0
@@ -493,9 +494,10 @@ def _rescale(options, problem, prepared, embedding):
         weighted = problem.laplacian.weights * d
         power = power_of_two(problem.unit)
         unit = problem.unit / power
-        scale = unit * total(weighted * dissimilarities) / total(weighted * d) * power
-    else:
-        scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squared distances sum to n
+        scale = unit * total(weighted * dissimilarities) / total(weighted * d)
+        # The scale itself may be out of range where no coordinate is.
+        return power * (scale * embedding), stress, power * (scale * disparities)
+    scale = math.sqrt((embedding.shape[0] - 1) / 2)  # the squared distances sum to n
     return scale * embedding, stress, scale * disparities
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
@@ -112,10 +113,7 @@ def _spectrum(dissimilarities, num_dims):
 def _classical(dissimilarities, num_dims):
     @partial(jnp.vectorize, signature="(n,n)->(n,k),()")
     def solve(dissimilarities):
-        symmetric = symmetrize(dissimilarities)
-        # XLA may divide by a unit by multiplying by its reciprocal, which may be out of range.
-        unit = power_of_two(jnp.max(symmetric))
-        points = torgerson(symmetric / unit, num_dims) * unit
+        points = torgerson_of_any_unit(symmetrize(dissimilarities), num_dims)
         valid = is_valid(dissimilarities) | ~jnp.all(jnp.isfinite(points))
         return jnp.where(valid, points, jnp.nan), valid
 
@@ -136,6 +134,14 @@ def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0)
     scalar_products, scale = _scalar_products(dissimilarities)
     values, vectors = leading_eigenpairs(scalar_products, num_dims, tolerance)
     return vectors * (scale * jnp.sqrt(jnp.maximum(values, 0)))[None, :]
+
+
+def torgerson_of_any_unit(dissimilarities: jax.Array, num_dims: int) -> jax.Array:
+    """`torgerson`, also near the ends of the range of the dtype."""
+    # XLA may divide by a unit by multiplying by its reciprocal, which may be out of range; and by
+    # two units at once.
+    unit = power_of_two(jnp.max(dissimilarities))
+    return torgerson(lax.optimization_barrier(dissimilarities / unit), num_dims) * unit
 
 
 def _scalar_products(dissimilarities):

@@ -28,7 +28,7 @@ from deepmds_jax.mds.inputs import (
     is_traced,
 )
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
-from deepmds_jax.mds.measures import scale_weights, square_root, unscaled_distances
+from deepmds_jax.mds.measures import in_units, scale_weights, square_root, unscaled_distances
 from deepmds_jax.mds.solver import Options, Status, narrow, status_of
 
 UNFOLDINGS = ("ratio", "interval", "ordinal")
@@ -36,7 +36,7 @@ UNFOLDINGS = ("ratio", "interval", "ordinal")
 _POWER, _STRENGTH = 0.5, 1.0
 _TINY = 1e-30  # for sums that are zero if a row has no known value
 _LARGEST_VARIATION = 10.0
-_DISTURBANCE = 0.1  # of a start, in its size
+_NUM_STARTS, _FEW = 16, 6  # starts of problems of up to so many points in all
 _NUM_VARIATIONS, _NUM_ZOOMS = 16, 6  # tried per row, each time in a narrower range
 
 
@@ -98,7 +98,8 @@ def unfold(
       An `Unfolding` in the dtype of the preferences (float16 and bfloat16 are computed in float32).
       With "ratio" it has the unit of the preferences; otherwise the root mean square distance
       between rows and columns is 1. Statuses and NaN as for `smacof`. The start is that of
-      Schoenemann, from singular vectors; there are local minima.
+      Schoenemann, from singular vectors; up to six points in all have 15 further ones around it, of
+      which the best is kept. There are local minima.
 
     Raises:
       ValueError: wrong shapes or options; outside jit also a single problem that is negative or all
@@ -147,9 +148,9 @@ def _solve_batch(options, preferences, weights, max_iters, tolerance):
 def _solve_ratio(options, preferences, weights, max_iters, tolerance):
     known = jnp.where(weights > 0, preferences, jnp.nan)
     scaled, counted, _ = _scale(lax.stop_gradient(preferences), weights)
-    start = _start(options.num_dims, scaled, counted)[None]
+    starts = _starts(options.num_dims, scaled, counted)
     square, counted = _as_square(known, jnp.nan), _as_square(weights, 0)
-    result = solver.solve(options, square, counted, start, max_iters, tolerance)
+    result = solver.solve(options, square, counted, starts, max_iters, tolerance)
     n = preferences.shape[0]
     return Unfolding(result.embedding[:n], result.embedding[n:], result.stress,
                      result.disparities[:n, n:], result.num_iters, result.status)
@@ -167,7 +168,8 @@ def _scale(preferences, weights):
     missing = jnp.isnan(preferences) | (weights <= 0)
     known = jnp.where(missing, 0, jnp.maximum(preferences, 0))  # below 0 by rounding, or invalid
     unit = jnp.max(known)
-    return known / jnp.where(unit > 0, unit, 1), scale_weights(jnp.where(missing, 0, weights)), unit
+    scaled = in_units(known, jnp.where(unit > 0, unit, 1))
+    return scaled, scale_weights(jnp.where(missing, 0, weights)), unit
 
 
 def _is_valid(preferences, weights):
@@ -177,8 +179,12 @@ def _is_valid(preferences, weights):
     return lowest[0] & lowest[1] & jnp.all(jnp.isfinite(weights))
 
 
-def _start(num_dims, preferences, weights):
-    """(N + M, k): singular vectors of the doubly centred squares, which are 0 where missing."""
+def _starts(num_dims, preferences, weights):
+    """(S, N + M, k): singular vectors of the doubly centred squares, which are 0 where missing.
+
+    From few points they often lead astray; of two rows and two columns, they even put each row upon
+    a column. Such problems, which cost little, have further starts around this one.
+    """
     squares = preferences**2
     known = weights > 0
     rows, columns = (jnp.sum(squares, axis=axis, keepdims=True)
@@ -195,12 +201,13 @@ def _start(num_dims, preferences, weights):
     right = jnp.matmul(products.T, left, precision=lax.Precision.HIGHEST) / root
     left = left * root
     start = jnp.concatenate([right, left] if is_tall else [left, right])
-    # Preferences that are all equal say nothing: any points but coincident ones will do.
-    anywhere = np.random.default_rng(0).standard_normal(start.shape)
+    num_starts = _NUM_STARTS if len(start) <= _FEW else 1
+    anywhere = np.random.default_rng(0).standard_normal((num_starts, *start.shape))
     anywhere = jnp.asarray(anywhere, start.dtype)
-    if preferences.shape == (2, 2):  # of which each row lies exactly upon a column
-        start = start + _DISTURBANCE * jnp.sqrt(jnp.mean(start**2)) * anywhere
-    return jnp.where(jnp.sum(start**2) > _TINY, start, anywhere)
+    disturbed = start + jnp.sqrt(jnp.mean(start**2)) * anywhere[1:]
+    starts = jnp.concatenate([start[None], disturbed])
+    # Preferences that are all equal say nothing: any points but coincident ones will do.
+    return jnp.where(jnp.sum(start**2) > _TINY, starts, anywhere)
 
 
 def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
@@ -220,10 +227,18 @@ def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
         loss, error = _penalized(weights, disparities, distances)
         return Move(step, loss, error, disparities)
 
-    start = _start(options.num_dims, preferences, weights)
-    start = start - jnp.mean(start, axis=0, keepdims=True)
-    end = descend(majorize, start, jnp.where(weights > 0, preferences, 0),
-                  max_iters=max_iters, tolerance=tolerance)
+    def descend_from(start):
+        start = start - jnp.mean(start, axis=0, keepdims=True)
+        return descend(majorize, start, jnp.where(weights > 0, preferences, 0),
+                       max_iters=max_iters, tolerance=tolerance)
+
+    starts = _starts(options.num_dims, preferences, weights)
+    if len(starts) == 1:
+        end = descend_from(starts[0])
+    else:
+        ends = lax.map(descend_from, starts)
+        best = jnp.argmin(jnp.where(jnp.isnan(ends.move.loss), jnp.inf, ends.move.loss))
+        end = jax.tree.map(lambda x: x[best], ends)
     distances = unscaled_distances(end.point)[:n, n:]
     disparities = end.move.kept
     size = jnp.sqrt(jnp.sum(weights * distances**2) / jnp.sum(weights))

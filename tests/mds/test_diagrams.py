@@ -57,6 +57,12 @@ def test_picture():
     assert axes.get_title("left") == "Stress-1: 0.2315   (3 pairs)"
 
 
+def test_a_diagram_without_pairs_is_refused():
+    empty = mds.shepard(np.full((3, 3), np.nan), np.eye(3), np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="diagram: expected one pair or more, got none"):
+        mds.draw_shepard(empty)
+
+
 def test_wrong_shapes_raise():
     with pytest.raises(ValueError, match=r"embedding: expected shape \(n, k\), got \(2, 3, 1\)"):
         mds.shepard(DISPARITIES, np.zeros((2, 3, 1)), DISPARITIES)

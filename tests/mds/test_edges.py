@@ -165,6 +165,20 @@ def test_one_pair_as_large_as_the_dtype_allows():
     assert np.isfinite(found.stress[0])
 
 
+def test_units_near_the_top_of_the_range():
+    """A power of two only moves the exponent, as in `test_any_unit`; this one is the largest."""
+    unit = np.float32(2) ** (127 - np.floor(np.log2(D.max())))
+    for scale in (solve, lambda d: mds.smacof_robust(d, 2)):
+        found, expected = scale(unit * D), scale(D)
+        assert found.converged and found.stress == expected.stress > 0.01
+        np.testing.assert_array_equal(found.embedding, unit * np.asarray(expected.embedding))
+    found, expected = (np.asarray(mds.classical(d, 2)) for d in (unit * D, D))
+    np.testing.assert_array_equal(found, unit * expected)
+    found, expected = (mds.unfold(d[:7, 7:], 2) for d in (unit * D, D))
+    assert found.stress == expected.stress > 0.01
+    np.testing.assert_array_equal(found.rows, unit * np.asarray(expected.rows))
+
+
 def test_no_problems_give_no_results():
     nothing = np.zeros((3, 0, 5, 5), np.float32)
     for solve in (mds.smacof, jax.jit(mds.smacof)):
@@ -408,6 +422,19 @@ def test_positional_arguments_are_named_too():
     ]:
         with pytest.raises(ValueError, match=f"^{message}"):
             call()
+
+
+def test_lists_with_traced_numbers_are_refused_by_name():
+    def rows(array):
+        return [array[i] for i in range(12)]
+
+    for name, function in [
+        ("init", lambda x: solve(D, init=rows(x))),
+        ("weights", lambda x: solve(D, weights=rows(x))),
+        ("points", lambda x: mds.distances(rows(x))),
+    ]:
+        with pytest.raises(ValueError, match=f"^{name}: .* list .*: give jnp.asarray.{name}"):
+            jax.jit(function)(POINTS)
 
 
 def test_a_mask_that_hides_nothing():

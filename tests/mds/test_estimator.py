@@ -201,6 +201,18 @@ def test_weights_of_pairs_and_of_samples():
             MDS(**PRECOMPUTED).fit(distances, weights=wrong)
 
 
+@pytest.mark.parametrize(("wrong", "message"), [
+    (lambda x: np.ma.masked_less(x, 0.5), "an array without a mask, got a masked one"),
+    (lambda x: x + 1j, "real numbers, got complex128"),
+    (lambda x: x.astype(str), "real numbers, got <U"),
+])
+def test_weights_and_starts_are_plain_numbers(wrong, message):
+    for name, given in (("weights", np.eye(12)), ("weights", np.arange(12.0)),
+                        ("init", samples(13, num_features=2))):
+        with pytest.raises(ValueError, match=f"^{name}: expected {message}"):
+            MDS().fit(samples(1), **{name: wrong(given)})
+
+
 def test_new_points_of_a_weighted_fit():
     # Pairs of weight 0 say nothing of the transform: here they lie far off its line.
     points, new = samples(2, 12, 2), samples(3, 6, 2)
@@ -289,6 +301,8 @@ def test_rows_of_a_frame_in_another_order_are_refused():
     MDS(**PRECOMPUTED).fit(Frame(distances, range(12), names))
     with pytest.raises(ValueError, match="same order, got row c where column b is"):
         MDS(**PRECOMPUTED).fit(Frame(distances, list("acbdefghijkl"), names))
+    with pytest.raises(ValueError, match=r"weights: .* got row c where column b is"):
+        MDS(**PRECOMPUTED).fit(distances, weights=Frame(distances, list("acbdefghijkl"), names))
     for name in ("dissimilarities", "weights"):
         given = {"dissimilarities": distances, name: Frame(distances, list("acbdefghijkl"), names)}
         with pytest.raises(ValueError, match=f"{name}: .* got row c where column b is"):

@@ -89,10 +89,16 @@ def test_perfect_fits_are_no_evidence_and_failed_ones_neither():
     perfect = mds.permutation_test(TRUE[:4, :4], jax.random.key(0), 3, transform="interval",
                                    num_permutations=19)
     assert perfect.permuted.max() < 1e-5 and perfect.p_value == 1
-    large = np.float32(3e38 / TRUE.max()) * TRUE.astype(np.float32)
+    # Points in a row, of which only the distances between neighbours are known: it is too long.
+    steps = np.abs(np.arange(N)[:, None] - np.arange(N))
+    large = np.where(steps > 1, np.nan, 3e38 * steps).astype(np.float32)
     failed = mds.permutation_test(large, jax.random.key(0), K, transform="ratio",
                                   num_permutations=19)
     assert np.isnan(failed.stress) and np.isnan(failed.p_value)
+    largest = np.float32(3e38 / TRUE.max()) * TRUE.astype(np.float32)
+    found = mds.permutation_test(largest, jax.random.key(0), K, transform="ratio",
+                                 num_permutations=19)
+    assert np.isfinite(found.permuted).all() and found.p_value == np.float32(1 / 20)
 
 
 def test_missing_pairs_stay_missing():
@@ -117,6 +123,9 @@ def test_errors_name_the_argument():
         mds.jackknife(DATA[0], K)
     with pytest.raises(ValueError, match="num_dims: expected 1 to 1 for 3 points"):
         mds.jackknife(TRUE[:3, :3], K)
+    for given in (mean(DATA[0]), TRUE[:3, :3]):  # before it solves anything
+        with pytest.raises(ValueError, match="progress: expected none, for jackknife gives"):
+            mds.jackknife(given, K, progress=True)
     with pytest.raises(ValueError, match="num_replicates: expected an integer >= 2, got 1"):
         mds.bootstrap(DATA[0], mean, jax.random.key(0), K, num_replicates=1)
     with pytest.raises(ValueError, match=r"data: expected \(m, ...\) with m at least 2"):

@@ -75,6 +75,21 @@ def test_distances_without_error_but_one_give_the_points():
     np.testing.assert_array_less(np.array(result.pair_weights)[:, 3, 7], 1e-5)
 
 
+def test_starts_of_any_size_anywhere():
+    starts = np.random.default_rng(1).standard_normal((B, N, K))
+    expected = robust(DISTANCES, init=starts)
+    assert expected.converged.all() and np.mean(correlations(expected)) > 0.8
+    for init in (1e300 * starts, 1e-60 * starts, starts + 1e8,
+                 jax.numpy.float32(1e30) * starts.astype(np.float32)):
+        found = robust(DISTANCES, init=init)
+        assert found.converged.all()
+        np.testing.assert_allclose(found.stress, expected.stress, rtol=1e-2)
+    starts[0] = 3.0
+    found = robust(DISTANCES, init=starts)
+    assert found.status[0] == mds.Status.NON_FINITE and np.isnan(found.stress[0])
+    np.testing.assert_array_equal(found.embedding[1:], expected.embedding[1:])
+
+
 def huber(points, dissimilarities, weights, threshold):
     """The loss, pair by pair, once each."""
     upper = np.triu_indices(len(points), 1)
@@ -142,6 +157,8 @@ def test_bad_problems_have_a_status_and_no_effect_on_others():
         Exact.solve(np.zeros((9, 9)), Exact.weights)
     with jax.enable_x64(True), pytest.raises(ValueError, match="init: expected finite values"):
         Exact.solve(Exact.dissimilarities, Exact.weights, init=np.full((9, K), np.nan))
+    with jax.enable_x64(True), pytest.raises(ValueError, match="got all of them at one place"):
+        Exact.solve(Exact.dissimilarities, Exact.weights, init=np.full((9, K), 3.0))
     with pytest.raises(ValueError, match="threshold: expected a finite number > 0, got 0"):
         robust(DISTANCES, threshold=0)
     with pytest.raises(ValueError, match=r"init: expected shape \(20, 20, 2\), got \(3, 2\)"):

@@ -110,6 +110,33 @@ def test_missing_stay_missing_and_what_may_not_be_is_told():
     assert np.isnan(inside[0, 1])
 
 
+def test_as_large_as_the_dtype_allows():
+    unit = np.float32(2) ** 127
+    given = unit * np.float32([[1, 0.5, 0.25], [0.5, 1, 0.125], [0.25, 0.125, 1]])
+    root = np.float64(unit) ** 0.5
+    found = np.asarray(mds.similarity_to_dissimilarity(given, "gower"))[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(found / root, [1, 1.5**0.5, 1.75**0.5], rtol=1e-6)
+    # Sums of rows 1.75, 1.625, 1.375, in all 4.75.
+    found = np.asarray(mds.similarity_to_dissimilarity(given, "gravity"))[np.triu_indices(3, 1)]
+    expected = np.array([1.75 * 1.625 / 0.5, 1.75 * 1.375 / 0.25, 1.625 * 1.375 / 0.125]) / 4.75
+    np.testing.assert_allclose(found, expected**0.5, rtol=1e-6)
+    assert np.isfinite(mds.similarity_to_dissimilarity(given / 4, "reciprocal")).all()
+    message = r"expected numbers whose reciprocals float32 has for 'reciprocal', got 1\.7"
+    with pytest.raises(ValueError, match=message):
+        mds.similarity_to_dissimilarity(np.full((3, 3), unit), "reciprocal")
+
+
+def test_what_is_taken_for_another_more_often_than_for_itself():
+    counts = np.array([[5, 9, 1], [4, 6, 1], [1, 2, 7.0]])
+    message = r"s_ii s_jj for 'confusion', got 9 \* 4 > 5 \* 6 for points 0 and 1$"
+    with pytest.raises(ValueError, match=message):
+        mds.similarity_to_dissimilarity(counts, "confusion")
+    inside = jax.jit(lambda s: mds.similarity_to_dissimilarity(s, "confusion"))(counts)
+    assert np.isnan(inside[0, 1]) and np.isfinite(inside[2]).all()
+    counts[0, 0] = 6  # 9 * 4 = 6 * 6
+    assert mds.similarity_to_dissimilarity(counts, "confusion")[0, 1] == 0
+
+
 @pytest.mark.parametrize("way", ["gower", "confusion"])
 def test_the_diagonal_that_a_way_needs(way):
     with pytest.raises(ValueError, match=f", with the diagonal for '{way}', got nan on the diag"):

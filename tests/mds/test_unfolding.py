@@ -73,6 +73,25 @@ def test_two_by_two_rarely_end_where_rows_lie_upon_columns(transform):
     assert stress[0] < 0.1 and np.mean(stress > 0.5) < 0.2
 
 
+@pytest.mark.parametrize("transform", PREFERENCES)
+def test_two_by_two_of_points_on_a_line_mostly_find_such_points(transform):
+    """From singular vectors alone, 25 % (ratio) to 65 % did."""
+    points = np.random.default_rng(8).standard_normal((40, 4, 1))
+    given = between(points, 2).astype(np.float32)
+    given[:3] = [[1, 2], [2, 1]], [[1, 2], [1, 2]], [[4, 2], [5, 1]]  # the last: 5 - 1 = 4
+    stress = np.asarray(mds.unfold(given, 1, transform=transform).stress)
+    assert np.mean(stress < 1e-3) > (0.9 if transform == "ratio" else 0.999)
+    assert np.max(stress) < 0.5 and np.mean(stress) < 0.03
+    assert stress[0] < 1e-6
+
+
+def test_two_judges_of_three_objects_find_a_perfect_order():
+    """From singular vectors alone, 5 of these 20 ended with stress of 0.7 to 1.4."""
+    given = np.repeat(np.random.default_rng(3).uniform(1, 3, (20, 1, 3)), 2, axis=1)
+    result = mds.unfold(given.astype(np.float32), 1, transform="ordinal")
+    assert np.max(result.stress) < 1e-3
+
+
 @jax.jit
 def penalized(points, disparities):
     """The loss as the docstring states it."""
