@@ -91,14 +91,18 @@ def power_of_two(size: jax.Array) -> jax.Array:
 
 
 def in_units(values: jax.Array, unit: jax.Array) -> jax.Array:
-    """Values divided by any unit of the range of the dtype.
+    """Values divided by any unit of the range of the dtype."""
+    factor = safe_factor(unit)
+    return factor * values / (factor * unit)
 
-    XLA multiplies by the reciprocal, which for units near the top of the range is less than the
-    least normal number: zero. So there both are quartered first.
+
+def safe_factor(unit: jax.Array) -> jax.Array:
+    """1, or 1/4 near the top of the range of the dtype: times it, a unit has a reciprocal.
+
+    XLA multiplies by reciprocals, and takes those below the least normal number for zero.
     """
     is_large = unit > 2.0 ** (np.finfo(unit.dtype).maxexp - 2)
-    factor = jnp.where(is_large, 0.25, 1).astype(unit.dtype)
-    return factor * values / (factor * unit)
+    return jnp.where(is_large, 0.25, 1).astype(unit.dtype)
 
 
 def unit_of(points: jax.Array) -> jax.Array:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
@@ -17,7 +16,7 @@ from deepmds_jax.mds.inputs import (
     is_valid,
     symmetrize,
 )
-from deepmds_jax.mds.measures import power_of_two
+from deepmds_jax.mds.measures import power_of_two, safe_factor
 
 
 def classical(dissimilarities: ArrayLike, num_dims: int = 3) -> jax.Array:
@@ -138,10 +137,10 @@ def torgerson(dissimilarities: jax.Array, num_dims: int, tolerance: float = 0.0)
 
 def torgerson_of_any_unit(dissimilarities: jax.Array, num_dims: int) -> jax.Array:
     """`torgerson`, also near the ends of the range of the dtype."""
-    # XLA may divide by a unit by multiplying by its reciprocal, which may be out of range; and by
-    # two units at once.
-    unit = power_of_two(jnp.max(dissimilarities))
-    return torgerson(lax.optimization_barrier(dissimilarities / unit), num_dims) * unit
+    # XLA divides by this unit and the one of `torgerson` at once, by the reciprocal of the product.
+    largest = jnp.max(dissimilarities)
+    unit, factor = power_of_two(largest), safe_factor(largest)
+    return torgerson(factor * dissimilarities / unit, num_dims) * unit / factor
 
 
 def _scalar_products(dissimilarities):
