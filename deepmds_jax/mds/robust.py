@@ -38,7 +38,7 @@ from deepmds_jax.mds.measures import (
     unscaled_distances,
 )
 from deepmds_jax.mds.solver import Status, narrow, status_of
-from deepmds_jax.mds.torgerson import torgerson
+from deepmds_jax.mds.torgerson import torgerson_of_any_unit
 
 # In standard deviations of normal errors: there 98 % as efficient as least squares.
 _THRESHOLD = 1.7
@@ -254,7 +254,7 @@ def _minimize(options, dissimilarities, weights, init, threshold, max_iters, tol
         _, stress, _ = _describe(problem, points, limit)
         return Move(step, loss, stress, deviation)
 
-    start = torgerson(filled, num_dims) if init is None else _fit_size(init, filled)
+    start = torgerson_of_any_unit(filled, num_dims) if init is None else _fit_size(init, filled)
     if threshold is None:
         deviation = jnp.ones((), start.dtype)
     else:
