@@ -89,10 +89,9 @@ def _are_numbered(rows, header, value):
     pairs = [[cell for i, cell in enumerate(row) if i != value] for row in rows]
     if not all(is_numeric(row[value]) for row in rows) or not _may_be_names(pairs, header):
         return False
-    has_all = _has_all(pairs)
     if header is None:  # as ratings are, or of three rows a square, unless every pair is there
         same = [row[2] for row in rows if row[0] == row[1]]
-        return len(rows) > 3 and has_all and not any(cell.strip("+-0.,") for cell in same)
+        return len(rows) > 3 and _has_all(pairs) and not any(cell.strip("+-0.,") for cell in same)
     if len(rows) != 3:
         return True
     if not any(rows[i][i].strip("0.,") for i in range(3)):  # the diagonal of a square
@@ -100,7 +99,7 @@ def _are_numbered(rows, header, value):
     if not all(is_numeric(cell) for row in rows for cell in row):
         return True
     # What speaks for pairs, and what for a square, if not both or neither: d may be a point.
-    are_three = has_all and all(one != other for one, other in pairs)
+    are_three = _has_all(pairs) and all(one != other for one, other in pairs)
     are_pairs = are_three or len(header[value]) > 1
     if are_pairs == is_symmetric(as_numbers(rows)):
         one = pairs[0][0]
