@@ -14,7 +14,7 @@ from deepmds_jax.data.formats.plain_names import printable, to_cell
 from deepmds_jax.data.formats.square_tables import LabelledMatrix, from_pairs, parse_square
 from deepmds_jax.files import replacing
 
-_TEXTS = (".csv", ".tsv", ".txt", ".dat")
+_TEXTS = (".csv", ".tsv", ".txt", ".dat", ".dist", ".phy")
 _LABELS = ("labels", "names")  # what an .npz file calls them
 _ROUNDING = 1e-4  # of the largest entry, as in `smacof`
 
@@ -22,12 +22,13 @@ _ROUNDING = 1e-4  # of the largest entry, as in `smacof`
 def read_matrix(path: str | Path, directed: bool = False) -> LabelledMatrix:
     """Reads a square matrix of dissimilarities or similarities, as it is.
 
-    * `.csv`, `.tsv`, `.txt`, `.dat`: cells parted by commas, semicolons, tabs or spaces. The whole
-      matrix, or its lower or upper triangle with or without the diagonal, with names in the first
-      row, the first column, both or neither; or a row `name,name,number` for each pair, with a
-      header or without; or one row or column of numbers, the vector of its pairs as SciPy's
-      `pdist` and R's `dist` give it; the column may be counted, and have a header. Empty cells, NA
-      and NaN are missing values.
+    * `.csv`, `.tsv`, `.txt`, `.dat`, `.dist`, `.phy`: cells parted by commas, semicolons, tabs or
+      spaces. The whole matrix, or its lower or upper triangle with or without the diagonal, with
+      names in the first row, the first column, both or neither, or under the number of its rows, as
+      PHYLIP and Mothur write it; or a row `name,name,number` for each pair, with a header or
+      without; or one row or column of numbers, the vector of its pairs as SciPy's `pdist` and R's
+      `dist` give it; the column may be counted, and have a header. Empty cells, NA and NaN are
+      missing values.
     * `.npy`: the matrix, or the vector.
     * `.npz`: the same, the only array of numbers, and `labels` if it likes.
 

@@ -22,16 +22,29 @@ from deepmds_jax.data.formats.table_cells import (
 
 # A number, however it is written, and at most a unit.
 _QUANTITY = re.compile(r"\W*\d[\d.,' \u2019\xa0\u202f]*[^\W\d_]*\W*")
+# What stands for a missing number, but not what stands over names of rows, as # and \.
+_MISSING = re.compile(r"[^\w#/\\|@&]+|_+|[+-]?(1\.#\w+|nan\(\w+\))|#[\w/]+[!?]|"
+                      r"[\W_]*(n[\W_]*a|nan|null|none|missing)[\W_]*", re.IGNORECASE)
+# What pandas and people call the two columns of names.
+_AXIS = re.compile(r"level_\d+|index|from|to|source|target|rows?|col(umn)?s?", re.IGNORECASE)
 
 
-def find_pairs(lines):
+def find_pairs(lines, may_be_decimals):
     """What the values of a list of pairs are called, and its lines as name, name and number.
 
     None for other tables.
+
+    Args:
+      lines: of the table.
+      may_be_decimals: whether what parts the cells may be decimal commas.
     """
     header, rows = lines[0].cells, lines[1:]
+    if header[-1] == "0" and all(map(_AXIS.fullmatch, header[-3:-1])) and not any(
+        {*header[-3:-1]} & {*line.cells} for line in rows
+    ):
+        header = [*header[:-1], "value"]  # pandas calls a column without a name 0
     tables = [(header, rows), (None, lines)]
-    if _has_row_numbers(header, rows):
+    if _has_row_numbers(header, rows, may_be_decimals):
         tables.insert(0, (header[-3:], [line._replace(cells=line.cells[1:]) for line in rows]))
     for header, rows in tables:
         value = _value_column(header, rows)
@@ -42,15 +55,17 @@ def find_pairs(lines):
     return None
 
 
-def _has_row_numbers(header, rows):
+def _has_row_numbers(header, rows, may_be_decimals):
     """Whether the lines of pairs may have numbers before them, as R and pandas write them."""
     if len(header) != 3 and (len(header) != 4 or header[0]):
         return False
     if not all(len(line.cells) == 4 and WHOLE.fullmatch(line.cells[0]) for line in rows):
         return False
+    if any(is_word(cell) for line in rows for cell in line.cells):
+        return True
     # Numbers for names: three rows of them could be a square, and commas be those of decimals.
-    are_words = any(is_word(cell) for line in rows for cell in line.cells)
-    return are_words or (len(header) == 4 and (len(rows) != 3 or _is_measure(header[-1], 2)))
+    is_decimal = len(header) == 3 and may_be_decimals
+    return not is_decimal and (len(rows) != 3 or _is_measure(header[-1], 2))
 
 
 def _value_column(header, lines):
@@ -82,6 +97,12 @@ def may_be_quantity(cell):
         return True
     is_name = ONE_MINUS.match(cell) or as_words(cell) & (MEASURES | {"2d", "3d"})
     return bool(STARTS_WITH_DIGIT.match(cell)) and not is_name
+
+
+def is_odd(cell):
+    """Whether a word is rather a number with marks, or stands for a missing one, than a name."""
+    is_marked = bool(_QUANTITY.fullmatch(cell)) and not cell.isalnum()
+    return is_marked or bool(_MISSING.fullmatch(cell))
 
 
 def _are_numbered(rows, header, value):

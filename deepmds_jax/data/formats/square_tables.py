@@ -13,12 +13,14 @@ from deepmds_jax.data.formats.faces import only_count
 from deepmds_jax.data.formats.pair_tables import (
     check_columns,
     find_pairs,
+    is_odd,
     may_be_quantity,
     parse_pairs,
 )
 from deepmds_jax.data.formats.plain_names import from_cell, printable
 from deepmds_jax.data.formats.table_cells import (
     WHOLE,
+    Line,
     as_names,
     as_number,
     as_numbers,
@@ -59,20 +61,25 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
       ValueError: it is no such text; says in which row and column.
     """
     lines, delimiter = split_cells(text)
+    lines = _without_comment_mark(lines)
     # Commas may be decimal points, unless names in quotes come before them.
     may_be_decimals = delimiter == "," and not begins_with_quotes(text)
     vector = _parse_vector(lines, delimiter, may_be_decimals)
     if vector is not None:
         return vector
+    counted = _parse_counted(text, lines)
+    if counted is not None:
+        return counted
     if may_be_decimals:
         _check_decimals(lines)
     is_numbered = _lacks_corner(lines, may_be_decimals) or _has_numbered_columns(lines)
-    pairs = None if is_numbered else find_pairs(lines)
+    pairs = None if is_numbered else find_pairs(lines, may_be_decimals)
     if pairs is not None:
         return LabelledMatrix(*parse_pairs(*pairs, delimiter, directed))
     check_columns(lines)
     if not is_numbered:
         _check_diagonal(lines)
+        _check_odd_cells(lines)
     # Names stand in the first line, and in the first cells of others.
     words = [[is_word(cell) for cell in line.cells[:None if i == 0 else 1]]
              for i, line in enumerate(lines)]
@@ -101,6 +108,25 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
             rows, columns = (None, columns) if are_counted[0] else (rows, None)
     values, labels = _to_square(grid, rows, columns)
     return LabelledMatrix(labels, values, measure, in_corner=measure is not None)
+
+
+def _without_comment_mark(lines):
+    """The lines without the # before a header, as NumPy writes it; not where it is of a name."""
+    (at, header), others = lines[0], [line.cells for line in lines[1:]]
+    marked = [cell for row in (header, *others) for cell in row if cell.startswith("#")]
+    width = max(map(len, others), default=0)
+    name = header[0].lstrip("# ")
+    are_words = {is_word(cell) for cell in (name, *header[1:]) if cell}
+    # Numbers are names only over a square: other rows of numbers may be taken out by the mark.
+    if marked != header[:1] or is_numeric(header[0]) or not (
+        are_words == {True} or (are_words == {False} and len(others) == width)
+    ):
+        return lines
+    if name and (len(header) == width or 1 < len(header) == width - 1):
+        header = [name, *header[1:]]
+    elif not name and len(header) == width + 1:
+        header = header[1:]
+    return [Line(at, header), *lines[1:]]
 
 
 def _parse_vector(lines, delimiter, may_be_decimals):
@@ -148,6 +174,93 @@ def from_pairs(pairs: np.ndarray) -> np.ndarray:
     return values + values.T
 
 
+def _parse_counted(text, lines):
+    """The matrix under the number of its rows, as PHYLIP and Mothur write it; None for others.
+
+    Raises:
+      ValueError: the number does not fit, or may as well be a part of a triangle.
+    """
+    at, (told, *others) = lines[0]
+    if not WHOLE.fullmatch(told) or int(told) < 2 or any(others) or len(lines) < 2:
+        return None
+    lines, delimiter = split_cells(text.replace(told, "", 1))
+    if delimiter == " ":
+        lines = _phylip_lines(lines, text, int(told))
+    n = len(lines)
+    begun, whole, upper = [*range(2, n + 2)], [*range(1, n + 1)], [*range(n, 0, -1)]
+    for some in (_without_padding(lines), lines):
+        lengths = [len(line.cells) for line in some]
+        if lengths in (begun, whole, upper, begun[::-1]):
+            lines = some
+            break
+    first, last = ([line.cells[i] for line in lines] for i in (0, -1))
+    has_words, are_numbered = any(map(is_word, first)), only_count(first)
+    may_be_names = len(set(first)) == n and all(map(WHOLE.fullmatch, first))
+    diagonal = set(np.nan_to_num(as_numbers([last])[0])) if all(map(is_numeric, last)) else set()
+    if int(told) != n:
+        is_cut = diagonal == {0} and n > 1 and (has_words or are_numbered)
+        if (lengths == begun or others) and not is_cut:
+            return None
+        raise ValueError(f"line {at}: '{told}' alone over {n} rows, expected the number of these "
+                         "as PHYLIP writes it, or no such line")
+    # The first line may as well begin a triangle without its diagonal.
+    if lengths == begun and not has_words and not (
+        may_be_names and (diagonal == {0} or (are_numbered and len(diagonal) == 1))
+    ):
+        return None
+    is_doubtful = diagonal not in (set(), {0}) and (
+        lengths == begun or (lengths == whole and may_be_names and len(diagonal) == 1))
+    if is_doubtful or (lengths == begun and not has_words and n < 3):
+        raise ValueError(f"line {at}: '{told}' may be the number of the rows below, or a part of "
+                         "the triangle: delete it if it is their number, else give the whole "
+                         "matrix")
+    labels, rows = [str(i + 1) for i in range(n)], None
+    if has_words or max(lengths) > n or (
+        lengths in (whole, upper) and may_be_names and diagonal != {0}
+    ):
+        labels = rows = as_names(first)
+        lines = [line._replace(cells=line.cells[1:]) for line in lines]
+    _check_different(labels)
+    values, labels = _to_square(_read_grid(lines, delimiter, rows, None), labels, None)
+    if rows is None and not is_symmetric(values):  # three rows may be pairs
+        raise ValueError(f"line {at}: '{told}' over rows without names, expected a symmetric "
+                         "matrix under the number of its rows")
+    return LabelledMatrix(labels, values)
+
+
+def _without_padding(lines):
+    """The lines without empty cells at their ends."""
+    lengths = [max((i for i, cell in enumerate(line.cells, 1) if cell), default=0)
+               for line in lines]
+    return [line._replace(cells=line.cells[:length])
+            for line, length in zip(lines, lengths, strict=True)]
+
+
+def _phylip_lines(lines, text, count):
+    """The lines of so many points where long ones go on in indented ones, or names have spaces.
+
+    Ten characters are a name for PHYLIP.
+    """
+    texts = text.splitlines()
+    rows: list[tuple[Line, str]] = []
+    for line in lines:
+        row = texts[line.number - 1]
+        if rows and len(lines) > count and row[:1].isspace():
+            before, start = rows[-1]
+            rows[-1] = before._replace(cells=before.cells + line.cells), f"{start} {row}"
+        else:
+            rows.append((line, row))
+    if len(rows) != count:
+        return lines
+    lines = [line for line, _ in rows]
+    fixed = [line._replace(cells=[row[:10].strip(), *row[10:].split()]) for line, row in rows]
+    steps = set(np.diff([len(line.cells) for line in fixed]))
+    are_words = [any(is_word(cell) for line in some for cell in line.cells[1:])
+                 for some in (lines, fixed)]
+    is_fixed = len(fixed[-1].cells) == count + 1 or steps == {1}
+    return fixed if are_words == [True, False] and is_fixed and len(steps) == 1 else lines
+
+
 def _check_decimals(lines):
     """ValueError for three or more numbers in one column with commas, which may be of decimals."""
     rows = lines[len(lines[0].cells) == 1 and not is_numeric(lines[0].cells[0]):]
@@ -172,6 +285,30 @@ def _check_diagonal(lines):
     ):
         raise ValueError(f"{n} rows of {n - 1} numbers for {n} points, expected a square or a "
                          "triangle; R prints the diagonal of a square with diag=TRUE")
+
+
+def _check_odd_cells(lines):
+    """ValueError for words in the first row or column of what else is a matrix without names.
+
+    A number in the corner says so, if it is of a square and others are in the first row, or if no
+    word looks like a name.
+    """
+    header, first = lines[0].cells, [line.cells[0] for line in lines]
+    n, lengths = len(lines), [len(line.cells) for line in lines]
+    if lengths not in ([n] * n, [*range(1, n + 1)], [*range(n, 0, -1)]) or is_missing(header[0]):
+        return
+    cells = [(0, j, cell) for j, cell in enumerate(header)]
+    cells += [(i, 0, cell) for i, cell in enumerate(first[1:], 1)]
+    words = [(i, j, cell) for i, j, cell in cells if is_word(cell)]
+    if any(len(some) > 1 and all(map(is_word, some)) for some in (header, first)):
+        return
+    others = {is_word(cell) for cell in header[1:] if not is_missing(cell)}
+    is_mixed = lengths == [n] * n and all(first) and len(others) == 2 and is_numeric(header[0])
+    if words and (is_mixed or all(is_odd(cell) for _, _, cell in words)):
+        i, j, cell = words[0]
+        raise ValueError(f"line {lines[i].number}, column {j + 1}: '{cell}', expected a number as "
+                         "beside it, NA if it is missing, or over a matrix with names a header "
+                         "that begins with an empty cell")
 
 
 def _is_header(lines, words):
@@ -283,6 +420,7 @@ def _check_different(names: Sequence[str]) -> None:
 
 def _read_grid(lines, delimiter, rows, columns):
     """(rows, columns) numbers, NaN where empty or missing; a ragged triangle lies as it should."""
+    lines = _without_padding(lines) if _is_moved(lines) else lines
     lengths = [len(line.cells) for line in lines]
     width, first = max(lengths), 2 if rows is not None else 1
     if columns is not None and width > len(columns):
@@ -296,6 +434,8 @@ def _read_grid(lines, delimiter, rows, columns):
                          "in other lines, or one more or less in each for a triangle")
     check_marks(lines, delimiter, first)
     shifted = np.any(steps < 0)  # an upper triangle, moved to the left
+    if shifted and columns is not None and len(columns) == width + 1:
+        width += 1
     grid = np.full((len(lines), width), np.nan)
     for i, line in enumerate(lines):
         offset = width - len(line.cells) if shifted else 0
@@ -308,6 +448,17 @@ def _read_grid(lines, delimiter, rows, columns):
                 raise ValueError(f"line {line.number}{row}, column {j + first}{column}"
                                  f"{error}") from None
     return grid
+
+
+def _is_moved(lines):
+    """Whether empty cells fill the ends of an upper triangle whose rows were moved to the left."""
+    rows = [line.cells for line in lines]
+    lengths = [len(line.cells) for line in _without_padding(lines)]
+    if len(rows) < 3 or len({*map(len, rows)}) > 1 or lengths[-1] > 1 or not all(
+        is_numeric(cell) for row in rows for cell in row
+    ):
+        return False
+    return set(np.diff(lengths)) == {-1} and not is_symmetric(as_numbers(rows))
 
 
 def _to_square(grid, rows, columns):

@@ -19,6 +19,7 @@ WHOLE = re.compile(r"\d+")
 _THOUSANDS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+") for mark in ",."}
 _GROUPED = re.compile(r"[+-]?\d{1,3}([ .,'\u2019\xa0\u202f]\d{3})+([.,]\d+)?")
 STARTS_WITH_DIGIT = re.compile(r"\W*\d")  # behind signs, of a currency too
+_FORTRAN = re.compile(r"^([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)$")  # double precision
 
 
 class Line(NamedTuple):
@@ -44,7 +45,7 @@ def split_cells(text):
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,
                         skipinitialspace=True)
     try:
-        rows = [[cell.strip() for cell in row] for row in reader]
+        rows = [[_FORTRAN.sub(r"\1e\2", cell.strip()) for cell in row] for row in reader]
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from None
     lines = [Line(i, row) for i, row in enumerate(rows, 1) if len(row) > 1 or any(row)]

@@ -32,6 +32,14 @@ def test_texts_in_other_encodings(tmp_path):
     assert read_matrix(tmp_path / "m.txt").labels == ["ä", "b"]
 
 
+@pytest.mark.parametrize("name", ["m.phy", "m.dist"])
+def test_texts_of_phylip_and_mothur(tmp_path, name):
+    (tmp_path / name).write_text("3\nA\t0\nB\t1\t0\nC\t2\t4\t0\n")
+    found = read_matrix(tmp_path / name)
+    assert found.labels == ["A", "B", "C"]
+    np.testing.assert_array_equal(found.values, MATRIX[:3, :3])
+
+
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("m.xlsx", b"", "m.xlsx: unknown format, expected .csv"),
     ("m.csv", b"0,1\n1,x\n", "m.csv: line 2, column 2: 'x', expected a number"),

@@ -563,3 +563,184 @@ def test_a_pair_of_one_thing_with_itself_tells_that_two_columns_are_of_the_same_
     assert found.labels == ["A", "C", "D", "B"]
     np.testing.assert_array_equal(found.values, [
         [0, 1, 2, np.nan], [1, 0, np.nan, 1], [2, np.nan, 0, 2], [np.nan, 1, 2, 0]])
+
+
+COUNTED_ROWS = {
+    "PHYLIP": text(whole(NAMES, header=False), " "),
+    "PHYLIP, tabs": text(whole(NAMES, header=False), "\t"),
+    "PHYLIP, lower": text(lower(NAMES), " "),
+    "PHYLIP, lower, no diagonal": text(lower(NAMES, False), " "),
+    "PHYLIP, upper": text(upper(NAMES), "   "),
+    "PHYLIP, upper, no diagonal": text(upper(NAMES, False), " "),
+    "PHYLIP, long lines": text([part for row in whole(NAMES, header=False)
+                                for part in (row[:3], ["", *row[3:]])], "  "),
+    "Mothur": text(lower(NAMES), "\t"),
+    "Mothur, no diagonal": text(lower(NAMES, False), "\t"),
+    "Mothur, marks at the ends": text([[*row, ""] for row in lower(NAMES, False)], "\t"),
+    "Mothur, missing diagonal": text([[*row, "NA"] for row in lower(NAMES, False)], "\t"),
+    "lower, padded": text(lower(NAMES, padded=True)),
+    "lower, no diagonal, padded": text(lower(NAMES, False, True)),
+    "numbers for names": text(whole(YEARS, header=False), " "),
+    "numbers for names, lower": text(lower(YEARS), " "),
+    "numbers for names, lower, no diagonal": text(lower(YEARS, False), " "),
+    "no names": text(whole(header=False)),
+    "no names, lower": text(lower()),
+    "no names, upper": text(upper()),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED_ROWS)
+@pytest.mark.parametrize("count", ["4", "   4", "4\t\t\t\t", "4,,,"])
+def test_matrices_under_the_number_of_their_rows(name, count):
+    if count[1:2] not in COUNTED_ROWS[name]:  # padded as the others are
+        count = "4"
+    found = parse_square(f"{count}\n{COUNTED_ROWS[name]}")
+    expected = (YEARS if name.startswith("numbers") else list("1234") if name.startswith("no names")
+                else NAMES)
+    assert found.labels == expected
+    np.testing.assert_array_equal(np.nan_to_num(found.values), FULL)
+
+
+def test_names_of_phylip_are_of_ten_characters():
+    for end in ("", " "):
+        found = parse_square(f"3\nHomo sapie{end}0.0 1 2\nPan       {end}1.0 0 3\n"
+                             f"Rat rattus{end}2.0 3 0\n")
+        assert found.labels == ["Homo sapie", "Pan", "Rat rattus"]
+        np.testing.assert_array_equal(found.values, FULL[:3, :3])
+    found = parse_square("3\nHomo sap\nPan       1\nRat r     2 3\n")
+    assert found.labels == ["Homo sap", "Pan", "Rat r"]
+    with pytest.raises(ValueError, match=r"line 4 \(C\), column 2: 'x', expected a number"):
+        parse_square("4\nA 0\nB 1 0\nC x 4 0\nD 3 5 6 0\n")
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("5\nA 0\nB 1 0\nC 2 4 0\nD 3 5 6 0\n", "line 1: '5' alone over 4 rows, expected the number"),
+    ("\n3\nA 0 1\nB 1 0\n", "line 2: '3' alone over 2 rows"),
+    ("5\nA\nB 1\nC 2 4\n", "line 1: '5' alone over 3 rows"),
+    ("5\n1 0\n2 5 0\n3 6 4 0\n", "line 1: '5' alone over 3 rows"),
+    ("2\nfoo 1\nbar 2 3\n", "line 1: '2' may be the number of the rows below, or a part of"),
+    ("3\n1 1\n2 .5 1\n3 .2 .3 1\n", "line 1: '3' may be the number of the rows below"),
+    ("3\n5\n1 5\n2 3 5\n", "line 1: '3' may be the number of the rows below"),
+    ("2\n5 0\n7 4 0\n", "line 1: '2' may be the number of the rows below"),
+    ("3\n1 2 5\n1 3 4\n2 3 6\n", "line 1: '3' over rows without names, expected a symmetric"),
+    ("3\nA 0\nA 1 0\nB 2 3 0\n", "2 points have the name 'A'"),
+])
+def test_numbers_of_rows_that_do_not_fit_or_may_be_something_else(content, message):
+    with pytest.raises(ValueError, match=message):
+        parse_square(content)
+
+
+@pytest.mark.parametrize(("content", "labels", "values"), [
+    ("2\n3 4\n", "1 2 3", [2, 3, 4]),
+    ("2\n3 4\n5 6 7\n", "1 2 3 4", [2, 3, 5, 4, 6, 7]),
+    ("2,,\n3,4,\n5,6,7\n", "1 2 3 4", [2, 3, 5, 4, 6, 7]),
+    ("1\n3 4\n", "1 2 3", [1, 3, 4]),
+    ("2\n3\n5\n", "1 2 3", [2, 3, 5]),
+    ("0\n1 0\n2 3 0\n", "1 2 3", [1, 2, 3]),
+    ("10\nfoo 1\nbar 2 3\n", "10 foo bar", [1, 2, 3]),
+    ("10\nfoo,1\nbar,2,3\nx,4,5,\n", "10 foo bar x", [1, 2, 4, 3, 5, np.nan]),
+])
+def test_numbers_alone_in_the_first_line_that_are_no_numbers_of_rows(content, labels, values):
+    found = parse_square(content)
+    assert found.labels == labels.split()
+    np.testing.assert_array_equal(found.values[np.triu_indices(len(found.labels), 1)], values)
+
+
+ODD = ["?", ".", "--", "*", "_", "n.a.", "<NA>", "(missing)", "1.#QNAN", "-nan(ind)", "<0.01",
+       "1.5*", "1.5km", "(1.5)", "\u2014", "#VALUE!", "#DIV/0!"]
+
+
+@pytest.mark.parametrize("cell", ODD)
+@pytest.mark.parametrize("mark", [",", ";", "\t", " "])
+def test_an_odd_cell_in_the_first_row_makes_no_header(cell, mark):
+    message = f"line 1, column 2: '{re.escape(cell)}', expected a number as beside it, NA if it is"
+    first = ["0", cell, "2", "3"]
+    for rows in ([first, [cell, "0", "4", "5"], *whole(header=False)[2:]], [first, *upper()[1:]],
+                 [first[1:] if mark == "," else ["1", cell, "4"], *upper(diagonal=False)[1:3]]):
+        with pytest.raises(ValueError, match=message if rows[0][1] == cell else "line 1, column 1"):
+            parse_square(text(rows, mark))
+
+
+@pytest.mark.parametrize(("content", "place"), [
+    ("0,?,.\n?,0,5\n.,5,0\n", "line 1, column 2: '\\?'"),
+    ("1,.5*,.3*\n.5*,1,.2\n.3*,.2,1\n", r"line 1, column 2: '\.5\*'"),  # stars of significance
+    ("0,foo,2\nfoo,0,1\n2,1,0\n", "line 1, column 2: 'foo'"),
+    ("?,1,2\n1,0,4\n2,4,0\n", "line 1, column 1: '\\?'"),
+    ("?,2,3\n4,5\n6\n", "line 1, column 1: '\\?'"),
+    ("1\n2 3\n? 5 6\n", "line 3, column 1: '\\?'"),
+    ("1,,\n2,3,\n<5,5,6\n", "line 3, column 1: '<5'"),
+    ("0\n1 0\n? 3 0\n", "line 3, column 1: '\\?'"),
+    ("1,2,4\n?,5\n6\n", "line 2, column 1: '\\?'"),
+])
+def test_odd_cells_that_take_a_point_are_refused(content, place):
+    with pytest.raises(ValueError, match=f"{place}, expected a number as beside it"):
+        parse_square(content)
+
+
+@pytest.mark.parametrize(("content", "labels"), [
+    (",?,1\n?,0,5\n1,5,0\n", "? 1"), ("?,a,b\na,0,5\nb,5,0\n", "a b"),
+    ("#\t1\t2\n1\t0\t5\n2\t5\t0\n", "1 2"), ("0,a,b\na,0,5\nb,5,0\n", "a b"),
+    ("2020,a,b\na,0,5\nb,5,0\n", "a b"), ("(1)\n(2) 5\n", "(1) (2)"),
+    ("101\n102b 5\n", "101 102b"), ("101,102b,103\n5,1\n2\n", "101 102b 103"),
+    ("101;102b;103\n;5;1\n;;2\n", "101 102b 103"),
+    ("101,b,103\n0,5,1\n5,0,2\n1,2,0\n", "101 b 103"),
+])
+def test_names_that_are_odd_or_stand_beside_a_number(content, labels):
+    found = parse_square(content)
+    assert found.labels == labels.split() and found.values[0, 1] == 5
+
+
+def test_exponents_as_fortran_writes_them():
+    for one in ("1.0D+00", "0.1d1", "+.01D+02", "1.D0"):
+        found = parse_square(f"0.0D+00 {one} 2.0D+00\n{one} 0.D0 3\n2 .3D+1 0.0D+00\n")
+        assert found.labels == ["1", "2", "3"]
+        np.testing.assert_array_equal(found.values, FULL[:3, :3])
+    assert parse_square("2D-1,2D-2,5\n").labels == ["2D-1", "2D-2"]
+
+
+@pytest.mark.parametrize(("content", "labels"), [
+    ("# a,b,c\n0,1,2\n1,0,3\n2,3,0\n", "abc"), ("#a\tb\tc\n0\t1\t2\n1\t0\t3\n2\t3\t0\n", "abc"),
+    ("# a b c\n0 1 2\n1 0 3\n2 3 0\n", "abc"), ("#a b c\n0\n1 0\n2 3 0\n", "abc"),
+    ("# a,b,c\na,0,1,2\nb,1,0,3\nc,2,3,0\n", "abc"), ("# 7 8 9\n0 1 2\n1 0 3\n2 3 0\n", "789"),
+    ("# x,a,b,c\na,0,1,2\nb,1,0,3\nc,2,3,0\n", "abc"), ("# i j d\n1 2 1\n1 3 2\n2 3 3\n", "123"),
+    ("# a b c\na 0 1 2\nb 1 0 3\nc 2 3 0\n", "abc"),
+    ("#1,#2,#3\n0,1,2\n1,0,3\n2,3,0\n", "#1#2#3"), ("#a,b,c\n#a,0,1,2\nb,1,0,3\nc,2,3,0\n", "#abc"),
+])
+def test_the_mark_of_a_comment_before_a_header_is_no_part_of_it(content, labels):
+    found = parse_square(content)
+    assert "".join(found.labels) == labels
+    np.testing.assert_array_equal(found.values, FULL[:3, :3])
+    with pytest.raises(ValueError, match="line 1, column 1: '# 0', expected a number as beside it"):
+        parse_square("# 0,1,2\n1,0,3\n2,3,0\n")  # a row that was taken out
+    for named in ("#a,b,1\nc,b,2\n", "#a\nb,1\n", "#a,0,1\nb,1,0\n", "#a\nb,1\nc,2,3\n"):
+        assert parse_square(named).labels[:2] == ["#a", "b"]
+
+
+@pytest.mark.parametrize("content", [
+    "level_0,level_1,0\n0,1,1\n0,2,2\n1,2,3\n0,0,0\n", "level_0,level_1,0\na,b,1\na,c,2\nb,c,3\n",
+    ",level_0,level_1,0\n0,a,b,1\n1,a,c,2\n2,b,c,3\n", "from,to,0\na,b,1\na,c,2\nb,c,3\n",
+    ",level_0,level_1,0\n0,0,1,1\n1,0,2,2\n2,1,2,3\n3,0,0,0\n",
+    "i j dist\n1 1 2 1\n2 1 3 2\n3 2 3 3\n4 1 1 0\n", "i j dist\n1 1 2 1\n2 1 3 2\n3 2 3 3\n",
+    '"i","j","dist"\n"4",1,2,1\n"7",1,3,2\n"8",2,3,3\n"9",3,3,0\n',
+])
+def test_pairs_as_pandas_stacks_them_and_r_numbers_them(content):
+    found = parse_square(content)
+    assert "".join(found.labels) in ("abc", "012", "123")
+    np.testing.assert_array_equal(found.values, FULL[:3, :3])
+    assert parse_square("from,to,0\nfrom,x,2\nto,x,3\n").labels == ["from", "to", "x"]
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_upper_triangles_whose_rows_were_moved_to_the_left(diagonal):
+    rows = upper(NAMES, diagonal)
+    padded = [[*row, *[""] * (len(rows[0]) - len(row))] for row in rows]
+    header = ["", *NAMES]
+    for content in (rows, rows[:3], padded, padded[:3]):
+        for table in ([header, *content], content) if len(content) == 4 else ([header, *content],):
+            if diagonal and len(content) == 3:
+                continue
+            found = parse_square(text(table))
+            assert found.labels == NAMES
+            np.testing.assert_array_equal(np.nan_to_num(found.values), FULL)
+    known = parse_square("1,2,4\n2,5,\n4,,\n")  # both triangles are the same
+    np.testing.assert_array_equal(known.values, [[1, 2, 4], [2, 5, np.nan], [4, np.nan, np.nan]])
