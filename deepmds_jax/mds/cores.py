@@ -1,5 +1,6 @@
 """Batches of problems: on all cores of a CPU, in blocks that fit, on several devices."""
 
+import functools
 import math
 import os
 import threading
@@ -200,6 +201,22 @@ def _spread(arrays: list[Any]) -> tuple[Mesh | AbstractMesh, PartitionSpec] | No
         if isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0] is not None:
             return sharding.mesh, PartitionSpec(sharding.spec[0])
     return None
+
+
+@functools.cache
+def one_after_another() -> dict[str, str]:
+    """For `jax.jit`: XLA's option by which a CPU runs the steps of a program more in turn.
+
+    To share the many small steps of one problem among threads takes longer than to do them.
+    """
+    options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # another version of XLA may not have it
+        return {}
+    return options
 
 
 def num_cores() -> int:

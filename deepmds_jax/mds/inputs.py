@@ -403,12 +403,12 @@ def is_negative(values: np.ndarray) -> np.ndarray:
 
 def check_start(init: jax.Array, dissimilarities: jax.Array) -> None:
     """ValueError for a concrete (n, k) configuration that nothing can start from."""
-    points = np.asarray(init)
+    points = _values(init)
     if not np.isfinite(points).all():
         raise ValueError("init: expected finite values, got NaN or infinity")
     if np.ptp(points, axis=0).max() == 0:
         raise ValueError("init: expected different points, got all of them at one place")
-    i, j = np.nonzero(np.nan_to_num(np.asarray(dissimilarities)) > 0)
+    i, j = np.nonzero(np.nan_to_num(_values(dissimilarities)) > 0)
     if np.array_equal(points[i], points[j]):
         raise ValueError("init: expected some pairs of a dissimilarity > 0 apart, got the points "
                          "of each at one place")
@@ -424,7 +424,7 @@ def check_weights(weights: jax.Array) -> np.ndarray:
 
 def _check_matrix(name: str, values: jax.Array) -> np.ndarray:
     """(n, n) mean of both triangles, with a zero diagonal; ValueError if negative or skew."""
-    matrix = np.where(np.eye(values.shape[-1], dtype=bool), 0, np.asarray(values))
+    matrix = np.where(np.eye(values.shape[-1], dtype=bool), 0, _values(values))
     matrix = np.where(np.abs(matrix) < np.finfo(matrix.dtype).tiny, 0, matrix)
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         mean, skew = matrix / 2 + matrix.T / 2, np.abs(matrix - matrix.T)
@@ -435,6 +435,11 @@ def _check_matrix(name: str, values: jax.Array) -> np.ndarray:
     if np.any(skew > limit):
         raise ValueError(f"{name}: expected symmetric, got differences up to {np.nanmax(skew):g}")
     return mean
+
+
+def _values(array: jax.Array) -> np.ndarray:
+    """Those of a concrete array, or of one that is differentiated outside jit, which has them."""
+    return np.asarray(lax.stop_gradient(array))
 
 
 def _count_unreached(observed: np.ndarray) -> int:
@@ -457,7 +462,9 @@ def symmetrize(matrix: jax.Array, alone_on_cpu: bool = False) -> jax.Array:
 
 
 def _mean_of_triangles(matrix, alone_on_cpu):
-    mean = matrix / 2 + _transposed(matrix, alone_on_cpu) / 2  # the sum might overflow
+    other = _transposed(matrix, alone_on_cpu)
+    # Sums of large numbers might overflow, and halves of the least normal ones become zero.
+    mean = jnp.where(jnp.abs(matrix) < 1, (matrix + other) / 2, matrix / 2 + other / 2)
     return jnp.where(jnp.eye(*mean.shape, dtype=bool), 0, mean)
 
 

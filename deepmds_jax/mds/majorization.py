@@ -1,6 +1,6 @@
 """`smacof`: multidimensional scaling by majorization of stress."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from deepmds_jax.mds import solver
-from deepmds_jax.mds.cores import solve_all
+from deepmds_jax.mds.cores import one_after_another, solve_all
 from deepmds_jax.mds.inputs import (
     as_computed,
     check_choice,
@@ -30,6 +30,7 @@ from deepmds_jax.mds.measures import unit_of
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
+_FAULT = int(Status.DISCONNECTED)  # and above: something is wrong with what was given
 _ITERS_PER_UPDATE = 10  # of the progress bar
 
 
@@ -129,8 +130,10 @@ def smacof(
     options = Options(num_dims, transform, ties, acceleration,
                       is_on_cpu((dissimilarities, weights, init, max_iters, tolerance)))
 
-    def solve(dissimilarities, weights, init):
-        return _smacof(options, dissimilarities, weights, init, max_iters, tolerance)
+    def solve(*given):
+        # Inside other programs, XLA's options are theirs.
+        alone = options.on_cpu and not is_traced(given)
+        return (_smacof_on_cpu() if alone else _smacof)(options, *given, max_iters, tolerance)
 
     if progress:
         if batch or num_starts > 1 or is_traced(dissimilarities):
@@ -146,7 +149,7 @@ def smacof(
         result.status == Status.NON_FINITE
     ):
         check_start(init[0], dissimilarities)
-    if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
+    if not is_traced(result.status) and np.any(np.asarray(result.status) >= _FAULT):
         if not batch:
             check_values(dissimilarities, weights)
         elif given_weights is not None and np.ndim(given_weights) == 2:
@@ -171,6 +174,11 @@ def _smacof(options, dissimilarities, weights, init, max_iters, tolerance):
     if dissimilarities.ndim == 3:
         solve = jax.vmap(solve, in_axes=(0, 0, 0, None, None))
     return solve(dissimilarities, weights, init, max_iters, tolerance)
+
+
+@cache
+def _smacof_on_cpu():
+    return jax.jit(_smacof, static_argnames="options", compiler_options=one_after_another())
 
 
 def _with_progress(options, dissimilarities, weights, start, max_iters, tolerance):

@@ -278,12 +278,12 @@ def _summarize(embedding, replicates, part, *, is_jackknife):
     known = jnp.all(jnp.isfinite(replicates), axis=-1) & (part.status < Status.NON_FINITE)[:, None]
     counted = known[..., None]
     count = jnp.sum(counted, axis=0, dtype=replicates.dtype)
-    mean = jnp.sum(jnp.where(counted, replicates, 0), axis=0) / count
-    change = jnp.where(counted, replicates - mean[None], 0)
-    products = jnp.einsum("rni,rnj->nij", change, change, precision="highest")
-    factor = (count - 1) / count if is_jackknife else 1 / (count - 1)
-    covariances = factor[..., None] * products
     seen = jnp.where(counted, replicates, 0)
     unit = jnp.max(unit_of(seen))
-    stability = 1 - jnp.sum((change / unit) ** 2) / jnp.sum((seen / unit) ** 2)
+    seen = seen / unit
+    change = jnp.where(counted, seen - (jnp.sum(seen, axis=0) / count)[None], 0)
+    products = jnp.einsum("rni,rnj->nij", change, change, precision="highest")
+    factor = (count - 1) / count if is_jackknife else 1 / (count - 1)
+    covariances = unit * (unit * (factor[..., None] * products))
+    stability = 1 - jnp.sum(change**2) / jnp.sum(seen**2)
     return Resampled(embedding, covariances, replicates, stability, part.stress, part.status)

@@ -15,7 +15,7 @@ from deepmds_jax.mds.inputs import (
     float_dtype,
     is_traced,
 )
-from deepmds_jax.mds.measures import power_of_two
+from deepmds_jax.mds.measures import power_of_two, square_root
 
 _ROUNDING = 1e-6
 
@@ -61,23 +61,23 @@ def _gower(s):
     between = square[:, None] + square[None] - (s + s.T)
     # Of two equal points, rounding can leave less than nothing.
     limit = 8 * jnp.finfo(s.dtype).eps * jnp.max(jnp.abs(square))
-    return 2 * jnp.sqrt(jnp.where(jnp.abs(between) < limit, 0, between))
+    return 2 * square_root(jnp.where(jnp.abs(between) < limit, 0, between))
 
 
 def _gravity(s, high):
     s = s / power_of_two(high)  # a common factor changes nothing, but sums might overflow
     mass = jnp.nansum(s, axis=1)
-    return jnp.sqrt(mass[:, None] * mass[None] / jnp.sum(mass) / _positive(s))
+    return square_root(mass[:, None] * mass[None] / jnp.sum(mass) / _positive(s))
 
 
 # Of (n, n) similarities s, their largest and their smallest; and which s there may be.
 _WAYS = {
-    "correlation": (lambda s, high, low: jnp.sqrt(_to_one(s, -1)), "from -1 to 1"),
+    "correlation": (lambda s, high, low: square_root(_to_one(s, -1)), "from -1 to 1"),
     "one_minus": (lambda s, high, low: _to_one(s), "up to 1"),
     "reverse": (_reverse, "at most the sum of the largest and the smallest"),
     "reciprocal": (lambda s, high, low: _reciprocal(s), "> 0"),
     "exponential": (lambda s, high, low: _log(high) - _log(s), "> 0"),
-    "gaussian": (lambda s, high, low: jnp.sqrt(_log(high) - _log(s)), "> 0"),
+    "gaussian": (lambda s, high, low: square_root(_log(high) - _log(s)), "> 0"),
     "gower": (lambda s, high, low: _gower(s), "scalar products, with the diagonal"),
     "gravity": (lambda s, high, low: _gravity(s, high), "counts >= 0"),
     "confusion": (lambda s, high, low: _confusion(s), "counts > 0, with the diagonal"),

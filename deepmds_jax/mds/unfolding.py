@@ -36,7 +36,9 @@ UNFOLDINGS = ("ratio", "interval", "ordinal")
 _POWER, _STRENGTH = 0.5, 1.0
 _TINY = 1e-30  # for sums that are zero if a row has no known value
 _LARGEST_VARIATION = 10.0
-_NUM_STARTS, _FEW = 16, 6  # starts of problems of up to so many points in all
+_NUM_STARTS = 16  # of problems of up to so many points in all
+# With a transform for each row, points of a plane that fit better are no truer.
+_FEW, _FEW_BY_ROWS = 20, 6
 _NUM_VARIATIONS, _NUM_ZOOMS = 16, 6  # tried per row, each time in a narrower range
 
 
@@ -98,8 +100,9 @@ def unfold(
       An `Unfolding` in the dtype of the preferences (float16 and bfloat16 are computed in float32).
       With "ratio" it has the unit of the preferences; otherwise the root mean square distance
       between rows and columns is 1. Statuses and NaN as for `smacof`. The start is that of
-      Schoenemann, from singular vectors; up to six points in all have 15 further ones around it, of
-      which the best is kept. There are local minima.
+      Schoenemann, from singular vectors; up to 20 points in all have 15 further ones around it, of
+      which the best is kept; up to 6, if the transform is not "ratio" and k not 1. There are local
+      minima.
 
     Raises:
       ValueError: wrong shapes or options; outside jit also a single problem that is negative or all
@@ -148,7 +151,7 @@ def _solve_batch(options, preferences, weights, max_iters, tolerance):
 def _solve_ratio(options, preferences, weights, max_iters, tolerance):
     known = jnp.where(weights > 0, preferences, jnp.nan)
     scaled, counted, _ = _scale(lax.stop_gradient(preferences), weights)
-    starts = _starts(options.num_dims, scaled, counted)
+    starts = _starts(options, scaled, counted)
     square, counted = _as_square(known, jnp.nan), _as_square(weights, 0)
     result = solver.solve(options, square, counted, starts, max_iters, tolerance)
     n = preferences.shape[0]
@@ -179,11 +182,11 @@ def _is_valid(preferences, weights):
     return lowest[0] & lowest[1] & jnp.all(jnp.isfinite(weights))
 
 
-def _starts(num_dims, preferences, weights):
+def _starts(options, preferences, weights):
     """(S, N + M, k): singular vectors of the doubly centred squares, which are 0 where missing.
 
-    From few points they often lead astray; of two rows and two columns, they even put each row upon
-    a column. Such problems, which cost little, have further starts around this one.
+    From few points they often lead astray, on a line above all; of two rows and two columns, they
+    even put each row upon a column. Such problems, which cost little, have further starts.
     """
     squares = preferences**2
     known = weights > 0
@@ -195,13 +198,14 @@ def _starts(num_dims, preferences, weights):
     is_tall = products.shape[0] > products.shape[1]
     products = products.T if is_tall else products
     gram = jnp.matmul(products, products.T, precision=lax.Precision.HIGHEST)
-    values, left = leading_eigenpairs(gram, num_dims)
+    values, left = leading_eigenpairs(gram, options.num_dims)
     # Both sides share the singular values, of which `values` are the squares.
     root = jnp.maximum(values, _TINY) ** 0.25
     right = jnp.matmul(products.T, left, precision=lax.Precision.HIGHEST) / root
     left = left * root
     start = jnp.concatenate([right, left] if is_tall else [left, right])
-    num_starts = _NUM_STARTS if len(start) <= _FEW else 1
+    few = _FEW if options.transform == "ratio" or options.num_dims == 1 else _FEW_BY_ROWS
+    num_starts = _NUM_STARTS if len(start) <= few else 1
     anywhere = np.random.default_rng(0).standard_normal((num_starts, *start.shape))
     anywhere = jnp.asarray(anywhere, start.dtype)
     disturbed = start + jnp.sqrt(jnp.mean(start**2)) * anywhere[1:]
@@ -232,7 +236,7 @@ def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
         return descend(majorize, start, jnp.where(weights > 0, preferences, 0),
                        max_iters=max_iters, tolerance=tolerance)
 
-    starts = _starts(options.num_dims, preferences, weights)
+    starts = _starts(options, preferences, weights)
     if len(starts) == 1:
         end = descend_from(starts[0])
     else:

@@ -124,3 +124,17 @@ def test_calls_from_several_threads_neither_hang_nor_differ():
     with ThreadPoolExecutor(6) as pool:
         for embedding in pool.map(solve, range(24), timeout=120):
             np.testing.assert_array_equal(embedding, expected)
+
+
+def test_option_by_which_steps_run_in_turn_is_one_that_xla_takes():
+    option = cores.one_after_another.__wrapped__()
+    assert list(option) == ["xla_cpu_scheduler_type"]
+    assert jax.jit(lambda x: 2 * x, compiler_options=option)(3) == 6
+
+
+def test_an_xla_without_the_option_runs_without(monkeypatch):
+    def refuse(*_, **options):
+        raise jax.errors.JaxRuntimeError(f"No such compile option: {options}")
+
+    monkeypatch.setattr(jax, "jit", refuse)
+    assert cores.one_after_another.__wrapped__() == {}

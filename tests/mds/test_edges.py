@@ -3,6 +3,8 @@
 All problems have 12 points, so that a few programs serve all tests.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -440,3 +442,11 @@ def test_lists_with_traced_numbers_are_refused_by_name():
 def test_a_mask_that_hides_nothing():
     np.testing.assert_array_equal(mds.distances(np.ma.masked_array(POINTS, mask=False)),
                                   mds.distances(POINTS))
+
+
+@pytest.mark.parametrize("solve", [partial(mds.smacof, transform="ratio"), mds.smacof_robust])
+def test_near_the_least_normal_number(solve):
+    """Half of most of them would be zero."""
+    rectangle = np.array([[0, 3, 4, 5], [3, 0, 5, 4], [4, 5, 0, 3], [5, 4, 3, 0]])
+    result = solve((5e-39 * rectangle).astype(np.float32), 2)
+    assert result.status == mds.Status.CONVERGED and result.stress < 1e-5

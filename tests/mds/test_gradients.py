@@ -209,3 +209,25 @@ def test_of_memory_for_a_few_matrices():
     compiled = jax.jit(jax.grad(loss)).lower(argument).compile()
     matrices = compiled.memory_analysis().temp_size_in_bytes / (8 * n * n)
     assert 1 < matrices < 40
+
+
+SCALINGS = {
+    "smacof": lambda d: mds.smacof(d, 2, transform="ratio").stress,
+    "start": lambda d: mds.smacof(d, 2, transform="ratio", init=jnp.ones((5, 2))).stress,
+    "smacof_robust": lambda d: mds.smacof_robust(d, 2).stress,
+    "unfold": lambda d: mds.unfold(d, 2).stress,
+    "individual_differences": lambda d: mds.individual_differences(
+        jnp.stack([d, d]), 2).stress,
+    "additive_constant": mds.additive_constant,
+    "classical": lambda d: jnp.sum(mds.classical(d, 2)),
+    "weights": lambda w: mds.smacof(1 - np.eye(5), 2, transform="ratio", weights=w).stress,
+}
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_wrong_values_are_named_where_they_are_differentiated(name):
+    wrong = jnp.eye(5) - 1
+    expected = {"start": "init: .* all of them at one place", "weights": "weights: .* < 0",
+                "unfold": "preferences: .* < 0"}.get(name, "dissimilarities.*: .* < 0")
+    with pytest.raises(ValueError, match=expected):
+        jax.grad(SCALINGS[name])(-wrong if name == "start" else wrong)

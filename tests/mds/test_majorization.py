@@ -352,7 +352,8 @@ def test_all_zero_inside_jit():
 def test_no_retrace_for_equal_shapes(monkeypatch):
     chex.clear_trace_counter()
     once = chex.assert_max_traces(majorization._smacof.__wrapped__, n=1)
-    monkeypatch.setattr(majorization, "_smacof", jax.jit(once, static_argnames="options"))
+    program = jax.jit(once, static_argnames="options")
+    monkeypatch.setattr(majorization, "_smacof_on_cpu", lambda: program)
     solve = partial(mds.smacof, num_dims=2, transform="ratio")
     first = solve(noisy_distances(0))
     second = solve(noisy_distances(1), max_iters=3, tolerance=1e-6)

@@ -54,6 +54,14 @@ def test_jackknife_is_the_loop():
         np.testing.assert_allclose(stability, result.stability, atol=1e-4)
 
 
+def test_jackknife_of_the_largest_numbers():
+    one = mds.jackknife(TRUE.astype(np.float32), K, transform="ratio")
+    unit = np.float32(2.0**127 / TRUE.max())
+    large = mds.jackknife(TRUE.astype(np.float32) * unit, K, transform="ratio")
+    np.testing.assert_allclose(large.stability, one.stability, rtol=1e-5)
+    assert np.isinf(large.covariances).any() and not np.isnan(large.covariances).any()
+
+
 def test_bootstrap_knows_how_far_points_move():
     """Its covariances are those of new samples, and its regions contain the true points."""
     results = [mds.bootstrap(data, mean, jax.random.key(i), K, num_replicates=120,

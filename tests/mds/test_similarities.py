@@ -161,3 +161,16 @@ def test_rounding_is_no_error(x64):
     s = np.where(S == 0.5, 1 + 2e-16, S)
     assert mds.similarity_to_dissimilarity(s, "correlation")[0, 1] == 0
     assert mds.similarity_to_dissimilarity(s, "one_minus")[0, 1] == 0
+
+
+@pytest.mark.parametrize("way", ["correlation", "gaussian"])
+def test_derivatives_are_finite_where_the_root_is_of_zero(way, x64):
+    def third(s):
+        return mds.similarity_to_dissimilarity(s, way)[0, 1]
+
+    s = np.array([[1, 0.5, 1], [0.5, 1, 0.25], [1, 0.25, 1]])  # points 0 and 2 are alike
+    gradient = jax.grad(lambda s: mds.similarity_to_dissimilarity(s, way).sum())(s)
+    assert np.isfinite(gradient).all()
+    # d sqrt(1 - s) / ds, and d sqrt(-log s) / ds.
+    slope = {"correlation": -1 / (2 * 0.5**0.5), "gaussian": -1 / (2 * 0.5 * np.log(2) ** 0.5)}
+    np.testing.assert_allclose(jax.grad(third)(s)[0, 1], slope[way])

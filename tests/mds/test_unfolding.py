@@ -92,6 +92,18 @@ def test_two_judges_of_three_objects_find_a_perfect_order():
     assert np.max(result.stress) < 1e-3
 
 
+@pytest.mark.parametrize(("shape", "num_dims", "transform", "least"), [
+    ((2, 5), 1, "ratio", 0.7), ((6, 6), 2, "ratio", 0.98), ((2, 5), 1, "interval", 0.8),
+])
+def test_few_points_are_mostly_found(shape, num_dims, transform, least):
+    """From singular vectors alone: 17 %, 87 % and 28 %."""
+    points = np.random.default_rng(1).standard_normal((50, sum(shape), num_dims))
+    given = between(points, shape[0]).astype(np.float32)
+    result = mds.unfold(given, num_dims, transform=transform)
+    assert np.mean(result.stress < 0.01) >= least
+    assert np.max(result.stress) < 0.5
+
+
 @jax.jit
 def penalized(points, disparities):
     """The loss as the docstring states it."""
