@@ -3,12 +3,11 @@
 Or the vector of all pairs.
 """
 
-import collections
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from deepmds_jax.data.formats.counted_tables import parse_counted
 from deepmds_jax.data.formats.faces import only_count
 from deepmds_jax.data.formats.pair_tables import (
     check_columns,
@@ -22,16 +21,15 @@ from deepmds_jax.data.formats.table_cells import (
     WHOLE,
     Line,
     as_names,
-    as_number,
     as_numbers,
     begins_with_quotes,
-    check_marks,
     is_missing,
     is_numeric,
     is_symmetric,
     is_word,
     split_cells,
 )
+from deepmds_jax.data.formats.table_grids import check_different, read_grid, to_square
 
 
 class LabelledMatrix(NamedTuple):
@@ -67,9 +65,9 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
     vector = _parse_vector(lines, delimiter, may_be_decimals)
     if vector is not None:
         return vector
-    counted = _parse_counted(text, lines)
+    counted = parse_counted(text, lines)
     if counted is not None:
-        return counted
+        return LabelledMatrix(*counted)
     if may_be_decimals:
         _check_decimals(lines)
     is_numbered = _lacks_corner(lines, may_be_decimals) or _has_numbered_columns(lines)
@@ -99,14 +97,14 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
         if columns and (not columns[0] or (len(columns) > width and columns[0] not in rows)):
             measure, *columns = columns  # in the corner
     for names in (rows, columns):
-        _check_different(names or ())
-    grid = _read_grid(lines, delimiter, rows, columns)
+        check_different(names or ())
+    grid = read_grid(lines, delimiter, rows, columns)
     if rows and columns and rows != columns and len(rows) == len(columns):
         # Programs number the rows or columns that have no names, which says nothing of them.
         are_counted = only_count(rows), only_count(columns)
         if any(are_counted) and not _lacks_diagonal(grid, rows, columns):
             rows, columns = (None, columns) if are_counted[0] else (rows, None)
-    values, labels = _to_square(grid, rows, columns)
+    values, labels = to_square(grid, rows, columns)
     return LabelledMatrix(labels, values, measure, in_corner=measure is not None)
 
 
@@ -146,7 +144,7 @@ def _parse_vector(lines, delimiter, may_be_decimals):
         return None
     if not _is_vector(rows) or not only_count(counts or []):
         return None
-    values = from_pairs(_read_grid(rows, delimiter, counts, None).ravel())
+    values = from_pairs(read_grid(rows, delimiter, counts, None).ravel())
     labels = [str(i + 1) for i in range(len(values))]
     return LabelledMatrix(labels, values, measure and from_cell(measure))
 
@@ -172,93 +170,6 @@ def from_pairs(pairs: np.ndarray) -> np.ndarray:
     values = np.zeros((n, n))
     values[np.triu_indices(n, 1)] = pairs
     return values + values.T
-
-
-def _parse_counted(text, lines):
-    """The matrix under the number of its rows, as PHYLIP and Mothur write it; None for others.
-
-    Raises:
-      ValueError: the number does not fit, or may as well be a part of a triangle.
-    """
-    at, (told, *others) = lines[0]
-    if not WHOLE.fullmatch(told) or int(told) < 2 or any(others) or len(lines) < 2:
-        return None
-    lines, delimiter = split_cells(text.replace(told, "", 1))
-    if delimiter == " ":
-        lines = _phylip_lines(lines, text, int(told))
-    n = len(lines)
-    begun, whole, upper = [*range(2, n + 2)], [*range(1, n + 1)], [*range(n, 0, -1)]
-    for some in (_without_padding(lines), lines):
-        lengths = [len(line.cells) for line in some]
-        if lengths in (begun, whole, upper, begun[::-1]):
-            lines = some
-            break
-    first, last = ([line.cells[i] for line in lines] for i in (0, -1))
-    has_words, are_numbered = any(map(is_word, first)), only_count(first)
-    may_be_names = len(set(first)) == n and all(map(WHOLE.fullmatch, first))
-    diagonal = set(np.nan_to_num(as_numbers([last])[0])) if all(map(is_numeric, last)) else set()
-    if int(told) != n:
-        is_cut = diagonal == {0} and n > 1 and (has_words or are_numbered)
-        if (lengths == begun or others) and not is_cut:
-            return None
-        raise ValueError(f"line {at}: '{told}' alone over {n} rows, expected the number of these "
-                         "as PHYLIP writes it, or no such line")
-    # The first line may as well begin a triangle without its diagonal.
-    if lengths == begun and not has_words and not (
-        may_be_names and (diagonal == {0} or (are_numbered and len(diagonal) == 1))
-    ):
-        return None
-    is_doubtful = diagonal not in (set(), {0}) and (
-        lengths == begun or (lengths == whole and may_be_names and len(diagonal) == 1))
-    if is_doubtful or (lengths == begun and not has_words and n < 3):
-        raise ValueError(f"line {at}: '{told}' may be the number of the rows below, or a part of "
-                         "the triangle: delete it if it is their number, else give the whole "
-                         "matrix")
-    labels, rows = [str(i + 1) for i in range(n)], None
-    if has_words or max(lengths) > n or (
-        lengths in (whole, upper) and may_be_names and diagonal != {0}
-    ):
-        labels = rows = as_names(first)
-        lines = [line._replace(cells=line.cells[1:]) for line in lines]
-    _check_different(labels)
-    values, labels = _to_square(_read_grid(lines, delimiter, rows, None), labels, None)
-    if rows is None and not is_symmetric(values):  # three rows may be pairs
-        raise ValueError(f"line {at}: '{told}' over rows without names, expected a symmetric "
-                         "matrix under the number of its rows")
-    return LabelledMatrix(labels, values)
-
-
-def _without_padding(lines):
-    """The lines without empty cells at their ends."""
-    lengths = [max((i for i, cell in enumerate(line.cells, 1) if cell), default=0)
-               for line in lines]
-    return [line._replace(cells=line.cells[:length])
-            for line, length in zip(lines, lengths, strict=True)]
-
-
-def _phylip_lines(lines, text, count):
-    """The lines of so many points where long ones go on in indented ones, or names have spaces.
-
-    Ten characters are a name for PHYLIP.
-    """
-    texts = text.splitlines()
-    rows: list[tuple[Line, str]] = []
-    for line in lines:
-        row = texts[line.number - 1]
-        if rows and len(lines) > count and row[:1].isspace():
-            before, start = rows[-1]
-            rows[-1] = before._replace(cells=before.cells + line.cells), f"{start} {row}"
-        else:
-            rows.append((line, row))
-    if len(rows) != count:
-        return lines
-    lines = [line for line, _ in rows]
-    fixed = [line._replace(cells=[row[:10].strip(), *row[10:].split()]) for line, row in rows]
-    steps = set(np.diff([len(line.cells) for line in fixed]))
-    are_words = [any(is_word(cell) for line in some for cell in line.cells[1:])
-                 for some in (lines, fixed)]
-    is_fixed = len(fixed[-1].cells) == count + 1 or steps == {1}
-    return fixed if are_words == [True, False] and is_fixed and len(steps) == 1 else lines
 
 
 def _check_decimals(lines):
@@ -409,121 +320,3 @@ def _lacks_diagonal(grid, rows, columns):
                          f"{diagonal[0]:g}, ... where its diagonal may be: give rows and columns "
                          "the same names, or the whole matrix")
     return True
-
-
-def _check_different(names: Sequence[str]) -> None:
-    for name, count in collections.Counter(names).items():
-        if count > 1:
-            raise ValueError(f"{count} points have the name '{printable(name)}', expected "
-                             f"different names")
-
-
-def _read_grid(lines, delimiter, rows, columns):
-    """(rows, columns) numbers, NaN where empty or missing; a ragged triangle lies as it should."""
-    lines = _without_padding(lines) if _is_moved(lines) else lines
-    lengths = [len(line.cells) for line in lines]
-    width, first = max(lengths), 2 if rows is not None else 1
-    if columns is not None and width > len(columns):
-        raise ValueError(f"line {lines[lengths.index(width)].number}: {width} numbers under "
-                         f"{len(columns)} names of columns")
-    steps = np.diff(lengths)
-    if len(set(steps)) > 1 or np.any(np.abs(steps) > 1):
-        usual = collections.Counter(lengths).most_common(1)[0][0]
-        odd = next(i for i, length in enumerate(lengths) if length != usual)
-        raise ValueError(f"line {lines[odd].number}: {lengths[odd]} numbers, expected {usual} as "
-                         "in other lines, or one more or less in each for a triangle")
-    check_marks(lines, delimiter, first)
-    shifted = np.any(steps < 0)  # an upper triangle, moved to the left
-    if shifted and columns is not None and len(columns) == width + 1:
-        width += 1
-    grid = np.full((len(lines), width), np.nan)
-    for i, line in enumerate(lines):
-        offset = width - len(line.cells) if shifted else 0
-        for j, cell in enumerate(line.cells):
-            try:
-                grid[i, j + offset] = as_number(cell, "")
-            except ValueError as error:
-                row = "" if rows is None else f" ({printable(rows[i])})"
-                column = "" if columns is None else f" ({printable(columns[j + offset])})"
-                raise ValueError(f"line {line.number}{row}, column {j + first}{column}"
-                                 f"{error}") from None
-    return grid
-
-
-def _is_moved(lines):
-    """Whether empty cells fill the ends of an upper triangle whose rows were moved to the left."""
-    rows = [line.cells for line in lines]
-    lengths = [len(line.cells) for line in _without_padding(lines)]
-    if len(rows) < 3 or len({*map(len, rows)}) > 1 or lengths[-1] > 1 or not all(
-        is_numeric(cell) for row in rows for cell in row
-    ):
-        return False
-    return set(np.diff(lengths)) == {-1} and not is_symmetric(as_numbers(rows))
-
-
-def _to_square(grid, rows, columns):
-    """(n, n) values, and n labels, of a grid that may lack a row, a column and a triangle."""
-    known = np.argwhere(~np.isnan(grid))
-    if not len(known):
-        raise ValueError("no numbers, expected a matrix")
-    if rows is not None and columns is not None:
-        labels = _merge(rows, columns)
-        at = [labels.index(name) for name in rows], [labels.index(name) for name in columns]
-    else:
-        labels = rows if rows is not None else columns
-        n = _count_points(grid) if labels is None else len(labels)
-        labels = [str(i + 1) for i in range(n)] if labels is None else labels
-        at = [np.arange(offset, offset + length)
-              for offset, length in zip(_offsets(grid, known, n), grid.shape, strict=True)]
-    values = np.full((len(labels), len(labels)), np.nan)
-    values[np.ix_(at[0], at[1][:grid.shape[1]])] = grid
-    i, j = np.nonzero(~np.isnan(values))
-    if np.all(i >= j) or np.all(i <= j):
-        values = np.where(np.isnan(values), values.T, values)
-    elif grid.shape != values.shape:
-        raise ValueError(f"{grid.shape[0]} rows of {grid.shape[1]} numbers for {len(values)} "
-                         "points, expected a square or a triangle")
-    return values, labels
-
-
-def _merge(rows, columns):
-    """All names in their order, of names of rows and of columns, either of which may lack one."""
-    if set(columns) <= set(rows):
-        return rows
-    if set(rows) <= set(columns):
-        return columns
-    # A triangle without its diagonal lacks the first name on one side, and the last on the other.
-    one, other = (columns, rows) if columns[0] not in rows else (rows, columns)
-    if one[1:] != other[:-1]:
-        lacking = next(name for name in rows if name not in columns)
-        raise ValueError(f"the row '{printable(lacking)}' has no column of that name, expected the "
-                         "same names in both")
-    return [*one, other[-1]]
-
-
-def _count_points(grid):
-    """How many points an unnamed grid is of."""
-    num_rows, num_columns = grid.shape
-    diagonal = np.nan_to_num(np.diag(grid))
-    i, j = np.nonzero(~np.isnan(grid))
-    if num_rows != num_columns or (np.any(i < j) and np.any(i > j)) or not np.any(diagonal):
-        return max(grid.shape)
-    if num_rows > 1 and np.all(diagonal == diagonal[0]):
-        raise ValueError(f"a triangle that ends in {diagonal[0]:g} in each row: cannot tell "
-                         "whether these are a diagonal; name the rows, or give the whole matrix")
-    return num_rows + 1
-
-
-def _offsets(grid, known, n):
-    """At which row and column of the (n, n) matrix the grid begins."""
-    i, j = known.T
-    num_rows, num_columns = grid.shape
-    if num_rows == num_columns == n:
-        return 0, 0
-    # A row or column is lacking only beside a triangle without its diagonal.
-    fits = [(a, b) for a in range(n - num_rows + 1) for b in range(n - num_columns + 1)
-            if np.all(i + a > j + b) or np.all(i + a < j + b)]
-    if not fits or max(n - num_rows, n - num_columns) > 1:
-        raise ValueError(f"{num_rows} rows of up to {num_columns} numbers, expected a square, a "
-                         f"triangle, or rows of two names and a number")
-    return fits[0]
