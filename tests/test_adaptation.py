@@ -249,6 +249,19 @@ def test_bad_templates_are_named(hinge, template, options, message):
         adaptation.learn_from_template(template, "hinge", np.zeros((20, 12, 2)), **options)
 
 
+def test_copies_count_once(params, shapes, learnt):
+    x2d = see(shapes, WIDE)
+    x2d[40:] = x2d[3]
+    once = adaptation.learn_shapes(params, x2d)
+    assert np.flatnonzero(~once.used).tolist() == list(range(40, NUM))
+    first, *_ = learnt_shapes.warnings(once, [f"face{i}" for i in range(NUM)])
+    assert first.startswith("face40: left out") and first.endswith("or a copy of another's")
+    x2d[9:] = x2d[3]
+    message = "x2d: expected at least 10 different faces to learn from, got 9 and copies of them"
+    with pytest.raises(ValueError, match=message):
+        adaptation.learn_shapes(params, x2d)
+
+
 def test_bad_input(params, shapes):
     x2d = see(shapes, WIDE)
     with pytest.raises(ValueError, match="x2d: expected at least 10 faces to learn from, got 9 of"):

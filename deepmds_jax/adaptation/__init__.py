@@ -32,8 +32,8 @@ def adapt(
 
     Args:
       params: weights of a method that can be adapted: the anchored system.
-      x2d: (F, N, 2) landmarks of at least 10 faces, x right and y down, any unit and origin; the
-        more differently they are turned, the better.
+      x2d: (F, N, 2) landmarks of at least 10 different faces, x right and y down, any unit and
+        origin; the more differently they are turned, the better. Copies count once.
       visible: (F, N) bool, whether each landmark was seen. All by default.
       seed: of the faces that the networks are trained on.
       progress: whether to show progress bars.

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from deepmds_jax import topologies
-from deepmds_jax.adaptation.em import Kind, Learnt, fit_shapes, hidden_errors
+from deepmds_jax.adaptation.em import MIN_FACES, Kind, Learnt, fit_shapes, hidden_errors
 from deepmds_jax.data.augmentation import deformation_basis
 from deepmds_jax.lifting import lifting_method
 from deepmds_jax.methods.contract import MIN_LANDMARKS, AdaptableMethod
@@ -88,8 +88,8 @@ def learn_from_template(
       template: (N, 3) one shape of the kind, any unit and origin; axes right-handed, as x right, y
         down, z away. The shapes learnt face as it does.
       topology: its name, or the path of its file.
-      x2d: (F, N, 2) landmarks of at least 10 things, x right and y down, any unit and origin; the
-        more differently they are turned, the better.
+      x2d: (F, N, 2) landmarks of at least 10 different things, x right and y down, any unit and
+        origin; the more differently they are turned, the better. Copies count once.
       visible: (F, N) bool, whether each landmark was seen. All by default.
       smoothness: over what distance landmarks move together, in sizes of the template
         (root-mean-square distance to the centroid): the largest of three length scales.
@@ -103,9 +103,9 @@ def learn_from_template(
     """
     known = topologies.get(topology)
     mean = _as_template(template, known)
-    points, seen = _as_faces(known, x2d, visible)
     if not 0 < smoothness < np.inf:
         raise ValueError(f"smoothness: expected a number above 0, got {smoothness}")
+    points, seen = _as_faces(known, x2d, visible)
     bar, hidden = _bar(progress), _some_landmarks(seen)
     starts = [_around(mean, smoothness, amount) for amount in _AMOUNTS]
     start = starts[0]
@@ -145,7 +145,10 @@ def adaptable(params: Any) -> AdaptableMethod:
 
 
 def _as_faces(topology, x2d, visible):
-    """(F, N, 2) near the origin and of size 1, and (F, N) what is visible and finite."""
+    """(F, N, 2) near the origin and of size 1, and (F, N) what is visible and finite.
+
+    A face that is there again shows nothing: copies would make what it says look sure.
+    """
     points = np.array(x2d, np.float64)
     expected = topology.num_landmarks
     if points.ndim != 3 or points.shape[1:] != (expected, 2):
@@ -162,7 +165,15 @@ def _as_faces(topology, x2d, visible):
     points -= np.nanmean(points, axis=1, keepdims=True)
     spread = np.sqrt(np.nanmean(points**2, axis=(1, 2), keepdims=True))
     points = np.nan_to_num(points / np.where(spread > 0, spread, 1)).astype(np.float32)
-    return points, seen & ~np.expand_dims(few, 1)
+    faces = np.concatenate([points.reshape(len(points), -1), seen], axis=1)
+    again = np.ones(len(points), bool)
+    again[np.unique(faces, axis=0, return_index=True)[1]] = False
+    again &= ~few
+    num_different = np.sum(~(again | few))
+    if again.any() and num_different < MIN_FACES:
+        raise ValueError(f"x2d: expected at least {MIN_FACES} different faces to learn from, got "
+                         f"{num_different} and copies of them")
+    return points, seen & ~np.expand_dims(few | again, 1)
 
 
 def _as_template(template, topology):

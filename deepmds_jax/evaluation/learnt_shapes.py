@@ -73,10 +73,10 @@ def warnings(
         lines.append("what was learnt was dropped, and the template kept: shapes learnt from one "
                      "half predict hidden landmarks of the other half no better than the template "
                      f"does ({100 * after:.1f} against {100 * before:.1f} % of the size)")
-    what = ("a face, or are mirrored or in another order: bin/reconstruct says which"
+    what = ("a face, or are mirrored or in another order (bin/reconstruct says which)"
             if start == "weights" else "something like the template")
     others = [name for name, used in zip(names, learnt.used, strict=True) if not used]
-    lines += [f"{name}: left out, its landmarks are not those of {what}"
+    lines += [f"{name}: left out, its landmarks are not those of {what}, or a copy of another's"
               for name in others[:_NUM_ROWS]]
     if len(others) > _NUM_ROWS:
         lines.append(f"and {len(others) - _NUM_ROWS} more, left out for the same reason")
