@@ -14,6 +14,9 @@ from deepmds_jax.mds import Status
 from deepmds_jax.methods.contract import Params
 
 _VAGUE = 0.5  # mean standard deviation, in sizes of the face
+# Share of the landmarks that the weights saw in training, at least; of topologies as small as hands
+# more. With less, the standard deviation knows too little of how wrong the shape may be.
+_LEAST_SEEN = 0.45
 _FAR = 10  # from the middle, in the median of all distances from it; of a face from any side 5
 
 
@@ -27,22 +30,32 @@ def describe(params: Params, faces: Mapping[str, Arrays]) -> dict[str, str]:
     Returns:
       By face name a sentence; nothing of faces in order.
     """
-    vague = {
-        name: f"the shape is known to {100 * face['std'].mean():.0f} % of its size only; too few "
-              "landmarks, or too noisy?"
-        for name, face in faces.items() if "std" in face and face["std"].mean() > _VAGUE}
+    doubts = {name: text for name, face in faces.items()
+              if "std" in face and (text := _doubt(face))}
     wrong = {name: face for name, face in faces.items() if face["status"] == Status.INVALID}
     if not wrong:
-        return vague
+        return doubts
     complete = np.stack([
         np.where(face["visible"][:, None], face["x2d"], face["image_points"][:, :2])
         for face in wrong.values()])
     near = (complete - complete.mean(axis=1, keepdims=True)).astype(np.float32)
     looks = zip(wrong.items(), _reordered(params, near), _mirrored(params, near), strict=True)
-    return vague | {
+    return doubts | {
         name: "these are not the landmarks of a face seen from the front; "
               f"{_far(params, face) or reordered or mirrored or 'in another order?'}"
         for (name, face), reordered, mirrored in looks}
+
+
+def _doubt(face: Arrays) -> str | None:
+    """Why the shape is hardly known, or less well than its standard deviation says."""
+    if face["std"].mean() > _VAGUE:
+        return (f"the shape is known to {100 * face['std'].mean():.0f} % of its size only; too few "
+                "landmarks, or too noisy?")
+    seen = face["visible"]
+    if seen.sum() < _LEAST_SEEN * len(seen):
+        return (f"{seen.sum()} of {len(seen)} landmarks are visible, fewer than in training: shape "
+                "and angles may be farther off than their standard deviations say")
+    return None
 
 
 def _far(params: Params, face: Arrays) -> str | None:

@@ -120,6 +120,14 @@ def test_faces_that_cannot_be_lifted_are_named_and_odd_ones_told(params, x2d):
     assert suspicions.describe(params, faces) == {"c": f"{NO_FACE}; mirrored?"}
 
 
+def test_faces_of_which_little_is_seen_are_told(params, x2d):
+    seen = [np.arange(N) < count for count in (N, 23, 22)]  # trained with 23 of 51 or more
+    faces, _ = faces_by_name.lift_faces(params, landmarks(x2d[:3], visible=seen))
+    told = suspicions.describe(params, faces)
+    assert list(told) == ["c"]
+    assert told["c"].startswith("22 of 51 landmarks are visible, fewer than in training: ")
+
+
 def test_frames_are_lifted_in_time_and_lie_where_their_landmarks_are(params, x2d):
     given = x2d.copy()
     given[1] = 0
