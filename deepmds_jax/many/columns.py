@@ -1,6 +1,7 @@
 """Columns of faces to arrays, and arrays of shapes to columns."""
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +35,14 @@ class Columns(NamedTuple):
       seen: "visible", "occluded" and "confidence", where the table has them -> one column of lists,
         or N.
       width: how many numbers a face has, 2N; None where only the rows say it.
+      doubtful: others that are called as what says which landmarks were seen, and are no single
+        numbers: the rows say whether they have one for each landmark.
     """
 
     landmarks: tuple[str, ...]
     seen: Mapping[str, tuple[str, ...]]
     width: int | None
+    doubtful: tuple[str, ...] = ()
 
 
 class Block(NamedTuple):
@@ -55,8 +59,12 @@ class Block(NamedTuple):
     reasons: dict[int, str]
 
 
-def find_columns(schema: pa.Schema) -> Columns:
+def find_columns(schema: pa.Schema, one_each: Collection[str] = ()) -> Columns:
     """Where the landmarks are.
+
+    Args:
+      schema: of the table.
+      one_each: those `doubtful` without it that have a value for each landmark.
 
     Raises:
       ValueError: there are none, or of another type, or a column is called as one of the shapes',
@@ -66,9 +74,9 @@ def find_columns(schema: pa.Schema) -> Columns:
         raise ValueError(f"column {twice[0]}: expected one of that name, got two")
     wide = wide_columns(schema.names)
     if LANDMARKS in schema.names:
-        columns = _in_lists(schema, wide)
+        columns = _in_lists(schema, wide, one_each)
     elif "x" in wide and wide["x"].keys() == wide.get("y", {}).keys():
-        columns = _in_numbers(schema, wide)
+        columns = _in_numbers(schema, wide, one_each)
     else:
         x, y = (wide.get(axis, {}).keys() for axis in "xy")
         if x & y:
@@ -84,12 +92,46 @@ def find_columns(schema: pa.Schema) -> Columns:
     for name in carried(schema, columns).names:
         if name in taken:
             raise ValueError(f"column {name}: the shapes have one of that name, expected another")
-    return columns
+    read = set(itertools.chain(*columns.seen.values()))
+    return columns._replace(doubtful=tuple(
+        name for names in SEEN.values() for name in _lists_called(schema, names)
+        if name not in read))
 
 
 def numbers_each(kind: pa.DataType) -> int:
     """How many numbers each item of a list of that type has: 2 in lists of pairs."""
     return 2 if _is_list(kind.value_type) else 1
+
+
+def have_one_each(rows: pa.RecordBatch, columns: Columns, name: str) -> bool | None:
+    """Whether most rows with landmarks have in another column a value for each; None if none has.
+
+    Numbers beyond 0, 1 and 2, such as speeds called `v`, do not say what was seen.
+
+    Args:
+      rows: of the table that `columns` describes.
+      columns: from `find_columns`.
+      name: of the other column.
+    """
+    if not _is_list(rows.schema.field(name).type):
+        return False
+    if columns.landmarks == (LANDMARKS,):
+        lists = rows.column(LANDMARKS)
+        expected = _lengths(lists) * numbers_each(lists.type) // 2
+    else:
+        expected = np.array(len(columns.landmarks) // 2)
+    column = rows.column(name)
+    found = _lengths(column)
+    known = (found > 0) & (expected > 0)
+    if not known.any():
+        return None
+    fits = known & (found == expected)
+    items = _only(column, fits).flatten()
+    if _is_number(items.type) and name.lower() not in SEEN["confidence"]:
+        values = _array(items)
+        if np.any((values < 0) | (values > MAX_CONFIDENCE)):
+            return False
+    return bool(2 * fits.sum() > known.sum())
 
 
 def known_faces(rows: pa.RecordBatch, columns: Columns, width: int) -> np.ndarray:
@@ -211,36 +253,50 @@ def shape_arrays(
     return [column(field) for field in fields]
 
 
-def _in_lists(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Columns:
+def _in_lists(
+    schema: pa.Schema, wide: Mapping[str, Mapping[int, int]], one_each: Collection[str]
+) -> Columns:
     size = _width(schema, LANDMARKS, "list<float> or lists of pairs")
     if size is not None and size % 2:
         raise ValueError(f"column {LANDMARKS}: lists of {size} numbers, expected pairs")
-    lists, numbers = _seen_in_lists(schema, size), _seen_in_numbers(schema, wide, size)
+    lists = _seen_in_lists(schema, size, one_each)
+    numbers = _seen_in_numbers(schema, wide, size)
     return Columns((LANDMARKS,), numbers | lists, size)
 
 
-def _in_numbers(schema: pa.Schema, wide: Mapping[str, Mapping[int, int]]) -> Columns:
+def _in_numbers(
+    schema: pa.Schema, wide: Mapping[str, Mapping[int, int]], one_each: Collection[str]
+) -> Columns:
     order = sorted(wide["x"])
     names = tuple(schema.names[wide[axis][i]] for i in order for axis in "xy")
     _check_numbers(schema, names)
-    lists, numbers = _seen_in_lists(schema, len(names)), _seen_in_numbers(schema, wide, len(names))
+    lists = _seen_in_lists(schema, len(names), one_each)
+    numbers = _seen_in_numbers(schema, wide, len(names))
     return Columns(names, lists | numbers, len(names))
 
 
-def _seen_in_lists(schema: pa.Schema, size: int | None) -> dict[str, tuple[str, ...]]:
+def _seen_in_lists(
+    schema: pa.Schema, size: int | None, one_each: Collection[str]
+) -> dict[str, tuple[str, ...]]:
     """What says in lists which landmarks were seen."""
     seen: dict[str, tuple[str, ...]] = {}
     for what, names in SEEN.items():
-        for name in names:
-            if name in schema.names and pa.types.is_nested(schema.field(name).type):
-                if name not in _SURE and not _one_each(schema.field(name), size):
-                    continue
-                found = _width(schema, name)
-                if size is not None and found not in (None, size // 2):
-                    raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one "
-                                     "of each landmark")
-                seen.setdefault(what, (name,))
+        for name in _lists_called(schema, names):
+            sure = name.lower() in _SURE or name in one_each
+            if not sure and not _one_each(schema.field(name), size):
+                continue
+            found = _width(schema, name)
+            if size is not None and found not in (None, size // 2):
+                raise ValueError(f"column {name}: lists of {found}, expected {size // 2}, one "
+                                 "of each landmark")
+            seen.setdefault(what, (name,))
     return seen
+
+
+def _lists_called(schema: pa.Schema, names: Iterable[str]) -> list[str]:
+    """The columns of lists that have one of the names, in whatever case, in the order of these."""
+    return [field.name for name in names for field in schema
+            if field.name.lower() == name and pa.types.is_nested(field.type)]
 
 
 def _one_each(field: pa.Field, size: int | None) -> bool:
@@ -251,7 +307,7 @@ def _one_each(field: pa.Field, size: int | None) -> bool:
     if pa.types.is_fixed_size_list(field.type):
         fits = size is not None and 2 * field.type.list_size == size
     else:
-        fits = field.name not in MAY_BE_OTHERS or pa.types.is_boolean(item)
+        fits = field.name.lower() not in MAY_BE_OTHERS or pa.types.is_boolean(item)
     return fits and (pa.types.is_boolean(item) or pa.types.is_integer(item)
                      or pa.types.is_floating(item))
 

@@ -21,6 +21,7 @@ from deepmds_jax.many.columns import (
     LANDMARKS,
     Columns,
     find_columns,
+    have_one_each,
     known_faces,
     lowest_of_parts,
     numbers_each,
@@ -140,7 +141,7 @@ def open_part(source: Path, target: Path) -> Part:
     """
     try:
         with open_parquet(source) as file:
-            columns, num_rows = find_columns(file.schema_arrow), file.metadata.num_rows
+            columns, num_rows = _columns_of(file), file.metadata.num_rows
             widths, lowest = (columns.width,) if columns.width else (), None
             for rows in file.iter_batches(_LOOKED_AT, columns=list(columns.landmarks)):
                 widths = widths or _widths_of(rows)
@@ -206,6 +207,20 @@ def remove_leftovers(parts: Iterable[Part]) -> None:
 def reason_of(error: Exception) -> str:
     """The first line of what an error says."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+
+
+def _columns_of(file: pq.ParquetFile) -> Columns:
+    """Where the landmarks are, and what says which were seen: also what only the rows show."""
+    columns = find_columns(file.schema_arrow)
+    one_each: dict[str, bool | None] = {}
+    if doubtful := columns.doubtful:
+        for rows in file.iter_batches(_LOOKED_AT, columns=[*columns.landmarks, *doubtful]):
+            for name in doubtful:
+                if one_each.get(name) is None:
+                    one_each[name] = have_one_each(rows, columns, name)
+            if None not in one_each.values():
+                break
+    return find_columns(file.schema_arrow, [name for name in doubtful if one_each.get(name)])
 
 
 def _in_folder(folder: Path, excluded: Path) -> list[Path]:

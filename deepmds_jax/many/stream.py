@@ -142,10 +142,14 @@ def reconstruct_files(
     for lowest, remedy in ((0, "multiply x and y"), (-1, "multiply (x + 1) / 2 and (y + 1) / 2")):
         suspect = [str(part.source) for part in fitting if part.lowest == lowest]
         if suspect:
-            more = f" and {len(suspect) - 1} more" if len(suspect) > 1 else ""
-            logging.warning("%s%s: nearly all landmarks lie within [%d, 1]; if they are parts of "
+            logging.warning("%s: nearly all landmarks lie within [%d, 1]; if they are parts of "
                             "the picture's width and height, %s by those, or shapes come out wrong",
-                            suspect[0], more, lowest, remedy)
+                            _first_of(suspect), lowest, remedy)
+    for name in dict.fromkeys(name for part in fitting for name in part.columns.doubtful):
+        suspect = [str(part.source) for part in fitting if name in part.columns.doubtful]
+        logging.warning("%s: column %s is passed on as it is and hides no landmark: expected one "
+                        "column that says it, of a number from 0 to 1 for each landmark",
+                        _first_of(suspect), name)
     run = run_of(params)
     todo = [part for part in fitting if not is_whole(part, run)]
     done = []
@@ -182,6 +186,10 @@ def run_parts(
             yield _write(part, run, (rows for _, rows in of_part), tell)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits only for blocks that are running
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _shipped_for(parts: Sequence[Part]) -> Params:

@@ -5,11 +5,13 @@ import json
 import pathlib
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from deepmds_jax.many import parts
+from deepmds_jax.many.columns import read_block
 from deepmds_jax.many.parts import Run, is_whole, list_parts, open_part, remove_leftovers
 
 RUN = Run("0" * 64, "flame51", "0.1.0")
@@ -138,3 +140,46 @@ def test_other_weights_are_another_run(untrained):
               dataclasses.replace(untrained, config=dataclasses.replace(
                   untrained.config, tolerance=1e-6))]
     assert len({run.weights, *(parts.run_of(other).weights for other in others)}) == 3
+
+
+SEEN = {"v": 1, "vis": 1, "is_visible": 1, "occ": 0, "hidden": 0, "missing": 0, "c": 1,
+        "Visible": 1, "Confidence": 1, "HIDDEN": 0}
+
+
+@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize("landmarks", ["lists", "pairs", "columns"])
+def test_lists_of_a_number_for_each_landmark_say_what_was_seen(name, landmarks, tmp_path):
+    x2d = np.arange(5 * 14, dtype=np.float32).reshape(5, 7, 2) ** 2
+    given = {"lists": {"landmarks": x2d.reshape(5, -1).tolist()},
+             "pairs": {"landmarks": x2d.tolist()},
+             "columns": {f"{axis}{i}": x2d[:, i, k] for i in range(7)
+                         for k, axis in enumerate("xy")}}
+    seen = [None, [], *[[SEEN[name]] * 6 + [1 - SEEN[name]]] * 3]
+    table = pa.table({**given[landmarks], name: pa.array(seen, pa.list_(pa.int64()))})
+    pq.write_table(table, tmp_path / "a.parquet")
+    columns = open_part(tmp_path / "a.parquet", tmp_path / "b.parquet").columns
+    assert list(columns.seen.values()) == [(name,)] and columns.doubtful == ()
+    block = read_block(table, columns, 7, takes_visible=True)
+    assert (block.visible[2:] == (np.arange(7) < 6)).all()
+
+
+@pytest.mark.parametrize(("name", "kind", "rows"), [
+    ("v", pa.list_(pa.float32()), [[3.0, -2.0]] * 3),  # a velocity
+    ("v", pa.list_(pa.float32()), [[0.0, 1.0, 7.5]] * 3),  # speeds
+    ("hidden", pa.list_(pa.int32()), [[4], [], [0, 1, 2]]),  # numbers of landmarks
+    ("vis", pa.list_(pa.int32()), [None] * 3),
+    ("vis", pa.struct({"a": pa.bool_()}), [{"a": True}] * 3),
+])
+def test_other_lists_are_passed_on_and_told(name, kind, rows, tmp_path):
+    table = pa.table({"landmarks": [[1.0, 2.0, 3.0, 4.0, 6.0, 7.0]] * 3,
+                      name: pa.array(rows, kind)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    columns = open_part(tmp_path / "a.parquet", tmp_path / "b.parquet").columns
+    assert columns.seen == {} and columns.doubtful == (name,)
+
+
+def test_texts_for_each_landmark_are_refused(tmp_path):
+    table = pa.table({"landmarks": [[1.0, 2.0, 3.0, 4.0]], "valid": [["yes", "no"]]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: column valid: list<.*string>, expected"):
+        open_part(tmp_path / "a.parquet", tmp_path / "b.parquet")

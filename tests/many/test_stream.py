@@ -141,6 +141,24 @@ def test_parts_of_width_and_height_are_told_once(
                                f"within [{lowest}, 1]; ") for line in told)
 
 
+def test_hidden_landmarks_in_lists_of_integers_hide_them_and_others_are_told_once(
+    reconstruct, parts51, tmp_path, caplog
+):
+    faces = parts51.x2d["a"].reshape(20, -1).tolist()
+    seen = [[1] * 51] * 19 + [[0] * 51]
+    for name, column in (("a", "v"), ("b", "hidden"), ("c", "hidden")):
+        rows = seen if column == "v" else [[3, 4]] * 20
+        pq.write_table(pa.table({"landmarks": faces, column: rows}), tmp_path / f"{name}.parquet")
+    paths = [tmp_path / f"{name}.parquet" for name in "abc"]
+    assert reconstruct(paths, tmp_path / "out")[:3] == (60, 1, 3)
+    a, b, _ = (pq.read_table(tmp_path / "out" / path.name) for path in paths)
+    assert a["reason"][19].as_py() == "0 of 51 landmarks are visible, expected at least 6"
+    assert "v" not in a.column_names and b["hidden"].to_pylist() == [[3, 4]] * 20
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{paths[1]} and 1 more: column hidden is passed on as it is and hides no landmark: "
+        "expected one column that says it, of a number from 0 to 1 for each landmark"]
+
+
 def test_a_folder_of_another_run_is_refused_before_anything_is_written(
     reconstruct, parts51, tmp_path
 ):
