@@ -95,7 +95,8 @@ def read_all_landmarks(
     files, left_out = list_all(paths)
     faces: dict[str, Face] = {}
     tracks: set[str] = set()
-    warnings = []
+    warnings = [f"warning: {file}: not taken for landmarks, no line has more numbers than words"
+                for path in paths if os.path.isdir(path) for file in _texts_passed_over(path)]
     once: dict[str, Path] = {}
     for file in files:
         once.setdefault(os.path.realpath(file), file)
@@ -123,6 +124,7 @@ def read_all_landmarks(
 def list_all(paths: Sequence[str | os.PathLike]) -> tuple[list[Path], list[str]]:
     """The files given and those in the folders given, and a line for each folder without any.
 
+    And one for each folder with Parquet files among others, which cannot be read together.
     Paths in the order of the alphabet, as shells sort them, are put in natural order.
     """
     files, wrong = [], []
@@ -130,17 +132,29 @@ def list_all(paths: Sequence[str | os.PathLike]) -> tuple[list[Path], list[str]]
     for path in (given[i] for i in undo_alphabet(given)):
         try:
             files += list_landmark_files(path) if os.path.isdir(path) else [Path(path)]
+            parquet = _parquet_files(path)
         except (ValueError, OSError) as error:
             wrong.append(str(error))
+            continue
+        if parquet:
+            wrong.append(f"{path}: {some_of(parquet)} not read with other landmarks; give Parquet "
+                         "files in a call of their own")
     return files, wrong
+
+
+def _parquet_files(path: str) -> list[str]:
+    names = os.listdir(path) if os.path.isdir(path) else ()
+    return sorted((name for name in names
+                   if name.lower().endswith(".parquet") and not name.startswith(".")),
+                  key=natural_key)
 
 
 def list_landmark_files(folder: str | Path) -> list[Path]:
     """Lists the files in a folder that have an extension `read_landmarks` knows.
 
     Args:
-      folder: The folder. Its subfolders and hidden files are skipped, and .txt files that do not
-        begin with a number.
+      folder: The folder. Its subfolders and hidden files are skipped, and .txt files that have no
+        line of numbers.
 
     Returns:
       The files, sorted by name, numbers in it by value.
@@ -162,10 +176,27 @@ def _is_landmark_file(file: Path) -> bool:
     suffix = file.suffix.lower()
     if suffix not in _FORMATS or file.name.startswith(".") or not file.is_file():
         return False
-    if suffix != ".txt":
-        return True
-    with file.open("rb") as opened:
-        return opened.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n-")[:1].isdigit()
+    return suffix != ".txt" or points_files.has_rows(_beginning(file))
+
+
+def _texts_passed_over(folder: str | os.PathLike) -> list[Path]:
+    """The .txt files of a folder that have numbers, but none in rows, as notes have."""
+    texts = [file for file in Path(folder).iterdir() if file.suffix.lower() == ".txt"
+             and not file.name.startswith(".") and file.is_file() and not _is_landmark_file(file)]
+    return sorted((file for file in texts if any(map(str.isdigit, _beginning(file)))),
+                  key=lambda file: natural_key(file.name))
+
+
+def _beginning(file: Path) -> str:
+    """The first MiB of a text; a digit in place of one that cannot be opened, which reading tells.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(1 << 20)
+    except OSError:
+        return "0"
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
 
 
 def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:

@@ -13,6 +13,7 @@ from deepmds_jax.data.formats.faces import (
     Contents,
     Face,
     is_comment,
+    is_number,
     make_face,
     number,
     ordered_by,
@@ -91,6 +92,19 @@ def parse_txt(text: str, stem: str) -> Contents:
             found.append((stem, None))
             left_out.append(str(error))
     return Contents(found, left_out)
+
+
+def has_rows(text: str) -> bool:
+    """Whether some line has more numbers than words, as landmarks have and notes have not.
+
+    A dash before it may be that of a list, and "none" alone is no number.
+    """
+    for line in text.splitlines():
+        cells = _cells(_before_comment(line).lstrip("- \t"))
+        some = len(cells) > 1 or any(map(str.isdigit, line))
+        if some and 2 * sum(map(is_number, cells)) > len(cells):
+            return True
+    return False
 
 
 def _check_commas(lines: Mapping[str, str]) -> None:

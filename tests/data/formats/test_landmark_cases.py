@@ -823,6 +823,46 @@ def test_natural_order(tmp_path):
     assert sorted(["b", "a10", "a9", "a", "9"], key=natural_key) == ["9", "a", "a9", "a10", "b"]
 
 
+def test_folders_take_texts_however_they_begin(tmp_path):
+    lines = rows(*FACE, delimiter=" ")
+    texts = {
+        "a": "# x y\n" + lines,
+        "b": "// x y\n\n" + lines,
+        "c": "nan nan\n" + rows(*FACE[1:], delimiter=" "),
+        "d": "#N/A #N/A\n" + rows(*FACE[1:], delimiter=" "),
+        "e": ".07 -.5\n" + rows(*FACE[1:], delimiter=" "),
+        "f": rows(*[["nan", "nan"]] * N, delimiter=" "),
+    }
+    for name, text in texts.items():
+        write(tmp_path / f"{name}.txt", text)
+    write(tmp_path / "g.txt", lines, encoding="utf-16")
+    write(tmp_path / "list.txt", rows(["a.jpg", *FACE.ravel()], delimiter=" "))
+    write(tmp_path / "old.txt", "\n".join(f"{x} {y} \xe9" for x, y in FACE), encoding="latin-1")
+    write(tmp_path / "LICENCE.txt", "Use them as you like.\n- none\n")
+    write(tmp_path / "README.txt", "# Faces, 2020 2021\n\n- 68 landmarks each\n1. of 20 people\n")
+    write(tmp_path / "words.txt", "".join(f"x={x} y={y}\n" for x, y in FACE))
+    found = read_all_landmarks([tmp_path])
+    assert list(found.faces) == [*"abcdefg"]
+    same(found.faces["a"], FACE)
+    same(found.faces["c"], without(0))
+    refused, encoded = found.left_out
+    assert "list.txt: line 1: 137 numbers, expected x and y in turn" in refused
+    assert "old.txt: cannot be read: line 1: no UTF-8" in encoded
+    assert found.warnings == [
+        f"warning: {tmp_path / name}: not taken for landmarks, no line has more numbers than words"
+        for name in ("README.txt", "words.txt")]
+
+
+def test_parquet_files_among_others_are_left_out_by_name(tmp_path):
+    np.save(tmp_path / "a.npy", FACE)
+    for name in ("p10.parquet", "p2.parquet", ".p.parquet"):
+        write(tmp_path / name, "")
+    found = read_all_landmarks([tmp_path])
+    assert list(found.faces) == ["a"]
+    assert found.left_out == [f"{tmp_path}: p2.parquet, p10.parquet not read with other "
+                              "landmarks; give Parquet files in a call of their own"]
+
+
 def test_faces_of_one_picture(tmp_path):
     lines = [[name, *(FACE + i).ravel()] for i, name in
              enumerate(["img/p.jpg", "img/p.jpg", "img/q.jpg"])]
