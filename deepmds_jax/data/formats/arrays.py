@@ -129,7 +129,7 @@ def parse_arrays(content: Any, stem: str) -> Contents:
     found: list[tuple[str, Face | None]] = []
     left_out: list[str] = []
     notes: dict[str, None] = {}
-    for item in _faces(content, stem, {}):
+    for item in _faces(content, stem, {}, alone=True):
         if isinstance(item, _Damaged):
             found.append((item.name, None))
             left_out.append(item.reason)
@@ -168,8 +168,13 @@ class _Damaged(NamedTuple):
 _Item = tuple[str, Face, Sequence[str]] | _Damaged
 
 
-def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
-    """Faces in anything; `outer` is what the objects around it say, as `_KNOWN` calls it."""
+def _faces(
+    content: Any, name: str, outer: Mapping[str, Any], alone: bool = False
+) -> Iterator[_Item]:
+    """Faces in anything; `outer` is what the objects around it say, as `_KNOWN` calls it.
+
+    `alone` is what makes up a file, in no list or object.
+    """
     try:
         if isinstance(content, _Pairs):
             twice = {key for key, _ in content if key in FIELDS or key in _LISTS}
@@ -177,7 +182,7 @@ def _faces(content: Any, name: str, outer: Mapping[str, Any]) -> Iterator[_Item]
                 raise ValueError(f"'{sorted(twice)[0]}' in an object with a name twice")
             yield from _by_name(content, outer)
         elif isinstance(content, Mapping):
-            yield from _of_object(content, name, outer)
+            yield from _of_object(content, name, outer, alone)
         elif isinstance(content, list) and _holds_faces(content):
             if not content:
                 raise ValueError(_NO_LANDMARKS)
@@ -216,7 +221,9 @@ def _is_point(item: Any) -> bool:
     return isinstance(item, Mapping) and {"x", "y"} <= item.keys()
 
 
-def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[_Item]:
+def _of_object(
+    content: Mapping[str, Any], name: str, outer: Mapping[str, Any], alone: bool
+) -> Iterator[_Item]:
     said = _said(content)
     known = dict(outer) | {what: content[key] for what, key in said.items()}
     if set(_SIZE) <= content.keys() and not content.keys() & {"x", "left"}:  # no box
@@ -253,15 +260,19 @@ def _of_object(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) 
                 if known.keys() & {"frame", "seconds"}:
                     yield name, _no_face(known), ()
                     return
-            coco = field in ("keypoints", "face_kpts", "face_keypoints_2d")
-            in_threes = _in_threes(points) if coco else None
+            face_only = field in ("face_kpts", "face_keypoints_2d")
+            in_threes = _in_threes(points) if face_only or field == "keypoints" else None
             if isinstance(content.get("name"), str | int):
                 name = str(content["name"])
             used = content if field == "x2d" else {field, "names", *_SIZE, *said.values()}  # ours
             points = points if in_threes is None else in_threes
+            # COCO's and OpenPose's objects are in lists: one alone may be another program's.
+            depths = alone and field == "keypoints" and _have_depths(in_threes)
+            lines = ["the third numbers of 'keypoints' are taken as depths"] * depths
             yield from _with_lines(
-                _of_array(points, name, known, content.get("names"), in_threes is not None),
-                _not_used(content, used, _shape_of(points)[:-1]))
+                _of_array(points, name, known, content.get("names"),
+                          face_only or (in_threes is not None and not depths)),
+                [*lines, *_not_used(content, used, _shape_of(points)[:-1])])
             return
     if any(key in content and (content[key] is None or content[key] == []) for key in _LISTS):
         yield name, _no_face(known), ()
@@ -597,6 +608,16 @@ def _in_threes(points: Any) -> list | None:
     if flat and len(points) % 3 == 0:
         return [points[i : i + 3] for i in range(0, len(points), 3)]
     return None
+
+
+def _have_depths(rows: list | None) -> bool:
+    """Whether third numbers are no confidences: most too large, or some negative, but not -1."""
+    points = None if rows is None else _to_array(rows)
+    if points is None:
+        return False
+    known = points[np.isfinite(points[:, 2]), 2]
+    return bool(np.any((known < 0) & (known != -1))
+                or np.sum(known <= MAX_CONFIDENCE) < known.size / 2)
 
 
 def _coco_pictures(content: Mapping[str, Any]) -> dict[str, str]:

@@ -167,20 +167,24 @@ def split_third(
 
     Args:
       points: those.
-      is_confidence: whether the file says that the third numbers are a confidence. None of these is
-        negative, and most are no percents.
+      is_confidence: whether the file says that the third numbers are a confidence.
 
     Returns:
       The points, {"confidence": ...} or {"depth": ...} or nothing, and whether that is a guess.
+
+    Raises:
+      ValueError: they should be a confidence, and some are negative, but not -1 as hidden ones.
     """
     if points.shape[-1] == 2:
         return points, {}, False
     flat, third = points[..., :2], points[..., 2]
     known = third[np.isfinite(third)]
+    if is_confidence and points.shape[-2] not in MESH_POINTS:
+        if np.any((known < 0) & (known != -1)):
+            raise ValueError(f"confidence: expected from 0 to 1, got {np.min(known):g}")
+        return flat, {"confidence": third}, False
     if np.any(known < 0) or points.shape[-2] in MESH_POINTS:
         return flat, {"depth": third}, False
-    if is_confidence and np.sum(known <= MAX_CONFIDENCE) >= known.size / 2:
-        return flat, {"confidence": third}, False
     there = np.isfinite(flat)
     sizes = (np.max(flat, axis=-2, where=there, initial=-np.inf)
              - np.min(flat, axis=-2, where=there, initial=np.inf))

@@ -497,6 +497,40 @@ def test_third_numbers_are_a_confidence_where_the_file_says_so(peak, hidden, tmp
             assert found.warnings == []
 
 
+@pytest.mark.parametrize(("many", "few"), [(95, 3), (50, 0), (0.9, -0.5), (120.5, -80), (95, -1)])
+def test_lists_of_keypoints_have_no_third_but_a_confidence(many, few, tmp_path):
+    third = np.full(N, float(many))
+    third[:10] = few
+    numbers = np.column_stack([FACE, third])
+    flat, other = numbers.ravel().tolist(), np.column_stack([FACE, PEAKS]).ravel().tolist()
+    good = {"keypoints": other}
+    wrong = few if few < 0 and few != -1 else many
+    for content in ([{"keypoints": flat}, good], {"annotations": [{"face_kpts": flat}, good]},
+                    {"people": [{"face_keypoints_2d": flat}, good]},
+                    {"people": [{"face_keypoints_2d": numbers.tolist()}, good]}):
+        found = read_all_landmarks([write(tmp_path / "a.json", content)])
+        assert list(found.faces) == ["a#1"]
+        (line,) = found.left_out
+        assert f"a.json: a#0: confidence: expected from 0 to 1, got {wrong:g}" in line
+
+
+def test_depths_of_keypoints_alone_are_told(tmp_path):
+    for third in (np.linspace(30, 60, N), np.linspace(-0.5, 0.5, N)):
+        content = {"keypoints": np.column_stack([FACE, third]).ravel().tolist()}
+        found = read_all_landmarks([write(tmp_path / "a.json", content)])
+        same(found.faces["a"], FACE)
+        assert found.warnings == [f"warning: {tmp_path / 'a.json'}: the third numbers of "
+                                  "'keypoints' are taken as depths"]
+
+
+def test_keypoints_of_minus_1_are_hidden(tmp_path):
+    third = np.ones(N)
+    third[5] = -1
+    numbers = np.column_stack([FACE, third]).ravel().tolist()
+    face = read_landmarks(write(tmp_path / "a.json", [{"keypoints": numbers}]))["a"]
+    assert list(np.flatnonzero(~face.visible)) == [5]
+
+
 def test_peaks_above_1_are_a_confidence_beside_faces_in_pixels(tmp_path):
     numbers = np.column_stack([FACE, PEAKS])
     np.save(tmp_path / "a.npy", numbers)
