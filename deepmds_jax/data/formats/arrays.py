@@ -586,7 +586,7 @@ def _by_number(content: list) -> list:
     """
     keys = [] if None in content else [
         key for key in content[0] if key not in ("x", "y", "z")
-        and all(isinstance(item.get(key), str) or type(item.get(key)) is int for item in content)]
+        and all(type(item.get(key)) in (str, int, float) for item in content)]
     for key in sorted(keys, key=lambda key: (key not in _NUMBERS, key != "id")):
         places = landmark_places([str(item[key]) for item in content])
         if places is None or sorted(places) != [*range(len(content))]:

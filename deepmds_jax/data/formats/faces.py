@@ -47,7 +47,8 @@ MAY_BE_OTHERS = {"is_visible", "vis", "v", "occ", "hidden", "missing", "c", "fra
 # What says which landmark a row or a point is.
 LANDMARK_NUMBER = ("landmark", "landmark_id", "landmark_index", "lm_id", "point", "point_id",
                    "point_index", "pt", "keypoint", "keypoint_id", "keypoint_index", "index")
-_NUMBERED = re.compile(r"(|\D*[^\W\d])(\d{1,4})")
+# Numbers of landmarks, as 7, 7.0, p7, lm 7, pt-7, #7 or [7]; not -7.
+_NUMBERED = re.compile(r"(|\D*[^\W\d][\W_]{,3}|[#(\[])(\d{1,4})(?:[.,]0*)?[)\]]?")
 
 _NO_NUMBER = {"", "-", "na", "n/a", "nan", "none", "null", "#n/a", "#na"}
 
@@ -272,15 +273,26 @@ def ordered_by(
     return ordered
 
 
+def landmark_number(name: str) -> tuple[str, int] | None:
+    """The word before the number of a landmark, and the number, also one such as 7.000e+00."""
+    match = _NUMBERED.fullmatch(name)
+    if match:
+        return match[1], int(match[2])
+    try:
+        value = plain_float(name)
+    except ValueError:
+        return None
+    return ("", int(value)) if 0 <= value < 10_000 and value == int(value) else None
+
+
 def landmark_places(names: Sequence[str]) -> list[int] | None:
     """The places of landmarks from 0 that names say, None if they say none.
 
     They are numbers from 0 or 1, alone or behind one word for all, or names of one topology.
     """
-    numbered = [_NUMBERED.fullmatch(name) for name in names]
-    found = [match for match in numbered if match]
-    if found and len(found) == len(names) and len({match[1] for match in found}) == 1:
-        numbers = [int(match[2]) for match in found]
+    found = [pair for pair in map(landmark_number, names) if pair]
+    if found and len(found) == len(names) and len({word for word, _ in found}) == 1:
+        numbers = [value for _, value in found]
         return [value - (min(numbers) == 1) for value in numbers]
     known = [topology.landmarks for topology in topologies.TOPOLOGIES.values()
              if {*names} <= {*topology.landmarks}]

@@ -22,6 +22,7 @@ from deepmds_jax.data.formats.faces import (
     Face,
     are_shuffled,
     is_number,
+    landmark_number,
     landmark_places,
     lines_to_part,
     make_face,
@@ -381,13 +382,21 @@ def _landmark_indices(
         return {}, 0
     cells = {where: table.cell(row, "landmark") for where, row in table.lines
              if len(row) == len(table.header)}
-    numbers = {where: int(cell) for where, cell in cells.items()
-               if cell and re.fullmatch(r"[0-9]{1,4}", cell)}
+    found = {where: pair for where, cell in cells.items()
+             if (pair := landmark_number(cell or "")) is not None}
+    numbers = {where: value for where, (word, value) in found.items() if not word}
     if len(numbers) < len(cells) / 2:
-        places = landmark_places([cell or "" for cell in cells.values()]) or ()
-        indices = dict(zip(cells, places, strict=bool(places)))
+        places = landmark_places([cell or "" for cell in cells.values()])
+        enough = len(cells) if places else len(cells) / 2
+        if len({word for word, _ in found.values()}) != 1 or len(found) < enough:
+            indices = dict(zip(cells, places or (), strict=bool(places)))
+        else:
+            indices = numbers = {where: value for where, (_, value) in found.items()}
         # Other names of landmarks: their order is that of the rows.
-        return (indices if _are_different(groups, indices) else {}), 0
+        if not _are_different(groups, indices):
+            return {}, 0
+        if indices is not numbers:
+            return indices, 0
     if len(groups) > 1 and len(set(numbers.values())) == len(numbers):
         return {}, 0
     first = 1 if min(numbers.values(), default=0) == 1 else 0

@@ -497,6 +497,46 @@ def test_third_numbers_are_a_confidence_where_the_file_says_so(peak, hidden, tmp
             assert found.warnings == []
 
 
+NUMBERS_OF_LANDMARKS = ["{}.0", "lm {}", "pt-{}", "pt_{}.0", "#{}", "[{}]", "({})", "{}.000e+00",
+                        "Landmark #{}"]
+
+
+@pytest.mark.parametrize("text", NUMBERS_OF_LANDMARKS)
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_of_landmarks_however_they_are_written(text, first, tmp_path):
+    names = [text.format(i) if "e" not in text or "L" in text else f"{i:.3e}"
+             for i in range(first, N + first)]
+    table = [[name, *point] for name, point in zip(names, FACE, strict=True)]
+    path = tmp_path / "a.csv"
+    same(read_landmarks(write(path, rows(["landmark", "x", "y"], *table[::-1])))["a"], FACE)
+    for lines in (table, table[::-1]):
+        part = [line for line in lines if line[0] != names[5]]
+        same(read_landmarks(write(path, rows(["landmark", "x", "y"], *part)))["a"], without(5))
+    damaged = [["?", *line[1:]] if line[0] == names[5] else line for line in table[::-1]]
+    with pytest.raises(ValueError, match="line 64: no number of a landmark"):
+        read_landmarks(write(path, rows(["landmark", "x", "y"], *damaged)))
+    with pytest.raises(ValueError, match="column 'label' has the numbers of landmarks in another"):
+        read_landmarks(write(path, rows(["label", "x", "y"], *table[::-1])))
+    points = [{"id": name, "x": x, "y": y} for name, x, y in table]
+    same(read_landmarks(write(tmp_path / "b.json", points[::-1]))["b"], FACE)
+    by_name = {name: point for name, *point in table[::-1]}
+    same(read_landmarks(write(tmp_path / "b.json", by_name))["b"], FACE)
+
+
+def test_numbers_of_points_may_be_floats(tmp_path):
+    points = [{"id": float(i), **point} for i, point in enumerate(xy(FACE))]
+    same(read_landmarks(write(tmp_path / "b.json", points[::-1]))["b"], FACE)
+    points = [{"nr": float(i), **point} for i, point in enumerate(xy(FACE))]
+    with pytest.raises(ValueError, match="key 'nr' has the numbers of landmarks in another order"):
+        read_landmarks(write(tmp_path / "b.json", points[::-1]))
+
+
+def test_numbers_of_rows_behind_a_word_are_none_of_landmarks(tmp_path):
+    table = [[f"f{i // N}", f"row {i}", *point] for i, point in enumerate([*FACE, *FACE + 1])]
+    faces = read_landmarks(write(tmp_path / "a.csv", rows(["face", "index", "x", "y"], *table)))
+    same(faces["f1"], FACE + 1)
+
+
 @pytest.mark.parametrize(("many", "few"), [(95, 3), (50, 0), (0.9, -0.5), (120.5, -80), (95, -1)])
 def test_lists_of_keypoints_have_no_third_but_a_confidence(many, few, tmp_path):
     third = np.full(N, float(many))
