@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -24,7 +25,10 @@ def check_numbers(name: str, given: Any, instead: str = "") -> None:
 
 
 def check_truth(name: str, given: Any) -> None:
-    """Raises ValueError unless an argument holds truth values, or 0 and 1; under jit, numbers."""
+    """Raises ValueError unless an argument holds truth values, or 0 and 1.
+
+    Of numbers under jit nothing is known but their type: `told_apart` is for them.
+    """
     dtype = _dtype(name, given)
     if dtype.kind == "b":
         return
@@ -35,6 +39,23 @@ def check_truth(name: str, given: Any) -> None:
         wrong = values[(values != 0) & (values != 1)]
         if wrong.size:
             raise ValueError(f"{name}: expected True or False, got {wrong.flat[0]}")
+
+
+@jax.numpy_rank_promotion("allow")
+def told_apart(x2d: Any, visible: Any) -> tuple[Any, Any]:
+    """Landmarks, and which were seen, after `check_truth`; under jit that of numbers, too.
+
+    No error can tell there that some are neither 0 nor 1, such as confidences: the face is NaN
+    then, and all of it seen, so that nothing is made of it.
+
+    Args:
+      x2d: (..., N, 2).
+      visible: (..., N) or None.
+    """
+    if not isinstance(visible, Tracer) or visible.dtype == bool:
+        return x2d, visible
+    wrong = jnp.any((visible != 0) & (visible != 1), axis=-1, keepdims=True)
+    return jnp.where(wrong[..., None], jnp.nan, x2d), (visible != 0) | wrong
 
 
 def _is_real(dtype: np.dtype) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from deepmds_jax import mds
-from deepmds_jax.given_arrays import check_numbers, check_truth
+from deepmds_jax.given_arrays import check_numbers, check_truth, told_apart
 from deepmds_jax.mds.cores import map_in_blocks, map_on_cores
 from deepmds_jax.mds.inputs import is_traced
 from deepmds_jax.methods import table
@@ -66,6 +66,7 @@ def _reconstruct(wanted, params, x2d, visible, init):
         return of_none(
             lambda: wanted(method.lift(params, *_one_face(params, visible, init))), lead)
     x2d = jnp.asarray(near_origin(x2d, visible), params.reference.dtype)
+    x2d, visible = told_apart(x2d, visible)
     if not lead:
         return _lift(method, wanted, params, x2d, visible, init)
     if visible is not None:
@@ -121,7 +122,7 @@ def reconstruct(
         down, any unit and origin.
       visible: (..., N) or (N,) bool, whether each landmark was seen; those that were not are
         filled in and may hold anything. By default all were. The published system accepts no other
-        value.
+        value. 0 and 1 are taken, too; a face with other numbers comes back as NaN under jit.
 
     Returns:
       (..., N, 3) float32: head frame (x right, y down, z away from the viewer), frontal, centred
@@ -319,7 +320,7 @@ def _raise_for(num_faults, lead, dtype, given):
     size = math.prod(lead)
     if few:
         raise ValueError(f"visible: {few} of {size} faces have fewer than {MIN_LANDMARKS} "
-                         "landmarks that are")
+                         "landmarks that are visible")
     if bad:
         hint = "" if given else "; say by visible which landmarks were seen"
         raise ValueError(f"x2d: {bad} of {size} faces have landmarks that are not finite "

@@ -100,6 +100,36 @@ def test_visible_that_is_no_truth_is_named(anchored, kind):
         dm.place_in_image(np.zeros((N, 3)), FACE, given)
 
 
+UNTRUE: dict[str, Any] = {"confidences": np.where(np.arange(N) < 40, 0.9, 0.1).astype(np.float32),
+                          "minus one": np.where(np.arange(N) < 40, 1, -1),
+                          "nan": np.where(np.arange(N) < 40, 1, np.nan).astype(np.float32)}
+
+
+@pytest.mark.parametrize("kind", UNTRUE)
+def test_under_jit_a_visible_that_is_no_truth_makes_its_face_unknown_and_no_other(anchored, kind):
+    hidden = np.arange(N) < 40
+    given = np.stack([hidden.astype(UNTRUE[kind].dtype), UNTRUE[kind]])
+    faces = np.stack([FACE, FACE]).astype(np.float32)
+    found = jax.jit(reconstruct_detailed)(anchored, faces, given)
+    expected = jax.jit(reconstruct_detailed)(anchored, faces, np.stack([hidden] * 2))
+    np.testing.assert_array_equal(found.points[0], expected.points[0])
+    assert np.isnan(found.points[1]).all() and found.status[1] == dm.mds.Status.INVALID
+    alone = jax.jit(dm.reconstruct)(anchored, faces, given[1])  # for all faces
+    assert np.isnan(alone).all()
+    assert np.isnan(jax.vmap(dm.reconstruct, (None, 0, 0))(anchored, faces, given)[1]).all()
+
+    video = jax.jit(lambda *args: dm.reconstruct_sequence(*args, smoothing=None))(
+        anchored, faces, given)
+    assert video.status[1] == dm.mds.Status.INVALID
+    np.testing.assert_array_equal(video.points[1], video.points[0])
+
+    shape = np.asarray(anchored.reference)
+    placed = jax.jit(dm.place_in_image)(shape, faces, given)
+    assert all(np.isnan(value[1]).all() and np.isfinite(value[0]).all() for value in placed)
+    placed = jax.jit(dm.place_in_image)(shape, faces[0], given)
+    assert all(np.isnan(value[1]).all() and np.isfinite(value[0]).all() for value in placed)
+
+
 @pytest.mark.parametrize("kind", WRONG_INIT)
 def test_a_start_that_is_no_shape_is_named(anchored, kind):
     given, message = WRONG_INIT[kind]

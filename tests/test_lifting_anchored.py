@@ -143,7 +143,9 @@ def test_fewer_than_six_visible_landmarks_raise_or_are_invalid(params, lift, fac
     visible = np.zeros((NUM, N), bool)
     visible[:, [0, 9, 13, 31, 37]] = True
     visible[1, 40] = True
-    with pytest.raises(ValueError, match=r"^visible: 31 of 32 faces have fewer than 6 landmarks"):
+    with pytest.raises(ValueError, match=(
+        r"^visible: 31 of 32 faces have fewer than 6 landmarks that are visible$"
+    )):
         dm.reconstruct(params, faces.x2d, visible)
     detail = lift(faces.x2d, visible)
     assert (np.delete(detail.status, 1) == INVALID).all()

@@ -12,7 +12,7 @@ from deepmds_jax import loops
 from deepmds_jax.geometry.cameras import angles_from_rotation
 from deepmds_jax.geometry.normalization import centre
 from deepmds_jax.geometry.similarity import nearest_orthogonal
-from deepmds_jax.given_arrays import check_numbers, check_truth
+from deepmds_jax.given_arrays import check_numbers, check_truth, told_apart
 
 _NUM_ITERS = 20
 _RIDGE = 1e-5  # relative to the variance of the points
@@ -66,13 +66,15 @@ def place_in_image(
       points: (..., N, 3) float, head frame, any unit.
       x2d: (..., N, 2) float, image points, x right and y down; leading axes broadcast.
       visible: (..., N) bool, which image points count; the others may hold anything. All by
-        default.
+        default. 0 and 1 are taken, too; other numbers are NaN in the face's place under jit.
       rotation: (..., 3, 3) where it is known, so that only scale and translation are fitted: the
         `rotation` of a `Reconstruction` takes account of perspective, which turns a face at arm's
         length by some degrees.
 
     Returns:
-      A `Placement`, angles included NaN for a face with a NaN. Coincident 2D points give scale 0.
+      A `Placement`; all NaN, angles included, of a face with a NaN among its points or visible
+      image points. Unlike in `reconstruct` that is no error outside jit either: what comes from
+      there may have faces of NaN among others. Coincident 2D points give scale 0.
 
     Raises:
       ValueError: wrong shapes, what is no real numbers or masked, or a `visible` that is no truth
@@ -95,6 +97,7 @@ def place_in_image(
     if rotation is not None and jnp.shape(rotation)[-2:] != (3, 3):
         raise ValueError(f"rotation: expected (..., 3, 3), got {jnp.shape(rotation)}")
     points, x2d = jnp.asarray(points), jnp.asarray(x2d)
+    x2d, visible = told_apart(x2d, visible)
     seen = jnp.ones(shapes[1][-2], bool) if visible is None else jnp.asarray(visible, bool)
     rotation = None if rotation is None else jnp.asarray(rotation, points.dtype)
     return _place(points, x2d, seen, rotation)
