@@ -17,7 +17,7 @@ from deepmds_jax.geometry import (
     place_in_image,
     standardize,
 )
-from deepmds_jax.given_arrays import check_numbers, check_truth
+from deepmds_jax.given_arrays import check_numbers, check_truth, told_apart
 from deepmds_jax.lifting import (
     check_taken,
     lifting_method,
@@ -123,6 +123,7 @@ def reconstruct_sequence(
         origin.
       visible: (..., T, N) bool, whether each landmark was seen; those that were not are filled in
         and may hold anything. By default all were. The published system accepts no other value.
+        0 and 1 are taken, too; under jit a frame with other numbers counts as one without a face.
       frame_rate: frames per second; only smoothing needs it.
       smoothing: `BOTH_WAYS`, `LIVE`, another `Smoothing`, or None to leave the frames unsmoothed.
 
@@ -132,8 +133,8 @@ def reconstruct_sequence(
     Raises:
       ValueError: another shape; landmarks that are no real numbers or masked; a `visible` that is
         no truth values, or any with the published system; no frame rate, or one that is
-        not a number above 0; a cutoff not above 0, or a negative speed; and outside jit, visible
-        landmarks that are not finite.
+        not a number above 0; a smoothing of another type, a cutoff not above 0, or a negative
+        speed; and outside jit, visible landmarks that are not finite.
     """
     x2d, visible = _check(params, x2d, visible)
     _check_smoothing(frame_rate, smoothing)
@@ -350,20 +351,28 @@ def _check(params, x2d, visible):
         if np.any(bad):
             raise ValueError(f"x2d: {np.sum(bad)} of {bad.size} frames have landmarks that are not "
                              "finite numbers; say by visible which were not seen")
-    x2d = near_origin(x2d, visible)
-    visible = None if visible is None else jnp.asarray(visible, bool)
-    return jnp.asarray(x2d, params.reference.dtype), visible
+    x2d, visible = told_apart(
+        jnp.asarray(near_origin(x2d, visible), params.reference.dtype), visible)
+    return x2d, None if visible is None else jnp.asarray(visible, bool)
 
 
 def _check_smoothing(frame_rate, smoothing):
     if smoothing is None:
         return
+    if not isinstance(smoothing, Smoothing):
+        raise ValueError(f"smoothing: expected a Smoothing, or None for none, got {smoothing!r}")
+    if not isinstance(smoothing.both_ways, bool | np.bool_):
+        raise ValueError("smoothing.both_ways: expected True or False, got "
+                         f"{smoothing.both_ways!r}")
     if frame_rate is None:
         raise ValueError("frame_rate: smoothing needs it; give the frames per second, or "
                          "smoothing=None")
     limits = [("frame_rate", frame_rate, True)]
     for name in ("shape", "pose"):
-        for field, value in getattr(smoothing, name)._asdict().items():
+        one_euro_filter = getattr(smoothing, name)
+        if not isinstance(one_euro_filter, OneEuro):
+            raise ValueError(f"smoothing.{name}: expected a OneEuro, got {one_euro_filter!r}")
+        for field, value in one_euro_filter._asdict().items():
             limits.append((f"smoothing.{name}.{field}", value, field != "speed"))
     for name, value, above in limits:
         if isinstance(value, Tracer):
