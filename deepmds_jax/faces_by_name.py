@@ -265,6 +265,20 @@ def _around_origin(x2d: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np
     return origin, np.where(known, x2d - origin, 0).astype(np.float32)
 
 
+def _two_at_once(
+    frames: Sequence[tuple[str, Face]], seconds: np.ndarray, frame_rate: float
+) -> str:
+    """What is wrong with two frames, by name, that would have one place."""
+    which = " and ".join(
+        name + (f" (frame {face.frame_number})" if face.frame_number is not None else "")
+        for name, face in frames)
+    remedy = ("each frame once, or several faces told apart by face_id"
+              if seconds[0] == seconds[1] else "other frames per second")
+    track = frames[0][1].track
+    return (f"fps: two frames of one face at {seconds[0]:g} s with {frame_rate:g} frames per "
+            f"second{f' in {track}' if track else ''}: {which}; expected {remedy}")
+
+
 def _times(faces: Mapping[str, Face], frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Seconds (F,) of frames, and (F,) their places, sorted, in a sequence without gaps."""
     times = [face.seconds if face.seconds is not None else
@@ -280,9 +294,10 @@ def _times(faces: Mapping[str, Face], frame_rate: float) -> tuple[np.ndarray, np
     seconds = np.array(known)
     steps = np.rint(np.diff(np.sort(seconds)) * frame_rate).astype(np.int64)
     if np.any(steps == 0):
-        twice = np.sort(seconds)[np.argmin(steps)]
-        raise ValueError(f"fps: two frames of one face at {twice:g} s with {frame_rate:g} frames "
-                         "per second; expected other frames per second, or a column face_id")
+        first = np.argmin(steps)
+        twice = np.argsort(seconds, kind="stable")[first:first + 2]
+        raise ValueError(_two_at_once([list(faces.items())[i] for i in twice], seconds[twice],
+                                      frame_rate))
     if steps.size and np.median(steps) > _LONGEST_STEP:
         raise ValueError(f"fps: the times of frames are {np.median(np.diff(np.sort(seconds))):g} "
                          f"apart, expected seconds, at {frame_rate:g} frames per second")

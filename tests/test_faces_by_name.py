@@ -121,8 +121,8 @@ def test_faces_that_cannot_be_lifted_are_named_and_odd_ones_told(params, x2d):
 
 
 def test_faces_of_which_little_is_seen_are_told(params, x2d):
-    seen = [np.arange(N) < count for count in (N, 23, 22)]  # trained with 23 of 51 or more
-    faces, _ = faces_by_name.lift_faces(params, landmarks(x2d[:3], visible=seen))
+    seen = [np.arange(N) < count for count in (N, 23, 22, N)]  # trained with 23 of 51 or more
+    faces, _ = faces_by_name.lift_faces(params, landmarks(x2d, visible=seen))
     told = suspicions.describe(params, faces)
     assert list(told) == ["c"]
     assert told["c"].startswith("22 of 51 landmarks are visible, fewer than in training: ")
@@ -155,6 +155,19 @@ def test_videos_with_gaps_or_without_a_face_are_refused(params, x2d):
     faces_by_name.refuse_gaps([])
     with pytest.raises(ValueError, match=r"every frame is needed: a; b; c$"):
         faces_by_name.refuse_gaps(["a", "b", "c", "d"])
+
+
+def test_two_frames_at_one_time_are_named(params, x2d):
+    given = landmarks(x2d, frame=[0, 1, 5, 1], frame_number=[3, 4, 8, 4], track=["film"] * 4)
+    with pytest.raises(ValueError, match=(
+        r"^fps: two frames of one face at 0\.1 s with 10 frames per second in film: "
+        r"b \(frame 4\) and d \(frame 4\); expected each frame once, or several faces told apart "
+        r"by face_id$"
+    )):
+        faces_by_name.lift_frames(params, given, 10.0, None)
+    given = landmarks(x2d, seconds=[0.0, 0.1, 0.14, 0.3])
+    with pytest.raises(ValueError, match=r"b and c; expected other frames per second$"):
+        faces_by_name.lift_frames(params, given, 10.0, None)
 
 
 def test_a_gap_in_time_is_one_to_the_smoothing(params, x2d):
