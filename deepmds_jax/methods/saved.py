@@ -78,19 +78,21 @@ def load_weights(
     return params, description
 
 
-def save_params(path: str | os.PathLike, params: Any, metadata: Mapping[str, str]) -> None:
+def save_params(
+    path: str | os.PathLike, params: Any, metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes weights to a .safetensors file, whole or not at all.
 
     Args:
       path: the file.
       params: the weights; their method and configuration are stored with them, and a topology of
         one's own, which `load_params` then makes known.
-      metadata: what else a reader should know: data, licence, command, figures.
+      metadata: what else a reader should know: data, licence, command, figures. None by default.
 
     Raises:
       ValueError: they are of no method in the table.
     """
-    write_params(path, table.method_of(params), params, metadata)
+    write_params(path, table.method_of(params), params, {} if metadata is None else metadata)
 
 
 def load_params(path: str | os.PathLike, method: str = table.DEFAULT) -> Any:

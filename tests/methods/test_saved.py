@@ -61,6 +61,13 @@ def test_round_trip_of_a_file_and_of_its_folder(tmp_path, random_params, method,
     assert (description["epochs"], description["topology"]) == ("3", config.topology)
 
 
+def test_nothing_more_need_be_said(saved, tmp_path):
+    path, params = saved
+    save_params(tmp_path / "none.safetensors", params)
+    save_params(path, params, {})
+    assert (tmp_path / "none.safetensors").read_bytes() == path.read_bytes()
+
+
 def test_nothing_half_written_stays(saved):
     path, params = saved
     before = path.read_bytes()
