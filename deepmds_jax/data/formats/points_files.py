@@ -14,6 +14,8 @@ from deepmds_jax.data.formats.faces import (
     Face,
     is_comment,
     is_number,
+    landmark_number,
+    landmark_places,
     make_face,
     number,
     ordered_by,
@@ -111,9 +113,9 @@ def _check_commas(lines: Mapping[str, str]) -> None:
     """ValueError where commas may be decimal ones: in lines of two or three numbers."""
     cells = {where: re.split(r"[\s;]+", _before_comment(line).strip(" \t;"))
              for where, line in lines.items()}
-    numbers = {row[0] for row in cells.values() if len(row) == 2}
-    if any(numbers == {str(i) for i in range(start, start + len(cells))} for start in (0, 1)):
-        return  # of landmarks, before x,y
+    names = [row[0] for row in cells.values() if len(row) == 2]
+    if len(names) == len(cells) and _all_places(names) is not None:
+        return  # numbers of landmarks, before x,y
     if all(len(row) in (2, 3) for row in cells.values()) and not any(
         "." in cell for row in cells.values() for cell in row
     ):
@@ -127,21 +129,30 @@ def _by_number(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     """Rows `number x y` in the order of their numbers, if these count from 0 or 1, as `x y`.
 
     Raises:
-      ValueError: they count up from another number.
+      ValueError: they count up from another number, or some are missing.
     """
-    numbers = {row[0]: row[1:] for row in rows if len(row) == 3}
-    if len(rows) < 3 or len(numbers) < len(rows):
+    names = [row[0] for row in rows if len(row) == 3]
+    if len(rows) < 3 or len(names) < len(rows):
         return rows
-    for start in (0, 1):
-        count = [str(i) for i in range(start, start + len(rows))]
-        if numbers.keys() == set(count):
-            return [numbers[i] for i in count]
-    first = next(iter(numbers))
-    if first.isdecimal() and [*numbers] == [
-        str(i) for i in range(int(first), int(first) + len(rows))
-    ]:
-        raise ValueError(f"landmarks numbered from {first}, expected from 0 or 1")
+    places = _all_places(names)
+    if places is not None:
+        return [rows[i][1:] for i in np.argsort(places)]
+    numbers = [pair[1] for pair in map(landmark_number, names) if pair]
+    steps = np.diff(numbers)
+    if len(numbers) == len(rows) and (steps == 1).all():
+        raise ValueError(f"landmarks numbered from {numbers[0]}, expected from 0 or 1")
+    # The x of landmarks do not grow so, each by little from the last one, and from 0 or 1.
+    if (len(numbers) == len(rows) and numbers[0] in (0, 1) and (steps > 0).all()
+            and numbers[-1] < 2 * len(rows)):
+        raise ValueError(f"{len(rows)} landmarks numbered from {numbers[0]} to {numbers[-1]}, "
+                         "expected all of them, 'nan nan' for those that are hidden")
     return rows
+
+
+def _all_places(names: Sequence[str]) -> list[int] | None:
+    """The places that names say, None if they are not those of all landmarks."""
+    places = landmark_places(names)
+    return places if places is not None and sorted(places) == [*range(len(names))] else None
 
 
 def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:
@@ -304,9 +315,10 @@ def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
     if not any(box["parts"] for box in boxes):
         raise ValueError("no parts, expected <box>es with <part name= x= y=>")
     pictures = picture_names([box["image"] or stem for box in boxes])
-    parts = [part for box in boxes for part in box["parts"]]
-    numbered = all(name.isdecimal() and len(name) < 5 for name, _, _ in parts)
-    count = max(int(name) for name, _, _ in parts) + 1 if numbered else 0
+    names = [name for box in boxes for name, _, _ in box["parts"]]
+    places = landmark_places(names)  # else their order is that of the file
+    count = 0 if places is None else max(places) + 1
+    place_of = dict(zip(names, places or (), strict=places is not None))
     found: list[tuple[str, Face | None]] = []
     left_out: list[str] = []
     for i, (box, picture) in enumerate(zip(boxes, pictures, strict=True)):
@@ -316,8 +328,11 @@ def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
             if not box["parts"]:
                 raise ValueError(f"{where}: no parts")
             rows = np.array([[number(x, where), number(y, where)] for _, x, y in box["parts"]])
-            if numbered:
-                rows = _ordered(box["parts"], rows, count, where)
+            own = [part for part, _, _ in box["parts"]]
+            if places is not None:
+                rows = _ordered([place_of[part] for part in own], rows, count, where)
+            elif own != names[: len(own)] and sorted(own) == sorted(names[: len(own)]):
+                raise ValueError(f"{where}: parts in another order than in the first box")
             found.append((name, make_face(rows)))
         except ValueError as error:
             found.append((name, None))
@@ -325,9 +340,9 @@ def parse_imglib(boxes: Sequence[dict[str, Any]], stem: str) -> Contents:
     return Contents(found, left_out)
 
 
-def _ordered(parts: Sequence[Sequence[str]], rows: np.ndarray, count: int, where: str):
+def _ordered(places: Sequence[int], rows: np.ndarray, count: int, where: str) -> np.ndarray:
     try:
-        return ordered_by([int(name) for name, _, _ in parts], rows, count)
+        return ordered_by(places, rows, count)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

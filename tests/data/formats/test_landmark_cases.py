@@ -497,6 +497,22 @@ def test_third_numbers_are_a_confidence_where_the_file_says_so(peak, hidden, tmp
             assert found.warnings == []
 
 
+@pytest.mark.parametrize("kind", ["02", "03", ".3e", ".1f", ""])
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_before_points_however_they_are_written(kind, first, tmp_path):
+    lines = [[format(float(i) if kind[:1] == "." else i, kind), *point]
+             for i, point in enumerate(FACE, first)][::-1]
+    same(read_landmarks(write(tmp_path / "a.txt", rows(*lines, delimiter=" ")))["a"], FACE)
+    text = "n_points: 68\n{\n" + rows(*lines, delimiter=" ") + "}\n"
+    same(read_landmarks(write(tmp_path / "a.pts", text))["a"], FACE - 1)
+    whole = "".join(f"{number} {round(x)},{round(y)}\n" for number, x, y in lines)
+    same(read_landmarks(write(tmp_path / "a.txt", whole))["a"], np.round(FACE))
+    text = rows(*lines[:5:-1], *lines[4::-1], delimiter=" ")
+    line = f"67 landmarks numbered from {first} to {67 + first}, expected all of them"
+    with pytest.raises(ValueError, match=line):
+        read_landmarks(write(tmp_path / "a.txt", text))
+
+
 NUMBERS_OF_LANDMARKS = ["{}.0", "lm {}", "pt-{}", "pt_{}.0", "#{}", "[{}]", "({})", "{}.000e+00",
                         "Landmark #{}"]
 
@@ -521,6 +537,30 @@ def test_numbers_of_landmarks_however_they_are_written(text, first, tmp_path):
     same(read_landmarks(write(tmp_path / "b.json", points[::-1]))["b"], FACE)
     by_name = {name: point for name, *point in table[::-1]}
     same(read_landmarks(write(tmp_path / "b.json", by_name))["b"], FACE)
+
+
+@pytest.mark.parametrize("names", [
+    [f"{i:02}" for i in range(1, N + 1)], [f"p{i}" for i in range(N)],
+    [f"lm {i}" for i in range(1, N + 1)], topologies.get("ibug68").landmarks])
+def test_parts_of_dlib_in_any_order(names, tmp_path):
+    def box(name, start, points, skip=()):
+        parts = [f"<part name='{names[i]}' x='{x}' y='{y}'/>"
+                 for i, (x, y) in enumerate(points) if i not in skip][::start]
+        return f"<image file='{name}.jpg'><box>{''.join(parts)}</box></image>"
+
+    text = f"<images>{box('p', -1, FACE)}{box('q', 1, FACE + 1)}{box('r', -1, FACE, [5])}</images>"
+    faces = read_landmarks(write(tmp_path / "a.xml", text))
+    same(faces["p"], FACE)
+    same(faces["q"], FACE + 1)
+    same(faces["r"], without(5))
+
+
+def test_parts_of_dlib_under_other_names_keep_one_order(tmp_path):
+    parts = [f"<part name='{name}' x='5' y='6'/>" for name in ("nose", "eye", "ear")]
+    boxes = "".join(f"<box>{''.join(each)}</box>" for each in (parts, parts[::-1], parts))
+    found = read_all_landmarks([write(tmp_path / "a.xml", f"<image file='p'>{boxes}</image>")])
+    assert list(found.faces) == ["p#0", "p#2"]
+    assert "box 1 of 'p': parts in another order than in the first box" in found.left_out[0]
 
 
 def test_numbers_of_points_may_be_floats(tmp_path):
