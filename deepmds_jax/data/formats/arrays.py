@@ -218,7 +218,17 @@ def _holds_faces(content: list) -> bool:
 
 
 def _is_point(item: Any) -> bool:
-    return isinstance(item, Mapping) and {"x", "y"} <= item.keys()
+    """Whether an item is a point {x, y, ...}, not a box around landmarks or other faces."""
+    return isinstance(item, Mapping) and {"x", "y"} <= item.keys() and not any(
+        itertools.starmap(_are_points, item.items()))
+
+
+def _are_points(key: str, value: Any) -> bool:
+    """Whether a value in an object holds landmarks, by its name or as lists or objects in it."""
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    return isinstance(value, list) and (key in FIELDS or key in _LISTS or (
+        len(value) > 1 and isinstance(value[0], list | Mapping)))
 
 
 def _of_object(

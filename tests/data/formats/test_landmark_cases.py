@@ -563,6 +563,31 @@ def test_parts_of_dlib_under_other_names_keep_one_order(tmp_path):
     assert "box 1 of 'p': parts in another order than in the first box" in found.left_out[0]
 
 
+BOX = {"x": 90, "y": 95, "width": 220, "height": 210}
+
+
+@pytest.mark.parametrize("field", ["landmarks", "keypoints", "points", "face_landmarks", "kps"])
+@pytest.mark.parametrize("count", [1, 2, N])
+@pytest.mark.parametrize("points", [FACE.tolist(), xy(FACE)])
+@pytest.mark.parametrize("around", ["faces", None])
+def test_boxes_with_landmarks_are_faces(field, count, points, around, tmp_path):
+    boxes = [{**BOX, field: points} for _ in range(count)]
+    content = {around: boxes} if around else boxes
+    faces = read_landmarks(write(tmp_path / "a.json", content))
+    assert len(faces) == count
+    for face in faces.values():
+        same(face, FACE)
+    if not around:
+        (face,) = read_landmarks(write(tmp_path / "a.json", boxes[0])).values()
+        same(face, FACE)
+
+
+def test_points_may_have_colours_and_numbers(tmp_path):
+    points = [{"landmark": i, "color": [255, 0, 0], "by": {"name": "ada", "role": "none"}, **point}
+              for i, point in enumerate(xy(FACE))]
+    same(read_landmarks(write(tmp_path / "a.json", points[::-1]))["a"], FACE)
+
+
 def test_numbers_of_points_may_be_floats(tmp_path):
     points = [{"id": float(i), **point} for i, point in enumerate(xy(FACE))]
     same(read_landmarks(write(tmp_path / "b.json", points[::-1]))["b"], FACE)
