@@ -243,6 +243,9 @@ def _of_object(
         for markup in markups if isinstance(markups, list) else [None]:
             yield name, _slicer(markup), ()
         return
+    if isinstance(content.get("shapes"), list) and "imagePath" in content:
+        yield from _labelme(content)
+        return
     menpo = _ljson(content)
     if menpo is not None:
         for group in menpo:
@@ -301,7 +304,14 @@ def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -
     known = dict(outer) | {what: content[key] for what, key in said.items()}
     rest = {key: value for key, value in content.items() if key not in said.values()}
     faces = {key: value for key, value in rest.items() if shapes[key] not in of_landmarks}
-    lines = _not_used(rest, faces, *of_landmarks)
+    # The same faces in space: beside them in the picture they would count again.
+    flat = [key for key in faces if 2 in shapes[key][-2:]]
+    in_space = [key for key in faces if flat and key not in flat and 3 in shapes[key][-2:]
+                and "3d" in str(key).lower()]
+    faces = {key: value for key, value in faces.items() if key not in in_space}
+    told = [f"not used beside landmarks in 2D: {some_of(map(printable, in_space))}"] * (
+        len(in_space) > 0)
+    lines = [*told, *_not_used(rest, {*faces, *in_space}, *of_landmarks)]
     names = faces.pop("names") if _are_texts(faces.get("names")) else None
     first = next(iter(faces.values()), None)
     points = {key: value for key, value in faces.items() if not _is_number(value)}
@@ -649,6 +659,39 @@ def _slicer(markup: Any) -> Face:
     if array is None:
         raise ValueError("positions of control points are not three numbers each")
     return slicer_face(array.tolist(), str(markup.get("coordinateSystem", "LPS")))
+
+
+def _labelme(content: Mapping[str, Any]) -> Iterator[_Item]:
+    """Faces of LabelMe's points, by their group; labels say which landmarks they are, or order."""
+    name = PurePosixPath(str(content["imagePath"]).replace("\\", "/")).stem
+    groups: dict[str, list[tuple[str, Any]]] = {}
+    others = {}
+    for shape in content["shapes"]:
+        points = shape.get("points") if isinstance(shape, Mapping) else None
+        kind = str(shape.get("shape_type", "point")) if points else "none"
+        if kind != "point":
+            others[printable(kind)] = None
+            continue
+        if _shape_of(points) != (1, 2):
+            raise ValueError("a point of LabelMe that is not one pair of numbers")
+        flags = shape.get("flags") if isinstance(shape.get("flags"), Mapping) else {}
+        groups.setdefault(str(shape.get("group_id")), []).append(
+            (str(shape.get("label")), {**flags, "x": points[0][0], "y": points[0][1]}))
+    if not groups:
+        raise ValueError("no points among LabelMe's shapes, expected one for each landmark")
+    lines = [f"shapes not used: {some_of(others)}"] * (len(others) > 0)
+    labels = [label for group in groups.values() for label, _ in group]
+    places = iter(landmark_places(labels) or ())
+    numbered = [[(next(places, i), point) for i, (_, point) in enumerate(group)]
+                for group in groups.values()]
+    count = max(place for group in numbered for place, _ in group) + 1
+    for group in numbered:
+        points = dict(group)
+        if len(points) < len(group):
+            yield _Damaged(name, "two points of LabelMe with one label, give each face a group id")
+        else:
+            yield from _with_lines(_of_array([points.get(i) for i in range(count)], name, {}),
+                                   lines)
 
 
 def _ljson(content: Mapping[str, Any]) -> list[Any] | None:

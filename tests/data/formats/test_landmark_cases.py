@@ -563,6 +563,50 @@ def test_parts_of_dlib_under_other_names_keep_one_order(tmp_path):
     assert "box 1 of 'p': parts in another order than in the first box" in found.left_out[0]
 
 
+@pytest.mark.parametrize("names", [("landmarks_2d", "landmarks_3d"), ("kpts", "world3D")])
+def test_faces_in_space_beside_those_of_the_picture_are_told(names, tmp_path):
+    arrays = dict(zip(names, [FACE, np.column_stack([FACE, FACE[:, 0]])], strict=True))
+    np.savez(tmp_path / "a.npz", **arrays)
+    write(tmp_path / "b.json", {name: array.tolist() for name, array in arrays.items()})
+    found = read_all_landmarks([tmp_path])
+    assert list(found.faces) == ["a", names[0]]
+    for face in found.faces.values():
+        same(face, FACE)
+    assert found.warnings == [
+        f"warning: {tmp_path / file}: not used beside landmarks in 2D: {names[1]}"
+        for file in ("a.npz", "b.json")]
+    np.savez(tmp_path / "a.npz", **{names[1]: arrays[names[1]]})
+    same(read_landmarks(tmp_path / "a.npz")["a"], FACE)
+
+
+def labelme(groups, label=str):
+    shapes = [{"label": label(i), "points": [point], "group_id": group, "shape_type": "point",
+               "flags": {"occluded": i == 5}}
+              for group, points in groups.items() for i, point in enumerate(points.tolist())]
+    box = {"label": "face", "points": [[1, 2], [3, 4]], "shape_type": "rectangle"}
+    return {"version": "5.0", "flags": {}, "shapes": [box, *shapes[::-1]],
+            "imagePath": "..\\img\\p.jpg", "imageData": None, "imageHeight": 400, "imageWidth": 400}
+
+
+def test_points_of_labelme(tmp_path):
+    path = tmp_path / "a.json"
+    for label in (str, "p{}".format, lambda i: i + 1):
+        content = labelme({None: FACE}, label)
+        found = read_all_landmarks([write(path, content)])
+        np.testing.assert_array_equal(found.faces["p"].points, FACE)
+        assert list(np.flatnonzero(~found.faces["p"].visible)) == [5]
+        assert found.warnings == [f"warning: {path}: shapes not used: rectangle"]
+    del content["shapes"][4]
+    assert list(np.flatnonzero(~read_landmarks(write(path, content))["p"].visible)) == [5, 64]
+    faces = read_landmarks(write(path, labelme({2: FACE, 1: FACE + 1})))
+    np.testing.assert_array_equal(faces["p#0"].points, FACE + 1)
+    np.testing.assert_array_equal(faces["p#1"].points, FACE)
+    with pytest.raises(ValueError, match=r"a\.json: two points of LabelMe with one label, give"):
+        read_landmarks(write(path, labelme({None: np.vstack([FACE, FACE])}, lambda i: i % N)))
+    with pytest.raises(ValueError, match=r"a\.json: no points among LabelMe's shapes"):
+        read_landmarks(write(path, labelme({})))
+
+
 BOX = {"x": 90, "y": 95, "width": 220, "height": 210}
 
 
