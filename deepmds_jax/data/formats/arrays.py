@@ -667,14 +667,15 @@ def _labelme(content: Mapping[str, Any]) -> Iterator[_Item]:
     groups: dict[str, list[tuple[str, Any]]] = {}
     others = {}
     for shape in content["shapes"]:
-        points = shape.get("points") if isinstance(shape, Mapping) else None
+        points: Any = shape.get("points") if isinstance(shape, Mapping) else None
         kind = str(shape.get("shape_type", "point")) if points else "none"
         if kind != "point":
             others[printable(kind)] = None
             continue
         if _shape_of(points) != (1, 2):
             raise ValueError("a point of LabelMe that is not one pair of numbers")
-        flags = shape.get("flags") if isinstance(shape.get("flags"), Mapping) else {}
+        flags = shape.get("flags")
+        flags = flags if isinstance(flags, Mapping) else {}
         groups.setdefault(str(shape.get("group_id")), []).append(
             (str(shape.get("label")), {**flags, "x": points[0][0], "y": points[0][1]}))
     if not groups:

@@ -136,7 +136,7 @@ def _by_number(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
         return rows
     places = _all_places(names)
     if places is not None:
-        return [rows[i][1:] for i in np.argsort(places)]
+        return [rows[int(i)][1:] for i in np.argsort(places)]
     numbers = [pair[1] for pair in map(landmark_number, names) if pair]
     steps = np.diff(numbers)
     if len(numbers) == len(rows) and (steps == 1).all():
