@@ -9,10 +9,10 @@
 Takes .csv, .tsv, .txt and .dat files: the whole matrix or one of its triangles, with names in the
 first row, the first column, both or neither; or a row name,name,number for each pair; or one row or
 column of numbers, as of SciPy's pdist. Also .npy and .npz files, and matrices of PHYLIP and Mothur
-(.phy, .dist) under the number of their rows. Empty cells, NA and NaN are
-missing pairs. Where the two columns of pairs share no name, a row A,A,0 says that these are of the
-same things. Prints coordinates, each point's share of the stress, and stress-1; writes the
-coordinates as .csv or .tsv, and pictures as .png, .svg or .pdf (docs/mds_maps.md).
+(.phy, .dist) under the number of their rows. Empty cells, NA and NaN are missing pairs. Where the
+two columns of pairs share no name, a row A,A,0 says that these are of the same things. Prints
+coordinates, each point's share of the stress, and stress-1; writes the coordinates as .csv or .tsv,
+and pictures as .png, .svg or .pdf (docs/mds_maps.md).
 """
 
 import contextlib

@@ -212,14 +212,16 @@ def reason_of(error: Exception) -> str:
 def _columns_of(file: pq.ParquetFile) -> Columns:
     """Where the landmarks are, and what says which were seen: also what only the rows show."""
     columns = find_columns(file.schema_arrow)
+    doubtful = columns.doubtful
+    if not doubtful:
+        return columns
     one_each: dict[str, bool | None] = {}
-    if doubtful := columns.doubtful:
-        for rows in file.iter_batches(_LOOKED_AT, columns=[*columns.landmarks, *doubtful]):
-            for name in doubtful:
-                if one_each.get(name) is None:
-                    one_each[name] = have_one_each(rows, columns, name)
-            if None not in one_each.values():
-                break
+    for rows in file.iter_batches(_LOOKED_AT, columns=[*columns.landmarks, *doubtful]):
+        for name in doubtful:
+            if one_each.get(name) is None:
+                one_each[name] = have_one_each(rows, columns, name)
+        if None not in one_each.values():
+            break
     return find_columns(file.schema_arrow, [name for name in doubtful if one_each.get(name)])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ from jax import lax
 
 from deepmds_jax import loops
 from deepmds_jax.mds import acceleration as anderson
+
+_End = TypeVar("_End")
 
 
 class Move(NamedTuple):
@@ -99,6 +101,18 @@ def descend(
     first = propose(start, majorize(start, kept), jnp.asarray(jnp.inf, start.dtype),
                     anderson.empty_window(start), jnp.int32(0))
     return loops.while_loop(keeps_going, iterate, first)
+
+
+def best_of(
+    minimize_from: Callable[[jax.Array], _End], starts: jax.Array, loss: Callable[[_End], jax.Array]
+) -> _End:
+    """Where the one of the (S, ...) starts ends from which the loss becomes least; NaN is not."""
+    if len(starts) == 1:
+        return minimize_from(starts[0])
+    ends = lax.map(minimize_from, starts)
+    losses = loss(ends)
+    best = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))
+    return jax.tree.map(lambda x: x[best], ends)
 
 
 def one_by_one(solve: Callable[..., Any], options: Any) -> Callable[..., Any]:

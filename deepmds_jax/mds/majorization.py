@@ -30,7 +30,6 @@ from deepmds_jax.mds.measures import unit_of
 from deepmds_jax.mds.solver import ACCELERATIONS, MDSResult, Options, Status, narrow
 from deepmds_jax.mds.transforms import TIES, TRANSFORMS
 
-_FAULT = int(Status.DISCONNECTED)  # and above: something is wrong with what was given
 _ITERS_PER_UPDATE = 10  # of the progress bar
 
 
@@ -149,7 +148,7 @@ def smacof(
         result.status == Status.NON_FINITE
     ):
         check_start(init[0], dissimilarities)
-    if not is_traced(result.status) and np.any(np.asarray(result.status) >= _FAULT):
+    if not is_traced(result.status) and np.any(np.asarray(result.status) >= Status.DISCONNECTED):
         if not batch:
             check_values(dissimilarities, weights)
         elif given_weights is not None and np.ndim(given_weights) == 2:

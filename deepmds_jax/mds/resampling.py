@@ -17,6 +17,7 @@ from deepmds_jax.mds.inputs import (
     check_shapes,
     one_line,
     refuse_options,
+    symmetrize,
 )
 from deepmds_jax.mds.majorization import check_key, smacof
 from deepmds_jax.mds.measures import unit_of
@@ -243,7 +244,7 @@ def _permute(dissimilarities, weights, key, num_permutations):
     """(R, n, n) dissimilarities with their known pairs in random order."""
     n = dissimilarities.shape[0]
     codes = pair_codes(n)
-    pairs = (dissimilarities / 2 + dissimilarities.T / 2).ravel()[codes]
+    pairs = symmetrize(dissimilarities).ravel()[codes]
     known = ~jnp.isnan(pairs)
     if weights is not None:
         known &= weights.ravel()[codes] > 0

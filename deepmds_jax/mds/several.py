@@ -23,9 +23,8 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.majorization import check_key, smacof
-from deepmds_jax.mds.measures import safe_factor
 from deepmds_jax.mds.solver import MDSResult, Status
-from deepmds_jax.mds.torgerson import torgerson
+from deepmds_jax.mds.torgerson import torgerson_of_any_unit
 
 # Of vegan's metaMDS: how far apart the points of two solutions may be that are taken for one, of
 # all points (root mean square) and of any, in units of the size of the configuration.
@@ -227,14 +226,14 @@ def _smacof_each(dissimilarities, weights, starts, options):
 
 @partial(jax.jit, static_argnames="num_dims")
 def _classical_start(dissimilarities, weights, num_dims):
-    """(..., n, k) of any size, with shortest paths for missing pairs."""
+    """(..., n, k), with shortest paths for missing pairs."""
     @partial(jnp.vectorize, signature="(n,n),(n,n)->(n,k)")
     def solve(dissimilarities, weights):
         known = symmetrize(dissimilarities)
         missing = jnp.isnan(known) | (symmetrize(weights) == 0)
         known, observed = jnp.where(missing, 0, known), jnp.where(missing, 0, 1)
         filled = fill_with_shortest_paths(known, observed)
-        return torgerson(safe_factor(jnp.max(filled)) * filled, num_dims)
+        return torgerson_of_any_unit(filled, num_dims)
 
     if weights is None:
         weights = jnp.ones_like(dissimilarities)

@@ -11,6 +11,7 @@ from jax import lax
 
 from deepmds_jax import loops
 from deepmds_jax.mds import acceleration as anderson
+from deepmds_jax.mds.descent import best_of
 from deepmds_jax.mds.guttman import (
     Laplacian,
     disparity_ratios,
@@ -227,12 +228,7 @@ def _minimize(options, dissimilarities, weights, init, max_iters, tolerance):
         state = iterate(options, problem, state, max_iters, tolerance)
         return state._replace(prepared=None, known=None, distance_buffer=None)
 
-    if len(init) == 1:
-        state = minimize_from(init[0])
-    else:
-        states = lax.map(minimize_from, init)
-        best = jnp.argmin(jnp.where(jnp.isnan(states.stress), jnp.inf, states.stress))
-        state = jax.tree.map(lambda x: x[best], states)
+    state = best_of(minimize_from, init, lambda state: state.stress)
     return finalize(options, problem, state._replace(prepared=prepared), tolerance)
 
 

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import solve_all
-from deepmds_jax.mds.descent import Move, descend, one_by_one
+from deepmds_jax.mds.descent import Move, best_of, descend, one_by_one
 from deepmds_jax.mds.eigenpairs import leading_eigenpairs
 from deepmds_jax.mds.guttman import Laplacian, guttman_step
 from deepmds_jax.mds.inputs import (
@@ -237,12 +237,7 @@ def _solve_by_rows(options, preferences, weights, max_iters, tolerance):
                        max_iters=max_iters, tolerance=tolerance)
 
     starts = _starts(options, preferences, weights)
-    if len(starts) == 1:
-        end = descend_from(starts[0])
-    else:
-        ends = lax.map(descend_from, starts)
-        best = jnp.argmin(jnp.where(jnp.isnan(ends.move.loss), jnp.inf, ends.move.loss))
-        end = jax.tree.map(lambda x: x[best], ends)
+    end = best_of(descend_from, starts, lambda end: end.move.loss)
     distances = unscaled_distances(end.point)[:n, n:]
     disparities = end.move.kept
     size = jnp.sqrt(jnp.sum(weights * distances**2) / jnp.sum(weights))

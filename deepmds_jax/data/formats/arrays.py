@@ -24,6 +24,7 @@ from deepmds_jax.data.formats.faces import (
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
+    all_landmark_places,
     are_parts,
     are_shuffled,
     in_pixels,
@@ -608,8 +609,8 @@ def _by_number(content: list) -> list:
         key for key in content[0] if key not in ("x", "y", "z")
         and all(type(item.get(key)) in (str, int, float) for item in content)]
     for key in sorted(keys, key=lambda key: (key not in _NUMBERS, key != "id")):
-        places = landmark_places([str(item[key]) for item in content])
-        if places is None or sorted(places) != [*range(len(content))]:
+        places = all_landmark_places([str(item[key]) for item in content])
+        if places is None:
             continue
         if key in _NUMBERS:
             return [content[i] for i in np.argsort(places)]

@@ -299,6 +299,12 @@ def landmark_places(names: Sequence[str]) -> list[int] | None:
     return [min(known, key=len).index(name) for name in names] if known and names else None
 
 
+def all_landmark_places(names: Sequence[str]) -> list[int] | None:
+    """The places that names say, None if they are not those of all landmarks."""
+    places = landmark_places(names)
+    return places if places is not None and sorted(places) == [*range(len(names))] else None
+
+
 def are_shuffled(places: Sequence[int] | None) -> bool:
     """Whether places are those of all landmarks, but not in their order."""
     return places is not None and len(places) > 2 and (

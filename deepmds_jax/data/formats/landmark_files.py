@@ -8,7 +8,7 @@ and the fields of 300W-LP and AFLW2000-3D in .mat. All other files are taken as 
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +96,8 @@ def read_all_landmarks(
     faces: dict[str, Face] = {}
     tracks: set[str] = set()
     warnings = [f"warning: {file}: not taken for landmarks, no line has more numbers than words"
-                for path in paths if os.path.isdir(path) for file in _texts_passed_over(path)]
+                for path in paths if os.path.isdir(path)
+                for file in _texts_passed_over(path, files)]
     once: dict[str, Path] = {}
     for file in files:
         once.setdefault(os.path.realpath(file), file)
@@ -179,10 +180,10 @@ def _is_landmark_file(file: Path) -> bool:
     return suffix != ".txt" or points_files.has_rows(_beginning(file))
 
 
-def _texts_passed_over(folder: str | os.PathLike) -> list[Path]:
-    """The .txt files of a folder that have numbers, but none in rows, as notes have."""
-    texts = [file for file in Path(folder).iterdir() if file.suffix.lower() == ".txt"
-             and not file.name.startswith(".") and file.is_file() and not _is_landmark_file(file)]
+def _texts_passed_over(folder: str | os.PathLike, taken: Collection[Path]) -> list[Path]:
+    """The .txt files of a folder that are not taken though they have numbers, as notes have."""
+    texts = [file for file in {*Path(folder).iterdir()}.difference(taken)
+             if file.suffix.lower() == ".txt" and not file.name.startswith(".") and file.is_file()]
     return sorted((file for file in texts if any(map(str.isdigit, _beginning(file)))),
                   key=lambda file: natural_key(file.name))
 

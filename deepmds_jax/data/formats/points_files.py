@@ -12,6 +12,7 @@ from deepmds_jax.data.formats.faces import (
     THIRD_IS_CONFIDENCE,
     Contents,
     Face,
+    all_landmark_places,
     is_comment,
     is_number,
     landmark_number,
@@ -114,7 +115,7 @@ def _check_commas(lines: Mapping[str, str]) -> None:
     cells = {where: re.split(r"[\s;]+", _before_comment(line).strip(" \t;"))
              for where, line in lines.items()}
     names = [row[0] for row in cells.values() if len(row) == 2]
-    if len(names) == len(cells) and _all_places(names) is not None:
+    if len(names) == len(cells) and all_landmark_places(names) is not None:
         return  # numbers of landmarks, before x,y
     if all(len(row) in (2, 3) for row in cells.values()) and not any(
         "." in cell for row in cells.values() for cell in row
@@ -134,7 +135,7 @@ def _by_number(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     names = [row[0] for row in rows if len(row) == 3]
     if len(rows) < 3 or len(names) < len(rows):
         return rows
-    places = _all_places(names)
+    places = all_landmark_places(names)
     if places is not None:
         return [rows[int(i)][1:] for i in np.argsort(places)]
     numbers = [pair[1] for pair in map(landmark_number, names) if pair]
@@ -147,12 +148,6 @@ def _by_number(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
         raise ValueError(f"{len(rows)} landmarks numbered from {numbers[0]} to {numbers[-1]}, "
                          "expected all of them, 'nan nan' for those that are hidden")
     return rows
-
-
-def _all_places(names: Sequence[str]) -> list[int] | None:
-    """The places that names say, None if they are not those of all landmarks."""
-    places = landmark_places(names)
-    return places if places is not None and sorted(places) == [*range(len(names))] else None
 
 
 def _wflw(rows: Mapping[str, Sequence[str]]) -> Contents:
