@@ -8,29 +8,30 @@ from scipy.spatial.transform import Rotation
 
 import deepmds_jax as dm
 from deepmds_jax import adaptation, topologies
+from deepmds_jax.adaptation import learning
 from deepmds_jax.adaptation.em import infer_likeliest
 from deepmds_jax.data import specs
 from deepmds_jax.data.datasets import open_dataset
 from deepmds_jax.data.views import Uniform, ViewGroup, view_shapes
 from deepmds_jax.evaluation import learnt_shapes
-from deepmds_jax.geometry import procrustes, standardize
-from deepmds_jax.methods import anchored, deep_mds, gaussian
+from deepmds_jax.geometry import procrustes
+from deepmds_jax.methods import deep_mds, gaussian
 from deepmds_jax.methods.anchored import stages
 from deepmds_jax.topologies import FLAME51
 
 NUM = 50
+FEW = 25  # where the check is not of how well shapes are learnt
 WIDE = (ViewGroup(1.0, yaw=Uniform(-50, 50), pitch=Uniform(-20, 20), roll=Uniform(-10, 10)),)
 FRONTAL = (ViewGroup(1.0),)
 
 
 @pytest.fixture(scope="module")
-def params(tmp_path_factory):
+def params(untrained, tmp_path_factory):
     """Untrained networks, with the mean and the modes of the synthetic faces."""
     dataset = open_dataset(specs.load_spec("synthetic"), "flame51", tmp_path_factory.mktemp("none"))
-    reference = standardize(dataset.mean)
-    modes = stages._modes(dataset.draw_shapes(jax.random.key(1), 2000), reference, 60)
-    fresh = anchored.init(anchored.Config("flame51"), jax.random.key(0))
-    return dataclasses.replace(fresh, reference=reference, modes=modes)
+    modes = stages._modes(
+        dataset.draw_shapes(jax.random.key(1), 2000), untrained.reference, 60)
+    return dataclasses.replace(untrained, modes=modes)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +49,13 @@ def see(shapes, views):
     return np.array(view_shapes(jax.random.key(2), jnp.asarray(shapes), views).x2d)
 
 
-def mean_error(mean, shapes):
-    truth = np.asarray(gaussian.fit_gaussian(jnp.asarray(shapes)).mean)
-    return np.sqrt(np.mean((np.asarray(procrustes(mean, truth)(mean)) - truth) ** 2))
+@pytest.fixture(scope="module")
+def true_mean(shapes):
+    return np.asarray(jax.jit(gaussian.fit_gaussian)(shapes).mean)
+
+
+def mean_error(mean, true_mean):
+    return np.sqrt(np.mean((np.asarray(procrustes(mean, true_mean)(mean)) - true_mean) ** 2))
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +63,15 @@ def learnt(params, shapes):
     return adaptation.learn_shapes(params, see(shapes, WIDE))
 
 
-def test_the_mean_is_found_from_several_views(params, shapes, learnt):
+@pytest.fixture(scope="module")
+def learnt_of_few(params, shapes):
+    return adaptation.learn_shapes(params, see(shapes, WIDE)[:FEW])
+
+
+def test_the_mean_is_found_from_several_views(params, true_mean, learnt):
     assert learnt.sees_depth
     assert learnt.used.all()
-    assert mean_error(learnt.after.mean, shapes) < 0.25 * mean_error(params.reference, shapes)
+    assert mean_error(learnt.after.mean, true_mean) < 0.25 * mean_error(params.reference, true_mean)
     assert learnt.residual_after < 0.9 * learnt.residual_before
     assert learnt.after.noise < 0.3 * learnt.before.noise  # there is none
 
@@ -76,7 +86,7 @@ def test_new_faces_are_lifted_better(params, shapes, learnt):
     assert after < 0.9 * before
 
 
-def test_the_less_is_shown_the_less_is_taken_for_known(params, shapes, learnt):
+def test_the_less_is_shown_the_less_is_taken_for_known(params, shapes, true_mean, learnt):
     narrow = (ViewGroup(1.0, yaw=Uniform(-20, 20), pitch=Uniform(-5, 5)),)
     little = adaptation.learn_shapes(params, see(shapes[:12], narrow))
     depth = np.arange(2, 3 * FLAME51.num_landmarks, 3)
@@ -87,12 +97,12 @@ def test_the_less_is_shown_the_less_is_taken_for_known(params, shapes, learnt):
     assert uncertain(learnt.after) < 0.8 * uncertain(little.after)
     assert uncertain(little.after) < uncertain(little.before)
     assert 0.5 < little.share < 0.9 < 0.95 < learnt.share < 1
-    assert mean_error(little.after.mean, shapes) < 0.8 * mean_error(params.reference, shapes)
+    assert mean_error(little.after.mean, true_mean) < 0.8 * mean_error(params.reference, true_mean)
 
 
 def test_noise_is_not_taken_for_other_views(params, shapes):
-    noise = np.random.default_rng(4).normal(size=(NUM, FLAME51.num_landmarks, 2))
-    x2d, seen = see(shapes, FRONTAL) + 0.056 * noise, np.ones(noise.shape[:2], bool)
+    noise = np.random.default_rng(4).normal(size=(FEW, FLAME51.num_landmarks, 2))
+    x2d, seen = see(shapes, FRONTAL)[:FEW] + 0.056 * noise, np.ones(noise.shape[:2], bool)
     seen[:, ::2] = False  # the fewer are seen, the more do the views seem to differ
     learnt = adaptation.learn_shapes(params, x2d, seen)
     infer = jax.jit(jax.vmap(gaussian.infer, in_axes=(None, 0, 0)))
@@ -103,64 +113,63 @@ def test_noise_is_not_taken_for_other_views(params, shapes):
 
 
 def test_one_view_teaches_no_depth(params, shapes):
-    learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL))
+    learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL)[:FEW])
     assert not learnt.sees_depth
     moved = np.asarray(learnt.after.mean - learnt.before.mean)
     # The size is 1 again afterwards, and the direction is that of the views on average.
     assert np.abs(moved[:, 2]).max() < 0.02 < np.abs(moved[:, 1]).max()
     np.testing.assert_allclose(learnt.after.covariance, learnt.before.covariance, atol=2e-4)
-    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)])
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(FEW)])
     assert "nothing of depth was learnt" in first
 
 
 @pytest.mark.parametrize("turn", [0, 35])
-def test_faces_that_are_all_turned_alike_do_no_harm(params, shapes, turn):
+def test_faces_that_are_all_turned_alike_do_no_harm(params, shapes, true_mean, turn):
     """Taken for other poses, what such faces differ in would distort the mean, ever further."""
     x2d = see(shapes, (ViewGroup(1.0, yaw=Uniform(turn - 2, turn + 2), pitch=Uniform(-3, 3)),))
-    learnt = adaptation.learn_shapes(params, x2d)
+    learnt = adaptation.learn_shapes(params, x2d[:FEW])
     assert not learnt.sees_depth
-    assert mean_error(learnt.after.mean, shapes) < 0.9 * mean_error(params.reference, shapes)
+    assert mean_error(learnt.after.mean, true_mean) < 0.9 * mean_error(params.reference, true_mean)
     assert abs(np.degrees(np.arcsin(np.median(learnt.rotation[:, 1, 2])))) < 5  # of pitch
 
 
-def test_outliers_do_not_hide_how_well_the_mean_fits(params, shapes, learnt):
-    x2d = see(shapes, WIDE)
-    x2d[np.arange(NUM), np.arange(NUM)] += 4
+def test_outliers_do_not_hide_how_well_the_mean_fits(params, shapes, learnt_of_few):
+    x2d = see(shapes, WIDE)[:FEW]
+    x2d[np.arange(FEW), np.arange(FEW)] += 4
     other = adaptation.learn_shapes(params, x2d)
     assert other.used.all()
-    assert other.residual_before < 1.5 * learnt.residual_before
+    assert other.residual_before < 1.5 * learnt_of_few.residual_before
 
 
-def test_unit_origin_order_and_holes_do_not_matter(params, shapes, learnt):
-    order = np.random.default_rng(3).permutation(NUM)
-    x2d = (500 * see(shapes, WIDE) + [1e4, -300])[order]
+def test_unit_origin_order_and_holes_do_not_matter(params, shapes, learnt_of_few):
+    order = np.random.default_rng(3).permutation(FEW)
+    x2d = (500 * see(shapes, WIDE)[:FEW] + [1e4, -300])[order]
     x2d[4] = np.nan
     x2d[7, 12] = np.nan
     visible = np.ones(x2d.shape[:2], bool)
     visible[9, 20:25] = False
     other = adaptation.learn_shapes(params, x2d, visible)
     assert np.flatnonzero(~other.used).tolist() == [4]
-    np.testing.assert_allclose(other.after.mean, learnt.after.mean, atol=5e-3)
+    np.testing.assert_allclose(other.after.mean, learnt_of_few.after.mean, atol=5e-3)
 
 
-def test_mirrored_faces_are_left_out_by_name(params, shapes, learnt):
-    x2d = see(shapes, WIDE)
+def test_mirrored_faces_are_left_out_by_name(params, shapes, learnt_of_few):
+    x2d = see(shapes, WIDE)[:FEW]
     x2d[:5] *= [-1, 1]
     other = adaptation.learn_shapes(params, x2d)
     assert np.flatnonzero(~other.used).tolist() == [0, 1, 2, 3, 4]
-    lines = learnt_shapes.warnings(other, [f"face{i}" for i in range(NUM)])
+    lines = learnt_shapes.warnings(other, [f"face{i}" for i in range(FEW)])
     assert [line.split(":")[0] for line in lines] == [f"face{i}" for i in range(5)]
-    np.testing.assert_allclose(other.after.mean, learnt.after.mean, atol=2e-2)
+    np.testing.assert_allclose(other.after.mean, learnt_of_few.after.mean, atol=2e-2)
 
 
-def test_what_was_learnt_is_told_in_mm_and_drawn(params, shapes, learnt):
+def test_what_was_learnt_is_told_in_mm_and_drawn(params, true_mean, learnt):
     shift, unit = learnt_shapes.shifts(learnt, FLAME51)
     assert unit == "mm"
-    true = gaussian.fit_gaussian(jnp.asarray(shapes)).mean
     reference = np.asarray(params.reference)
     corners = [FLAME51.landmarks.index(f"exocanthion_{side}") for side in ("right", "left")]
     mm = 88 / np.linalg.norm(np.subtract(*reference[corners]))
-    expected = mm * (np.asarray(procrustes(true, reference)(true)) - reference)
+    expected = mm * (np.asarray(procrustes(true_mean, reference)(true_mean)) - reference)
     assert np.linalg.norm(expected, axis=1).max() > 3
     np.testing.assert_allclose(shift, expected, atol=0.7)
     assert {row["landmark"] for row in learnt_shapes.rows(learnt, FLAME51)} <= set(
@@ -188,6 +197,9 @@ def hinged(axis):
 
 @pytest.fixture
 def hinge(monkeypatch):
+    """Their topology; and fewer turns, as the template is not far off here."""
+    monkeypatch.setattr(learning, "NUM_TURNS_TEMPLATE", 8)
+    monkeypatch.setattr(learning, "NUM_TURNS", 4)
     monkeypatch.setattr(topologies, "TOPOLOGIES", {**topologies.TOPOLOGIES, "hinge": HINGE})
 
 
@@ -213,7 +225,7 @@ def test_a_template_learns_how_its_kind_moves(hinge, monkeypatch):
     monkeypatch.setattr(adaptation, "train", lambda learnt, topology, **_: (learnt, topology))
     again, topology = dm.adapt_template(TEMPLATE, "hinge", x2d, smoothness=1)
     assert topology == "hinge"
-    np.testing.assert_allclose(again.after.mean, learnt.after.mean, atol=5e-3)
+    np.testing.assert_allclose(again.after.mean, learnt.after.mean, atol=1e-4)
 
 
 def test_what_does_not_help_is_dropped_and_told(hinge):
@@ -249,13 +261,13 @@ def test_bad_templates_are_named(hinge, template, options, message):
         adaptation.learn_from_template(template, "hinge", np.zeros((20, 12, 2)), **options)
 
 
-def test_copies_count_once(params, shapes, learnt):
-    x2d = see(shapes, WIDE)
-    x2d[40:] = x2d[3]
+def test_copies_count_once(params, shapes):
+    x2d = see(shapes, WIDE)[:FEW]
+    x2d[20:] = x2d[3]
     once = adaptation.learn_shapes(params, x2d)
-    assert np.flatnonzero(~once.used).tolist() == list(range(40, NUM))
-    first, *_ = learnt_shapes.warnings(once, [f"face{i}" for i in range(NUM)])
-    assert first.startswith("face40: left out") and first.endswith("or a copy of another's")
+    assert np.flatnonzero(~once.used).tolist() == list(range(20, FEW))
+    first, *_ = learnt_shapes.warnings(once, [f"face{i}" for i in range(FEW)])
+    assert first.startswith("face20: left out") and first.endswith("or a copy of another's")
     x2d[9:] = x2d[3]
     message = "x2d: expected at least 10 different faces to learn from, got 9 and copies of them"
     with pytest.raises(ValueError, match=message):
@@ -270,7 +282,7 @@ def test_bad_input(params, shapes):
         dm.adapt(params, x2d[0])
     with pytest.raises(ValueError, match=r"visible: expected \(50, 51\) like x2d, got \(51,\)"):
         dm.adapt(params, x2d, np.ones(51, bool))
-    published = deep_mds.init(deep_mds.Config("flame51"), jax.random.key(0))
+    published = jax.eval_shape(lambda: deep_mds.init(deep_mds.Config("flame51"), jax.random.key(0)))
     with pytest.raises(ValueError, match="params: Deep-MDS as published cannot be adapted"):
         dm.adapt(published, x2d)
 
@@ -289,16 +301,18 @@ def test_weights_go_less_far_the_less_was_learnt(params, learnt, monkeypatch):
     np.testing.assert_allclose(adapted.reference, learnt.after.mean, atol=1e-6)
 
 
-def test_adapted_parameters_lift_and_have_the_learnt_model(params, shapes, learnt, monkeypatch):
+def test_adapted_parameters_lift_and_have_the_learnt_model(
+    params, shapes, true_mean, learnt, monkeypatch
+):
     monkeypatch.setattr(stages, "_REFINEMENT_FACES", 64)
     monkeypatch.setattr(stages, "ENCODER_FACES", 64)
-    monkeypatch.setattr(stages, "JOINT_FACES", 32)
+    monkeypatch.setattr(stages, "JOINT_FACES", 64)
     monkeypatch.setattr(stages, "_REFINEMENT", stages.Training(1, 1, 1e-4))
     monkeypatch.setattr(stages, "CALIBRATION_FACES", 64)
     x2d = see(shapes, WIDE)
     adapted = adaptation.refine(params, learnt)
     assert jax.tree.structure(adapted) == jax.tree.structure(params)
-    assert mean_error(adapted.reference, shapes) < 0.4 * mean_error(params.reference, shapes)
+    assert mean_error(adapted.reference, true_mean) < 0.4 * mean_error(params.reference, true_mean)
     assert np.isfinite(jax.jit(dm.reconstruct)(adapted, x2d[:2])).all()
     again = adaptation.refine(params, learnt)
     jax.tree.map(np.testing.assert_array_equal, adapted, again)

@@ -1,5 +1,6 @@
 """What unlabelled landmarks say of the shapes of their kind, from weights or a template on."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -222,6 +223,7 @@ def _priors(params):
     return Gaussian(mean, between), shift
 
 
+@partial(jax.jit, static_argnames="mirror")
 def _alike_on_both_sides(shift, mirror):
     """A covariance of shifts with less of those that are not the same on both sides."""
     if mirror is None:

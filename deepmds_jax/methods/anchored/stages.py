@@ -112,7 +112,7 @@ def refine(
     params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage, share: float
 ) -> Params:
     """Trains both networks on, on other faces; see `AdaptableMethod`."""
-    before = _networks(params)
+    before = jax.device_get(_networks(params))  # NumPy mixes them without a program for each shape
     faces_key, *keys = jax.random.split(key, 4)
     points = dataset.draw_shapes(faces_key, _REFINEMENT_FACES)
     networks = params.encoder["params"]
