@@ -113,13 +113,13 @@ def test_noise_is_not_taken_for_other_views(params, shapes):
 
 
 def test_one_view_teaches_no_depth(params, shapes):
-    learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL)[:FEW])
+    learnt = adaptation.learn_shapes(params, see(shapes, FRONTAL))
     assert not learnt.sees_depth
     moved = np.asarray(learnt.after.mean - learnt.before.mean)
     # The size is 1 again afterwards, and the direction is that of the views on average.
     assert np.abs(moved[:, 2]).max() < 0.02 < np.abs(moved[:, 1]).max()
     np.testing.assert_allclose(learnt.after.covariance, learnt.before.covariance, atol=2e-4)
-    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(FEW)])
+    first, *_ = learnt_shapes.warnings(learnt, [str(i) for i in range(NUM)])
     assert "nothing of depth was learnt" in first
 
 
