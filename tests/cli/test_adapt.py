@@ -11,25 +11,30 @@ from deepmds_jax.mds import Status
 from deepmds_jax.methods.saved import read_metadata
 
 
-@pytest.fixture
-def landmarks(tmp_path):
-    """60 synthetic faces, one of them mirrored, whose brows the detector puts higher."""
+@pytest.fixture(scope="module")
+def landmarks(tmp_path_factory):
+    """25 synthetic faces, one of them mirrored, whose brows the detector puts higher."""
     import jax
 
-    dataset = open_dataset(specs.load_spec("synthetic"), "flame51", tmp_path)
-    x2d = np.array(dataset.draw(jax.random.key(0), 60).x2d)
+    dataset = open_dataset(
+        specs.load_spec("synthetic"), "flame51", tmp_path_factory.mktemp("none"))
+    x2d = np.array(dataset.draw(jax.random.key(0), 25).x2d)
     x2d[:, :10, 1] -= 5
     x2d[3] *= [-1, 1]
     x2d[5, 30:36] = np.nan  # hidden
-    np.savez(tmp_path / "faces.npz", landmarks=x2d)
     return x2d
 
 
-@pytest.mark.usefixtures("without_refinement")
-def test_weights_are_adapted_and_say_to_what(tmp_path, landmarks, call):
+@pytest.fixture
+def faces_file(tmp_path, landmarks):
+    np.savez(tmp_path / "faces.npz", landmarks=landmarks)
+
+
+@pytest.mark.usefixtures("without_refinement", "faces_file")
+def test_weights_are_adapted_and_say_to_what(tmp_path, call):
     done = call("adapt", "faces.npz", "--out=mine.safetensors")
     assert done.status == 0, done.stderr
-    assert "59 of 60 faces used" in done.stdout
+    assert "24 of 25 faces used" in done.stdout
     assert "faces#3: left out" in done.stderr
     assert "shift, mm" in done.stdout
     assert (tmp_path / "mine.png").stat().st_size > 10_000
@@ -37,7 +42,7 @@ def test_weights_are_adapted_and_say_to_what(tmp_path, landmarks, call):
     moved = np.asarray(adapted.reference - shipped.reference)
     assert moved[:10, 1].mean() < moved[10:, 1].mean() - 0.03
     described = read_metadata(tmp_path / "mine.safetensors")
-    assert described["adapted"] == "to 59 unlabelled faces, seed 0"
+    assert described["adapted"] == "to 24 unlabelled faces, seed 0"
     assert described["data_licence"].startswith("MIT")
     done = call("reconstruct", "faces.npz", "--weights=mine.safetensors", "--out=o.npz")
     assert done.status == 0, done.stderr
@@ -93,7 +98,8 @@ def test_a_template_makes_weights_of_its_own(tmp_path, monkeypatch, call):
     (("faces.npz", "--out=m.safetensors", "--weights=flame51_published"),
      "error: params: Deep-MDS as published cannot be adapted"),
 ])
-def test_bad_arguments_are_named(tmp_path, landmarks, call, arguments, message):
+@pytest.mark.usefixtures("faces_file")
+def test_bad_arguments_are_named(tmp_path, call, arguments, message):
     done = call("adapt", *arguments)
     assert done.status == 1
     assert done.stderr.startswith(message)

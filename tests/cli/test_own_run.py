@@ -11,14 +11,14 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
 
 def test_train_then_eval_then_reconstruct(tmp_path, succeed):
-    succeed("train", "--dataset=synthetic", "--topology=ibug68", "--num_train=160",
+    succeed("train", "--dataset=synthetic", "--topology=ibug68", "--num_train=16",
             "--autoencoder_epochs=2", "--dissimilarity_epochs=1", "--workdir=run")
-    text = succeed("eval", "--metric=all", "--weights=run", "--num_faces=12")
+    text = succeed("eval", "--metric=all", "--weights=run", "--num_faces=16")
     rows = {row.split("  ")[0]: row for row in text.splitlines()}
     assert {"Deep-MDS", "mean shape", "posed mean"} <= rows.keys()
     content = json.loads((tmp_path / "results/synthetic_ibug68_all.json").read_text())
     assert [row["method"] for row in content["rows"]] == ["Deep-MDS", "mean shape", "posed mean"]
-    assert content["num_faces"] == 12
+    assert content["num_faces"] == 16
     assert 0 < content["rows"][1]["MSE"] < 1e-2
     assert 60 < content["rows"][1]["DepthCorr (trace)"] <= 68
     assert (tmp_path / "results/synthetic_ibug68_all.csv").exists()
@@ -42,8 +42,8 @@ def test_things_of_ones_own_go_through_all_programs(tmp_path, monkeypatch, succe
             "--autoencoder_epochs=1", "--dissimilarity_epochs=1", "--workdir=run")
     (tmp_path / "kite.toml").unlink()
     del topologies.TOPOLOGIES["kite"]
-    text = succeed("eval", *data, "--weights=run", "--methods=deep_mds,posed_mean", "--num_faces=8",
-                   "--metric=nme")
+    text = succeed("eval", *data, "--weights=run", "--methods=deep_mds,posed_mean",
+                   "--num_faces=16", "--metric=nme")
     assert "topology kite (N = 5)" in text
     assert "NME here is relative to the size of the shape" in text
     np.save(tmp_path / "seen.npy", kites[:3, :, :2])

@@ -134,8 +134,13 @@ def test_every_face_has_its_own_amount_of_noise_and_outliers(mean, basis):
     assert np.mean(square > 12) == pytest.approx(share, rel=0.1)
 
 
-def test_half_of_the_faces_lack_landmarks_up_to_the_share(mean, basis):
-    visible = draw(mean, basis, missing=0.6).visible
+@pytest.fixture(scope="module")
+def some_missing(mean, basis):
+    return draw(mean, basis, missing=0.6)
+
+
+def test_half_of_the_faces_lack_landmarks_up_to_the_share(some_missing):
+    visible = some_missing.visible
     share = 1 - visible.mean(axis=1)
     assert np.mean(share == 0) == pytest.approx(0.5 + 0.5 * 1 / 69 / 0.6, abs=0.03)
     assert share.max() < 0.85
@@ -146,10 +151,9 @@ def test_half_of_the_faces_lack_landmarks_up_to_the_share(mean, basis):
     np.testing.assert_allclose(1 - visible.mean(axis=0), 0.15, atol=0.03)  # no landmark more
 
 
-def test_missing_landmarks_keep_their_places(mean, basis):
-    faces = draw(mean, basis, missing=0.6)
-    assert not faces.visible.all()
-    np.testing.assert_allclose(errors_of(faces), 0, atol=2e-5)
+def test_missing_landmarks_keep_their_places(some_missing):
+    assert not some_missing.visible.all()
+    np.testing.assert_allclose(errors_of(some_missing), 0, atol=2e-5)
 
 
 def test_the_jaw_alone_slides_and_in_profile_alone(mean, basis):

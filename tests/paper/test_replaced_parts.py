@@ -48,7 +48,7 @@ def test_rows_tell_what_each_part_costs(drawn, params, monkeypatch):
 
 
 def test_the_second_network_is_trained_anew_and_nothing_else(drawn, params, monkeypatch):
-    monkeypatch.setattr(replaced_parts, "_NUM_TRAIN", 40)
+    monkeypatch.setattr(replaced_parts, "_NUM_TRAIN", NUM_FACES)
     trained = replaced_parts.train_on_true_views(params, drawn[0], 0)
     assert trained.autoencoder is params.autoencoder
     kernel = trained.dissimilarity["params"]["dense1"]["kernel"]

@@ -28,10 +28,10 @@ from deepmds_jax.training.trainable import Run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = specs.load_spec("synthetic")
-# 10 looks at 6 steps of the first stage each, then 3 at 96 steps of the second.
+# 10 looks at 2 steps of the first stage each, then 3 at 32 steps of the second.
 RUN = Run(deep_mds.Config("flame51"),
-          deep_mds.Training(autoencoder_epochs=10, dissimilarity_epochs=3), num_train=96)
-FLAGS = ["--topology=flame51", "--num_train=96", "--autoencoder_epochs=10",
+          deep_mds.Training(autoencoder_epochs=10, dissimilarity_epochs=3), num_train=32)
+FLAGS = ["--topology=flame51", "--num_train=32", "--autoencoder_epochs=10",
          "--dissimilarity_epochs=3"]  # the same run
 
 
@@ -90,7 +90,7 @@ def test_a_run_interrupted_in_both_stages_ends_at_the_same_numbers(
     finished, dataset, tmp_path, number
 ):
     before = signal.getsignal(number)
-    for looks, stage, step in ((3, "autoencoder", 24), (7, "dissimilarity", 192)):
+    for looks, stage, step in ((3, "autoencoder", 8), (7, "dissimilarity", 64)):
         seen = train_until_interrupted(dataset, tmp_path, number, looks)
         assert signal.getsignal(number) is before
         assert len(seen) == looks + 1  # it stops after the next chunk, and keeps that one
@@ -173,16 +173,16 @@ def test_a_folder_without_checkpoints_is_refused(finished, tmp_path):
 
 def test_a_damaged_checkpoint_is_named(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
-    for file in (tmp_path / "run" / "autoencoder" / "60" / "weights").rglob("*"):
+    for file in (tmp_path / "run" / "autoencoder" / "20" / "weights").rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:7])
-    with pytest.raises(ValueError, match=r"autoencoder: the checkpoint of step 60 is damaged"):
+    with pytest.raises(ValueError, match=r"autoencoder: the checkpoint of step 20 is damaged"):
         load_checkpoint(tmp_path / "run")
 
 
 def test_each_stage_ends_with_a_checkpoint(finished):
-    assert steps_kept(finished[0] / "autoencoder") == [60]
-    assert steps_kept(finished[0] / "dissimilarity") == [288]
+    assert steps_kept(finished[0] / "autoencoder") == [20]
+    assert steps_kept(finished[0] / "dissimilarity") == [96]
 
 
 ON_ONE_AND_ON_ALL = """
@@ -192,7 +192,7 @@ from deepmds_jax.methods import deep_mds
 from deepmds_jax.training.run import train
 
 short = deep_mds.Training(autoencoder_epochs=2, dissimilarity_epochs=1)
-run = dataclasses.replace(RUN, training=short, num_train=32)
+run = dataclasses.replace(RUN, training=short)
 curves = []
 for devices in (jax.devices()[:1], jax.devices()):
     curve = []

@@ -112,7 +112,7 @@ def refine(
     params: Params, dataset: Dataset, key: jax.Array, fit_stage: FitStage, share: float
 ) -> Params:
     """Trains both networks on, on other faces; see `AdaptableMethod`."""
-    before = jax.device_get(_networks(params))  # NumPy mixes them without a program for each shape
+    before = _networks(params)
     faces_key, *keys = jax.random.split(key, 4)
     points = dataset.draw_shapes(faces_key, _REFINEMENT_FACES)
     networks = params.encoder["params"]
@@ -121,7 +121,9 @@ def refine(
     params = dataclasses.replace(params, encoder={"params": {**networks, "mean": mean}})
 
     def mix(trained):
-        return jax.tree.map(lambda old, new: old + share * (new - old), before, trained)
+        # By NumPy: JAX would compile three programs for each shape among the arrays.
+        pair = jax.device_get((before, trained))
+        return jax.tree.map(lambda old, new: old + share * (new - old), *pair)
 
     return _train_both(params, dataset, points, _REFINEMENT, _muon, keys, fit_stage, mix)
 
