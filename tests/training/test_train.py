@@ -12,6 +12,7 @@ import sys
 import time
 
 import chex
+import jax
 import numpy as np
 import pytest
 import tensorboardX
@@ -185,21 +186,22 @@ def test_each_stage_ends_with_a_checkpoint(finished):
     assert steps_kept(finished[0] / "dissimilarity") == [96]
 
 
-ON_ONE_AND_ON_ALL = """
-import dataclasses, json, sys, jax, tensorboardX
-from test_train import RUN, open_dataset
-from deepmds_jax.methods import deep_mds
-from deepmds_jax.training.run import train
+def losses_on(devices, workdir):
+    """The losses of a shorter run on some devices."""
+    short = deep_mds.Training(autoencoder_epochs=2, dissimilarity_epochs=1)
+    losses = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensorboardX.SummaryWriter, "add_scalar",
+                      lambda self, tag, value, step: losses.append(value))
+        train(deep_mds, dataclasses.replace(RUN, training=short), open_dataset(), workdir, devices)
+    return losses
 
-short = deep_mds.Training(autoencoder_epochs=2, dissimilarity_epochs=1)
-run = dataclasses.replace(RUN, training=short)
-curves = []
-for devices in (jax.devices()[:1], jax.devices()):
-    curve = []
-    tensorboardX.SummaryWriter.add_scalar = lambda self, tag, value, step: curve.append(value)
-    train(deep_mds, run, open_dataset(), f"{sys.argv[1]}/{len(devices)}", devices)
-    curves.append(curve)
-print(json.dumps(curves))
+
+ON_ALL = """
+import json, sys, jax
+from test_train import losses_on
+
+print(json.dumps(losses_on(jax.devices(), sys.argv[1])))
 """
 
 
@@ -208,14 +210,15 @@ def test_four_devices_give_the_losses_of_one(tmp_path):
                       "--xla_force_host_platform_device_count=4"])
     path = os.pathsep.join([str(ROOT), str(pathlib.Path(__file__).parent)])
     done = subprocess.run(
-        [sys.executable, "-c", ON_ONE_AND_ON_ALL, tmp_path], capture_output=True, text=True,
+        [sys.executable, "-c", ON_ALL, tmp_path / "four"], capture_output=True, text=True,
         timeout=300, env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path},
     )
     assert done.returncode == 0, done.stderr
     assert "autoencoder on 4 device(s)" in done.stderr  # 16 faces
     assert "dissimilarity on 4 device(s)" in done.stderr  # 51 * 51 pairs, not divisible
-    one, four = np.array(json.loads(done.stdout.splitlines()[-1]))
-    assert len(one) == 3  # 2 + 2 steps of the first stage, 32 of the second
+    four = json.loads(done.stdout.splitlines()[-1])
+    one = losses_on(jax.devices()[:1], tmp_path / "one")
+    assert len(one) == len(four) == 3  # 2 + 2 steps of the first stage, 32 of the second
     # Sums in another order: rounding at first, which Adam's normalised steps then amplify.
     np.testing.assert_allclose(four[0], one[0], rtol=1e-5)
     np.testing.assert_allclose(four, one, rtol=1e-2)

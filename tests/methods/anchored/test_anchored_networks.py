@@ -40,13 +40,9 @@ def x2d(faces):
 
 
 @pytest.fixture(scope="module")
-def networks():
+def networks(untrained):
     """Both with parameters that are all random, none of them 0."""
-    config = anchored.Config("flame51")
-    params = jax.device_get(jax.jit(lambda key: anchored.init(config, key))(jax.random.key(0)))
-    encoder = random_like(params.encoder, 0, 0.02)
-    encoder["params"]["mean"] += jax.jit(standardize)(synthetic.load("flame51").mean)
-    return encoder, random_like(params.pairs, 1, 0.1)
+    return random_like(untrained.encoder, 0, 0.02), random_like(untrained.pairs, 1, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +53,8 @@ def propose(networks):
         proposal = ShapeEncoder(N).apply(networks[0], x2d, visible)
         return proposal, PairNetwork(N).apply(networks[1], proposal, visible)
 
-    return lambda x2d, visible: jax.device_get(both(networks, x2d, visible))
+    return lambda x2d, visible, encoder=networks[0]: jax.device_get(
+        both((encoder, networks[1]), x2d, visible))
 
 
 @pytest.mark.parametrize(("topology", "encoder", "pair_network"), [
@@ -111,21 +108,21 @@ def test_the_view_is_a_rotation_and_what_is_seen_fits_together(propose, x2d):
     np.testing.assert_allclose(cosine, 1, atol=1e-5)
 
 
-def test_the_two_sides_of_a_turned_face_show_its_depth(networks):
+def test_the_two_sides_of_a_turned_face_show_its_depth(networks, propose):
     mean = np.asarray(networks[0]["params"]["mean"])
     mean = (mean + (mean * [-1, 1, 1])[list(topologies.get("flame51").mirror)]) / 2
     deep = mean.copy()
     deep[:10, 2] -= 0.1  # the brows come forward
     yaw = np.deg2rad(40)
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    x2d = (deep @ turn.T)[None, :, :2].astype(np.float32)
+    x2d = np.tile((deep @ turn.T)[:, :2].astype(np.float32), (8, 1, 1))  # as many as `propose` has
 
     def find_depths(reach):
         none = jax.tree.map(np.zeros_like, networks[0]["params"])
         given = {"mean": mean, "lengths": np.log([0.3, 0.05]), "reach": np.tile(reach, (5, 1))}
         given = {k: np.asarray(v, np.float32) for k, v in given.items()}
-        shape = ShapeEncoder(N).apply({"params": {**none, **given}}, x2d, EVERYTHING[:1]).shape[0]
-        changes = np.asarray(shape - mean)[:, 2]
+        proposal, _ = propose(x2d, EVERYTHING, {"params": {**none, **given}})
+        changes = (proposal.shape[0] - mean)[:, 2]
         return changes[:10].mean() - changes[10:].mean()
 
     own, mirrored = find_depths([0.4, 0, 0, 0]), find_depths([0.2, 0.2, 0, 0])
@@ -198,9 +195,13 @@ def test_the_pair_network_does_not_see_the_order_of_a_pair(networks, propose, x2
 @pytest.mark.parametrize("num_landmarks", [5, 6])
 def test_pairs_around_a_circle_are_all_pairs(num_landmarks):
     values = np.random.default_rng(0).normal(size=(3, num_landmarks, 2)).astype(np.float32)
-    one, other = jax.jit(around)(values)
-    assert other.shape == (2, 3, num_landmarks // 2, num_landmarks)
-    found = np.asarray(square(jnp.abs(one - other)))
+
+    def differences(values):
+        one, other = around(values)
+        assert other.shape == (2, 3, num_landmarks // 2, num_landmarks)
+        return square(jnp.abs(one - other))
+
+    found = np.asarray(jax.jit(differences)(values))
     expected = np.abs(values[:, :, None] - values[:, None]).transpose(3, 0, 1, 2)
     off_diagonal = ~np.eye(num_landmarks, dtype=bool)
     np.testing.assert_array_equal(found[..., off_diagonal], expected[..., off_diagonal])
