@@ -10,6 +10,7 @@ from deepmds_jax.geometry import place_in_image
 # Compiled once per shape, not operation by operation.
 affine_rotation = jax.jit(geometry.affine_rotation)
 rotation_from_angles = jax.jit(geometry.rotation_from_angles)
+likely_rotations = jax.jit(jax.vmap(geometry.likely_rotations, in_axes=(None, 0, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +157,13 @@ def test_hidden_points_have_no_say(shape):
 
 
 def test_a_nan_face_has_nan_angles_and_its_neighbours_none(shape):
-    views = np.stack([exact_view(shape, (30.0, 10.0, -5.0))] * 3)
-    shapes = np.stack([shape, shape * np.nan, shape])
+    views = np.stack([exact_view(shape, (30.0, 10.0, -5.0))] * 5)
+    shapes = np.stack([shape, shape * np.nan, shape, shape, shape])
     views[2, 5] = np.nan
     placed = place_in_image(shapes, views)
-    angles = np.stack([placed.yaw, placed.pitch, placed.roll])
-    np.testing.assert_allclose(angles[:, 0], [30, 10, -5], atol=1e-2)
-    assert np.isnan(angles[:, 1:]).all()
+    angles = np.stack([placed.yaw, placed.pitch, placed.roll], axis=1)
+    np.testing.assert_allclose(angles[[0, 3, 4]], np.tile([30, 10, -5], (3, 1)), atol=1e-2)
+    assert np.isnan(angles[1:3]).all()
 
 
 def test_a_known_rotation_is_kept(shape):
@@ -188,13 +189,12 @@ def test_wrong_shapes_are_named(shape):
 
 
 def test_things_are_found_from_any_side(shape):
-    likely = jax.jit(jax.vmap(geometry.likely_rotations, in_axes=(None, 0, 0)))
     rng = np.random.default_rng(4)
     turns = Rotation.random(50, rng=rng).as_matrix()
     x2d = 30 * shape @ turns[:, :2].swapaxes(1, 2) + 200
     visible = rng.random((50, 40)) < 0.8
     x2d = np.where(visible[..., None], x2d, np.nan).astype(np.float32)
-    found = likely(shape, x2d, visible)
+    found = likely_rotations(shape, x2d, visible)
     np.testing.assert_allclose(found[:, 0], turns, atol=5e-2)
     np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-4)
 
@@ -203,7 +203,8 @@ def test_flat_things_have_two_poses(shape):
     flat = shape * [1, 1, 0]
     turn = Rotation.from_euler("xyz", [40, 20, 10], degrees=True).as_matrix()
     x2d = (flat @ turn[:2].T).astype(np.float32)
-    found = jax.jit(geometry.likely_rotations)(flat, x2d, np.ones(40, bool))
+    alike = np.broadcast_to(x2d, (50, 40, 2))  # as many as above: the same program
+    found = likely_rotations(flat.astype(np.float32), alike, np.ones((50, 40), bool))[0]
     other = turn * [[1, 1, -1], [1, 1, -1], [-1, -1, 1]]  # its depth the other way round
     errors = [np.abs(np.asarray(found) - x).max(axis=(1, 2)).min() for x in (turn, other)]
     assert max(errors) < 1e-2

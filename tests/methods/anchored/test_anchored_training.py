@@ -121,9 +121,10 @@ def test_another_run_is_refused_in_its_folder(finished, dataset):
         train(anchored, run, dataset, finished[0])
 
 
-def test_too_few_faces_for_a_minibatch(dataset, tmp_path):
-    with pytest.raises(ValueError, match="num_train: a minibatch takes 128 faces, got 50"):
-        train(anchored, dataclasses.replace(RUN, num_train=50), dataset, tmp_path / "run")
+def test_too_few_faces_for_a_minibatch(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "ENCODER_FACES", 256)
+    with pytest.raises(ValueError, match="num_train: a minibatch takes 256 faces, got 128"):
+        train(anchored, RUN, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -131,19 +132,34 @@ def joint_variables(params):
     return {"params": {"encoder": params.encoder["params"], "pairs": params.pairs["params"]}}
 
 
-@pytest.mark.parametrize("end_to_end", [True, False])
-def test_what_comes_back_through_stress_majorization(finished, dataset, end_to_end):
-    """Trust is what stress majorization alone uses; all else has a loss of its own besides."""
+@pytest.fixture(scope="module")
+def joint_stages(dataset):
+    """The stage that learns through stress majorization and the one that does not, by whether."""
     points = dataset.draw_shapes(jax.random.key(1), RUN.num_train)
-    stage = stages.joint_stage(SPEC, "flame51", dataset.mean, points, 1e-3, 1, end_to_end)
+    return {end_to_end: stages.joint_stage(
+        SPEC, "flame51", dataset.mean, points, 1e-3, 1, end_to_end) for end_to_end in (True, False)}
+
+
+@pytest.fixture(scope="module")
+def minibatch(joint_stages):
+    """Inputs and truth, the same in both stages."""
+    stage = joint_stages[True]
+    return jax.jit(stage.minibatch)(stage.data, np.arange(32), jax.random.key(2))
+
+
+@pytest.mark.parametrize("end_to_end", [True, False])
+def test_what_comes_back_through_stress_majorization(
+    finished, joint_stages, minibatch, end_to_end
+):
+    """Trust is what stress majorization alone uses; all else has a loss of its own besides."""
+    stage = joint_stages[end_to_end]
 
     @jax.jit
     @jax.grad
-    def gradient(variables):
-        inputs, truth = stage.minibatch(stage.data, jnp.arange(32), jax.random.key(2))
+    def gradient(variables, inputs, truth):
         return stage.loss(stage.apply(variables, inputs, [])[0], truth)
 
-    found = gradient(joint_variables(finished[1]))["params"]
+    found = gradient(joint_variables(finished[1]), *minibatch)["params"]
     trust = np.abs(found["pairs"].pop("trust"))
     assert (trust > 1e-6).all() if end_to_end else (trust == 0).all()
     for path, leaf in jax.tree_util.tree_leaves_with_path(found):
