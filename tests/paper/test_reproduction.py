@@ -16,7 +16,7 @@ from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.specs import load_spec
 from deepmds_jax.evaluation.setting import Setting
 from deepmds_jax.methods import deep_mds
-from deepmds_jax.paper import paper_tables
+from deepmds_jax.paper import paper_tables, trivial_case
 from deepmds_jax.paper.experiments import Experiments
 from deepmds_jax.paper.photographs import as_faces, open_photographs
 from deepmds_jax.paper.published import SCORES, Data
@@ -28,7 +28,9 @@ TABLE_1 = SCORES["table1"].data
 
 
 @pytest.fixture
-def setting(tmp_path):
+def setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(trivial_case, "NUM_OUTPUTS", NUM_FACES)
+    monkeypatch.setattr(paper_tables, "_BATCH", NUM_FACES)  # of what is timed
     return Setting(tmp_path / "data", runs=tmp_path / "runs", methods=CHEAP,
                    num_faces=NUM_FACES)
 
@@ -282,8 +284,7 @@ def test_a_barely_trained_run_says_so_wherever_it_is_named(setting, tmp_path):
     assert Experiments(setting).prepare(TABLE_1, ()).methods["deep_mds"].title == "Deep-MDS"
 
 
-def test_reasons_name_what_was_barely_trained_once(setting, tmp_path, monkeypatch):
-    monkeypatch.setattr(paper_tables, "_BATCH", NUM_FACES)  # of what is timed
+def test_reasons_name_what_was_barely_trained_once(setting, tmp_path):
     run = save_quick_weights(setting)
     (run / "dissimilarity" / "90").mkdir(parents=True)
     setting = dataclasses.replace(setting, methods=("deep_mds",))
