@@ -69,27 +69,19 @@ def compare(results: Mapping[str, Metrics], samples: np.ndarray) -> list[dict[st
 def wilcoxon_exact(differences: np.ndarray) -> float | None:
     """Two-sided exact p of Wilcoxon's signed-rank test of paired differences (S,).
 
-    Zeros are dropped, as Wilcoxon did. Ties share their ranks, and the null distribution is that of
-    all 2^S signs, so p is exact with ties, too. The result is 1 if all differences are zero, and
-    None if there are none.
+    Zeros are dropped, as Wilcoxon did. Ties share their ranks, and the null distribution is
+    enumerated over all 2^S signs, so p is exact with ties, too. The result is 1 if all differences
+    are zero, and None if there are none.
 
-    Source: Wilcoxon (1945), Biometrics Bulletin 1(6):80. scipy.stats.wilcoxon gives the same with
-    method=PermutationMethod(), which goes through all signs one by one.
+    Source: Wilcoxon (1945), Biometrics Bulletin 1(6):80; scipy.stats.wilcoxon.
     """
     if not differences.size:
         return None
     stats = require("scipy.stats", extra="files")
-    differences = differences[differences != 0]
-    if not differences.size:
+    if not differences.any():
         return 1.0
-    ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)  # whole, with ties, too
-    # How many of all signs give each sum of the ranks of positive differences.
-    ways = np.ones(1)
-    for rank in ranks:
-        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
-    found = ranks[differences > 0].sum()
-    fewest = min(ways[:found + 1].sum(), ways[found:].sum())
-    return float(min(1, 2 * fewest / ways.sum()))
+    every_sign = stats.PermutationMethod(n_resamples=2**differences.size)
+    return float(stats.wilcoxon(differences, method=every_sign).pvalue)
 
 
 def wilcoxon_normal(differences: np.ndarray) -> float | None:
