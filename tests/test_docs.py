@@ -119,7 +119,7 @@ def test_adapting(run):
     learnt = names["learnt"]
     assert learnt.used.all() and learnt.sees_depth
     assert learnt.residual_after < 0.9 * learnt.residual_before
-    assert names["x3d"].shape == (100, 51, 3)
+    assert names["x3d"].shape == (50, 51, 3)
     assert names["hands"].used.all() and names["hands"].is_better
 
 

@@ -1,5 +1,6 @@
 """What comes in that is no landmarks, or none at all."""
 
+import functools
 from typing import Any
 
 import jax
@@ -11,8 +12,13 @@ from deepmds_jax import given_arrays
 from deepmds_jax.lifting import reconstruct_detailed
 
 N = 51
+NUM = 10  # faces in a batch, as in test_landmark_order: what is compiled serves both
 FACE: Any = np.random.default_rng(0).normal(size=(N, 2)) * 100 + 300
 SEEN: Any = np.ones(N, bool)
+
+# Compiled once for all kinds of one dtype.
+lift_each = jax.jit(jax.vmap(dm.reconstruct, (None, 0, 0)))
+lift_film = jax.jit(functools.partial(dm.reconstruct_sequence, smoothing=None))
 
 
 @pytest.fixture(scope="module", params=["flame51", "flame51_published"])
@@ -108,25 +114,27 @@ UNTRUE: dict[str, Any] = {"confidences": np.where(np.arange(N) < 40, 0.9, 0.1).a
 @pytest.mark.parametrize("kind", UNTRUE)
 def test_under_jit_a_visible_that_is_no_truth_makes_its_face_unknown_and_no_other(anchored, kind):
     hidden = np.arange(N) < 40
-    given = np.stack([hidden.astype(UNTRUE[kind].dtype), UNTRUE[kind]])
-    faces = np.stack([FACE, FACE]).astype(np.float32)
+    given = np.tile(hidden.astype(UNTRUE[kind].dtype), (NUM, 1))
+    given[1] = UNTRUE[kind]
+    faces = np.tile(FACE, (NUM, 1, 1)).astype(np.float32)
     found = jax.jit(reconstruct_detailed)(anchored, faces, given)
-    expected = jax.jit(reconstruct_detailed)(anchored, faces, np.stack([hidden] * 2))
-    np.testing.assert_array_equal(found.points[0], expected.points[0])
+    expected = jax.jit(reconstruct_detailed)(anchored, faces, np.tile(hidden, (NUM, 1)))
+    others = np.arange(NUM) != 1
+    np.testing.assert_array_equal(found.points[others], expected.points[others])
     assert np.isnan(found.points[1]).all() and found.status[1] == dm.mds.Status.INVALID
     alone = jax.jit(dm.reconstruct)(anchored, faces, given[1])  # for all faces
     assert np.isnan(alone).all()
-    assert np.isnan(jax.vmap(dm.reconstruct, (None, 0, 0))(anchored, faces, given)[1]).all()
+    assert np.isnan(lift_each(anchored, faces, given)[1]).all()
 
-    video = jax.jit(lambda *args: dm.reconstruct_sequence(*args, smoothing=None))(
-        anchored, faces, given)
+    video = lift_film(anchored, faces, given)
     assert video.status[1] == dm.mds.Status.INVALID
     np.testing.assert_array_equal(video.points[1], video.points[0])
 
     shape = np.asarray(anchored.reference)
     placed = jax.jit(dm.place_in_image)(shape, faces, given)
     assert all(np.isnan(value[1]).all() and np.isfinite(value[0]).all() for value in placed)
-    placed = jax.jit(dm.place_in_image)(shape, faces[0], given)
+    known = np.eye(3, dtype=np.float32)  # less to compile, and placed by fewer numbers
+    placed = jax.jit(dm.place_in_image)(shape, faces[0], given, rotation=known)
     assert all(np.isnan(value[1]).all() and np.isfinite(value[0]).all() for value in placed)
 
 

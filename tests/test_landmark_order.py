@@ -9,6 +9,7 @@ from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.methods.deep_mds import Config
 
 N = 51
+NUM = 10  # faces in every batch; other files have as many, and share what is compiled
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ def test_each_wrong_order_is_named_and_the_right_one_is_not(params, x2d):
     faces = {name: make_face(points + np.ptp(points) / 3 * noise,
                              visible=visible & ((np.arange(N) > 6) | (name != "hidden")))
              for name, points in given.items()}
+    assert len(faces) == NUM
     lifted, left_out = faces_by_name.lift_faces(params, faces)
     assert not left_out
     told = suspicions.describe(params, lifted)
@@ -73,7 +75,8 @@ def test_landmarks_far_from_all_others_are_told_first(params, x2d):
     two[[5, 9]] = 65535, 9999
     none[5] = 9999
     visible = np.arange(N) != 5
-    lifted, _ = faces_by_name.lift_faces(params, {
+    right = {f"right {i}": make_face(x2d) for i in range(NUM - 3)}
+    lifted, _ = faces_by_name.lift_faces(params, right | {
         "far": make_face(far), "two": make_face(two), "none": make_face(none, visible=visible)})
     start = ("these are not the landmarks of a face seen from the front; "
              "landmark 5 (brow_inner_left)")

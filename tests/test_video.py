@@ -125,9 +125,9 @@ def test_frames_far_off_and_in_any_unit_are_as_near_ones(params, video):
 
 def test_another_start_leads_to_the_same_shape(params, video):
     x2d = video[2]
-    found = lift_alone(params, x2d, ALL)
+    found = jax.device_get(lift_alone(params, x2d, ALL))
     far = found.points + 0.4 * np.random.default_rng(3).normal(size=found.points.shape)
-    again = lift_alone(params, x2d, ALL, init=(5 * far + 3).astype(np.float32))
+    again = jax.device_get(lift_alone(params, x2d, ALL, init=(5 * far + 3).astype(np.float32)))
     np.testing.assert_allclose(again.points, found.points, atol=5e-3)
     assert np.mean(again.num_iters) > np.mean(found.num_iters)
 
@@ -138,7 +138,7 @@ def test_smoothing_takes_jitter_away_and_adds_no_error(params, video, smoothing)
     plain, found = (lift(params, x2d, smoothing=way) for way in (None, smoothing))
 
     def shape_error(result):
-        return align(result.points, face)(result.points) - face
+        return np.asarray(align(result.points, face)(result.points)) - face
 
     def pose_error(result):
         return np.stack([result.yaw, result.pitch, result.roll]) - angles
@@ -230,7 +230,7 @@ def test_jit_vmap_and_leading_axes_agree(params, video):
 
 
 def test_the_published_system_too(video):
-    config = deep_mds.Config("flame51", max_iters=5)
+    config = deep_mds.Config("flame51", transform="ratio", max_iters=5)  # compiles in less time
     params = dataclasses.replace(dm.load_pretrained("flame51_published"), config=config)
     x2d = video[2].copy()
     x2d[3] = 0

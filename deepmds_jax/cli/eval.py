@@ -82,8 +82,6 @@ def main(arguments: list[str]) -> None:
     if _REPRODUCE.value:
         return _reproduce(_REPRODUCE.value)
     reports, left_out, scores = [], [], None
-    if _METRIC.value in ("params", "all"):
-        reports.append(("params", parameter_rows(), {}))
     if _METRIC.value == "params" and _REPORT.value:
         raise ValueError("report: it shows scores, and --metric=params has none")
     if _METRIC.value != "params":
@@ -93,6 +91,8 @@ def main(arguments: list[str]) -> None:
         left_out = scores.left_out
         program.tell(scores.heading, scores.verdict)
         reports += scores.tables
+    if _METRIC.value in ("params", "all"):  # last: errors are told before this takes its time
+        reports.insert(0, ("params", parameter_rows(), {}))
     for _, rows, _ in reports:
         program.tell(tables.to_text(rows), "")
     with all_or_none():

@@ -1,7 +1,7 @@
 """Pages of figures 2 to 6."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,8 @@ _EPOCHS, _EPOCH_FACES, _BLOCK, _HELD_OUT = 8, 1000, 40, 200
 
 _LEARNERS = tuple(name for name in METHODS if name not in BASELINES)  # the paper has no others
 
+_Rows = TypeVar("_Rows", Faces, View)
+
 
 def views_page(experiments: Experiments) -> Page:
     """Figure 2: faces in several projections, and what each method makes of them."""
@@ -47,8 +49,8 @@ def views_page(experiments: Experiments) -> Page:
     view = prepared.faces.view
     if view is None:
         raise ValueError("faces: expected known views, got faces without them")
-    rows = _projections(jax.tree.map(lambda x: x[:_NUM_LOOKED_AT], view))
-    faces = jax.tree.map(lambda x: x[rows], prepared.faces)
+    rows = _projections(_rows(view, slice(_NUM_LOOKED_AT)))
+    faces = _rows(prepared.faces, rows)
     topology = topologies.get(prepared.data.topology)
     drawn = _Columns(experiments, prepared, faces, rows)
     drawn.add_pictures()
@@ -88,9 +90,9 @@ def scans_page(experiments: Experiments) -> Page:
     """Figure 4: faces with poses and expressions, the truth and each method's shape."""
     table = SCORES["table4"]
     prepared = experiments.prepare(table.data, (*table.scores, *BASELINES))
-    looked_at = jax.tree.map(lambda x: x[:_NUM_LOOKED_AT], prepared.faces)
+    looked_at = _rows(prepared.faces, slice(_NUM_LOOKED_AT))
     rows = _with_expressions(looked_at, _found(prepared, looked_at))
-    faces = jax.tree.map(lambda x: x[rows], looked_at)
+    faces = _rows(looked_at, rows)
     drawn = _Columns(experiments, prepared, faces, rows if faces.row is None else faces.row)
     drawn.add_pictures()
     if faces.view is not None:
@@ -238,8 +240,7 @@ def _prepare_photographs(
 def _photographs_page(
     experiments: Experiments, prepared: Prepared, truth: str, title: str
 ) -> Page:
-    rows = range(min(NUM_PHOTOGRAPHS, len(prepared.faces.x2d)))
-    faces = jax.tree.map(lambda x: x[np.array(rows)], prepared.faces)
+    faces = _rows(prepared.faces, slice(NUM_PHOTOGRAPHS))
     assert faces.row is not None
     drawn = _Columns(experiments, prepared, faces, faces.row)
     drawn.add_pictures()
@@ -252,6 +253,11 @@ def _photographs_page(
     return Page(title, notes, left_out=prepared.left_out, **_whose(prepared),
                 figure=drawn.draw(_describe(faces, prepared.dataset),
                                   topologies.get(prepared.data.topology)))
+
+
+def _rows(faces: _Rows, rows: np.ndarray | slice) -> _Rows:
+    """Some of the faces, or of their views; to take them from NumPy arrays compiles nothing."""
+    return jax.tree.map(lambda x: jnp.asarray(x[rows]), jax.device_get(faces))
 
 
 def _projections(view: View) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax import topologies
@@ -98,9 +97,9 @@ def photographs_page(experiments: Experiments) -> Page:
     assert isinstance(source, Recordings)
     params = load_pretrained(f"{topology}_published")
     faces, images = {}, {}
-    for row, name in enumerate(source.names):
-        found = reconstruct_detailed(params, jnp.asarray(source.x2d[row]))
-        faces[name] = {"x2d": np.asarray(source.x2d[row]), "frontal": np.asarray(found.frontal),
+    for row, (name, x2d) in enumerate(zip(source.names, np.asarray(source.x2d), strict=True)):
+        found = reconstruct_detailed(params, x2d)
+        faces[name] = {"x2d": x2d, "frontal": np.asarray(found.frontal),
                        "points": np.asarray(found.points)}
         images[name] = read_row(source, row)
     figure = draw_reconstructions(faces, topologies.get(topology), images)

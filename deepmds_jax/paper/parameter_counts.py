@@ -39,6 +39,8 @@ def parameter_rows() -> list[dict]:
         inputs = jax.ShapeDtypeStruct((1, *size), jnp.float32)
         return jax.eval_shape(network.init, jax.random.key(0), inputs)
 
+    dissimilarity = {kind: shapes(DissimilarityNetwork(), FEATURE_SIZES[kind])
+                     for kind in ("paper", "release")}
     for name, topology in topologies.TOPOLOGIES.items():
         n = topology.num_landmarks
         config = anchored.Config(name)
@@ -49,13 +51,11 @@ def parameter_rows() -> list[dict]:
         autoencoder = shapes(Autoencoder(n), n, 2)
         frontal = count_parameters(autoencoder)
         add("autoencoder", n, *frontal, frontal[0])
-        for kind in ("paper", "release"):
-            size = FEATURE_SIZES[kind]
-            dissimilarity = shapes(DissimilarityNetwork(), size)
-            distance = count_parameters(dissimilarity)
+        for kind, network in dissimilarity.items():
+            distance = count_parameters(network)
             add(f"dissimilarity, {kind} features", n, *distance, distance[1])
             both = (frontal[0] + distance[0], frontal[1] + distance[1])
-            add(f"Deep-MDS, {kind} features", n, *both, count(autoencoder, dissimilarity))
+            add(f"Deep-MDS, {kind} features", n, *both, count(autoencoder, network))
         zhao = count_parameters(shapes(ZhaoNetwork(n), n, 2))
         add("Zhao et al.", n, *zhao, zhao[0])
     mobileface = shapes(MobileFace(_NUM_COEFFICIENTS), IMAGE_SIZE, IMAGE_SIZE, 3)

@@ -66,7 +66,7 @@ def as_faces(dataset: Dataset, rows: Sequence[int], pictures: bool) -> Faces:
     source = dataset.source
     assert isinstance(source, Recordings)
     chosen = np.asarray(rows, np.int32)
-    x2d, points = (jnp.take(x, chosen, axis=0) for x in (source.x2d, source.points))
+    x2d, points = (jnp.asarray(np.asarray(x)[chosen]) for x in (source.x2d, source.points))
     faces = Faces(x2d, points, row=jnp.asarray(chosen))
     if not pictures:
         return faces

@@ -48,7 +48,8 @@ def trivial_case(method: Method, faces: Faces, topology: str) -> TrivialCase:
     Raises:
       ValueError: the method has no finite output for any of the first faces.
     """
-    tried = jax.tree.map(lambda x: x[:NUM_OUTPUTS], faces)
+    # Slices of NumPy arrays compile nothing.
+    tried = jax.tree.map(lambda x: x[:NUM_OUTPUTS], jax.device_get(faces))
     predicted = np.asarray(jax.jit(method.predict)(tried))
     outputs = [shape for shape in predicted if np.isfinite(shape).all()]
     if not outputs:

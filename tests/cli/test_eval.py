@@ -47,7 +47,7 @@ def test_one_metric_is_told_alone(tmp_path, succeed):
 
 
 def test_a_method_that_cannot_run_is_left_out_and_told_at_the_end(tmp_path, succeed):
-    text = succeed("eval", "--methods=mean_shape,zhao=nowhere,mediapipe", "--num_faces=1",
+    text = succeed("eval", "--methods=mean_shape,zhao=nowhere,mediapipe", "--num_faces=20",
                    "--metric=mse")
     told = text.partition("left out:")[2]
     assert "zhao: nowhere: no such file" in told

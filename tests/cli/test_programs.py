@@ -239,7 +239,8 @@ def test_an_executable_starts(tmp_path):
     assert "bin/eval " in done.stdout
     nobody_reads, end = os.pipe()
     os.close(nobody_reads)
-    done = subprocess.run([sys.executable, ROOT / "bin" / "eval", "--help"], stdout=end,
+    # Of all programs this one takes the least time to start.
+    done = subprocess.run([sys.executable, ROOT / "bin" / "check", "--help"], stdout=end,
                           stderr=subprocess.PIPE, text=True, timeout=300)
     os.close(end)
     assert (done.returncode, done.stderr) == (1, "")

@@ -86,7 +86,8 @@ def test_parts_become_files_and_what_is_no_part_is_named(call, succeed, tmp_path
 
 @pytest.mark.usefixtures("small_blocks")
 def test_a_killed_run_goes_on_to_the_same_bytes(succeed, tmp_path):
-    write_parts(tmp_path / "in", 4, 400)
+    num_parts = 8  # of a few blocks each: most is still to be done when the second is there
+    write_parts(tmp_path / "in", num_parts, 80)
     program = ("import sys; from deepmds_jax.many import lift; from deepmds_jax.cli import "
                f"reconstruct; lift.BLOCK_ROWS = {BLOCK_ROWS}; sys.exit(reconstruct.run())")
     out = tmp_path / "lifted"
@@ -102,9 +103,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(succeed, tmp_path):
             child.send_signal(signal.SIGKILL)
     killed = contents(out)
     assert {"part-0.parquet", "part-1.parquet"} <= killed.keys()
-    assert "part-3.parquet" not in killed
+    assert f"part-{num_parts - 1}.parquet" not in killed
     summary = succeed("reconstruct", "in", "--out=lifted")
     assert "files were there already" in summary
     succeed("reconstruct", "in", "--out=anew")
     assert contents(out) == contents(tmp_path / "anew")
-    assert contents(out).keys() == {f"part-{i}.parquet" for i in range(4)}
+    assert contents(out).keys() == {f"part-{i}.parquet" for i in range(num_parts)}

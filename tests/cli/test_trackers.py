@@ -86,11 +86,12 @@ def test_hidden_landmarks_of_stills(weights, turned, tmp_path, call):
     written = json.loads((tmp_path / "o.json").read_text())["faces"]["missing"]
     assert written["x2d"][3] == [None, None] and written["visible"][3] is False
     # What was written is read again, hidden landmarks included.
-    again = call("reconstruct", "o.json", "o.npz", f"--weights={weights}", "--out=again.npz")
-    assert again.status == 0, again.stderr
-    second = np.load(tmp_path / "again.npz")
-    np.testing.assert_array_equal(second["visible"], np.tile(found["visible"], (2, 1)))
-    np.testing.assert_allclose(second["yaw"], np.tile(found["yaw"], 2), atol=1e-3)
+    for file in ("o.json", "o.npz"):
+        again = call("reconstruct", file, f"--weights={weights}", "--out=again.npz")
+        assert again.status == 0, again.stderr
+        second = np.load(tmp_path / "again.npz")
+        np.testing.assert_array_equal(second["visible"], found["visible"])
+        np.testing.assert_allclose(second["yaw"], found["yaw"], atol=1e-3)
 
 
 def test_parts_of_the_picture_by_flag_and_by_photograph(weights, turned, tmp_path, call, succeed):

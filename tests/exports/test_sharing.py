@@ -23,7 +23,7 @@ hub = pytest.importorskip("huggingface_hub", reason="needs deepmds-jax[hub]")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(functions, "_NUM_SAMPLES", 20)
+        patch.setattr(functions, "_NUM_SAMPLES", 60)  # as test_exports, whose programs these are
         path = tmp_path_factory.mktemp("to_share")
         dm.export(dm.load_pretrained("flame51"), path, ["hf"],
                   description={"data": "made-up faces", "data_licence": "MIT, (c) somebody"})

@@ -11,7 +11,7 @@ from deepmds_jax.many.lift import BlockLift
 from deepmds_jax.mds import Status
 from deepmds_jax.methods.saved import load_pretrained
 
-ROWS = 6
+ROWS = 10  # as in test_landmark_order: what is compiled serves both
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def faces(params):
-    """Landmarks (6, 51, 2) in pixels, far from the origin, with noise; (6, 51) whether visible."""
+    """Landmarks (10, 51, 2) in pixels, far from the origin, with noise; (10, 51) if visible."""
     rng = np.random.default_rng(0)
     mean = np.asarray(params.reference)[:, :2]
     noise = rng.normal(size=(ROWS, 51, 2), scale=0.02)
