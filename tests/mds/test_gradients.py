@@ -211,7 +211,7 @@ def test_of_memory_for_a_few_matrices():
     assert 1 < matrices < 40
 
 
-# What is wrong is found before the first iteration: plain ones have the least to compile.
+# What is wrong is found whatever iterations there are: plain ones have the least to compile.
 plain = partial(mds.smacof, num_dims=2, transform="ratio", acceleration="none")
 SCALINGS = {
     "smacof": lambda d: plain(d).stress,
