@@ -51,8 +51,8 @@ def test_smacof(transform):
 def test_derivatives():
     def total(d):
         # That of a solution does not depend on how it is reached; `test_smacof` accelerates.
-        return mds.smacof(d, 2, transform="ratio", acceleration="none", weights=WEIGHTS,
-                          ).stress.sum()
+        found = mds.smacof(d, 2, transform="ratio", acceleration="none", weights=WEIGHTS)
+        return found.stress.sum()
 
     assert np.isfinite(jax.jit(jax.grad(total))(D)).all()
 
@@ -98,7 +98,7 @@ def test_models():
     assert np.isfinite(mds.individual_differences(subjects, 2, model="idioscal").group).all()
     preferences, weights = problems(6, 30)[:, :20, 20:], np.full((20, 10), 2, np.float32)
     for transform in ("ratio", "interval", "ordinal"):
-        result = mds.unfold(preferences, 2, transform=transform, weights=weights)
+        result = mds.unfold(preferences, 2, transform=transform, weights=weights, max_iters=20)
         assert np.isfinite(result.rows).all()
     judges, key = problems(12, 10), jax.random.key(0)
     with jax.debug_nans(False):  # NaN stands for the point that a replicate lacks

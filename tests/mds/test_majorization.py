@@ -162,11 +162,11 @@ def test_recovers_distances_through_missing_and_corrupted_pairs(x64):
     perfect = np.stack([euclidean(rng.standard_normal((10, 2))) for _ in range(8)])
     given, weights = perfect.copy(), np.ones_like(perfect)
     pairs = np.stack(np.triu_indices(10, 1), axis=1)
-    for problem in range(7):
+    for problem in range(6):
         i, j = rng.permutation(pairs)[:9].T  # 20 %
         given[problem, i, j] = given[problem, j, i] = np.nan
-    given[7, 2, 5] = given[7, 5, 2] = 100
-    weights[7, 2, 5] = weights[7, 5, 2] = 0
+    given[6:, 2, 5] = given[6:, 5, 2] = 100
+    weights[6:, 2, 5] = weights[6:, 5, 2] = 0
     result = solve_eight(given, weights, 1e-10)
     assert result.converged.all()
     np.testing.assert_allclose(euclidean(np.asarray(result.embedding)), perfect, atol=1e-9)
@@ -198,16 +198,21 @@ def test_bad_values_inside_jit_leave_the_others_alone(x64):
 def test_the_best_start_is_kept(transform, x64):
     problem, key = noisy_distances(3, 10), jax.random.key(3)
     batch = np.stack([noisy_distances(0, 10), problem])
-    best = mds.smacof(problem, 2, transform=transform, key=key, num_starts=4)
+
+    def solve(given, key):
+        found = mds.smacof(given, 2, transform=transform, key=key, num_starts=4)
+        return jax.tree.map(np.asarray, found)
+
+    best = solve(problem, key)
     starts = jax.random.normal(key, (4, 10, 2), float)
     each = Four.fit(np.stack(4 * [problem]), np.ones((10, 10)), starts, transform=transform)
     assert each.stress.max() > 1.01 * each.stress.min()  # or any choice would do
     np.testing.assert_allclose(best.stress, each.stress.min(), rtol=1e-6)
     np.testing.assert_allclose(best.num_iters, each.num_iters[each.stress.argmin()], atol=1)
-    together = mds.smacof(batch, 2, transform=transform, key=key, num_starts=4)
+    together = solve(batch, key)
     for one, many in zip(best, together, strict=True):
         np.testing.assert_array_equal(one, many[1])
-    other = mds.smacof(batch, 2, transform=transform, key=jax.random.key(4), num_starts=4)
+    other = solve(batch, jax.random.key(4))
     assert not np.array_equal(other.embedding, together.embedding)
 
 
@@ -361,7 +366,8 @@ def test_no_retrace_for_equal_shapes(monkeypatch):
     once = chex.assert_max_traces(majorization._smacof.__wrapped__, n=1)
     program = jax.jit(once, static_argnames="options")
     monkeypatch.setattr(majorization, "_smacof_on_cpu", lambda: program)
-    solve = partial(mds.smacof, num_dims=2, transform="ratio")
+    # What has the least to compile.
+    solve = partial(mds.smacof, num_dims=2, transform="interval", acceleration="none")
     first = solve(noisy_distances(0))
     second = solve(noisy_distances(1), max_iters=3, tolerance=1e-6)
     assert second.num_iters == 3 < first.num_iters
