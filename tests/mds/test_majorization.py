@@ -105,13 +105,11 @@ def test_weight_two_is_a_pair_counted_twice(name, dissimilarities, square, x64):
 
 @EVERY_TRANSFORM
 def test_equal_weights_are_none(name, x64):
-    options = ALL_TRANSFORMS[name]
-    weighted = Four.fit(weights=np.full((10, 10), 7.0), **options)
-    without = mds.smacof(Four.dissimilarities, 2, init=Four.random, **options)
-    np.testing.assert_allclose(weighted.stress, without.stress, rtol=1e-6)
-    first = [Four.fit(weights=np.full((10, 10), 7.0), max_iters=5, **options).embedding,
-             mds.smacof(Four.dissimilarities, 2, init=Four.random, max_iters=5,
-                        **options).embedding]
+    options = {"acceleration": "none"} | ALL_TRANSFORMS[name]  # the least to compile
+    weighted = partial(Four.fit, weights=np.full((10, 10), 7.0), **options)
+    without = partial(mds.smacof, Four.dissimilarities, 2, init=Four.random, **options)
+    np.testing.assert_allclose(weighted().stress, without().stress, rtol=1e-6)
+    first = [solve(max_iters=5).embedding for solve in (weighted, without)]
     np.testing.assert_allclose(*first, atol=1e-9)
 
 
@@ -198,14 +196,15 @@ def test_bad_values_inside_jit_leave_the_others_alone(x64):
 def test_the_best_start_is_kept(transform, x64):
     problem, key = noisy_distances(3, 10), jax.random.key(3)
     batch = np.stack([noisy_distances(0, 10), problem])
+    options = {"transform": transform, "acceleration": "none"}  # the least to compile
 
     def solve(given, key):
-        found = mds.smacof(given, 2, transform=transform, key=key, num_starts=4)
+        found = mds.smacof(given, 2, key=key, num_starts=4, **options)
         return jax.tree.map(np.asarray, found)
 
     best = solve(problem, key)
     starts = jax.random.normal(key, (4, 10, 2), float)
-    each = Four.fit(np.stack(4 * [problem]), np.ones((10, 10)), starts, transform=transform)
+    each = Four.fit(np.stack(4 * [problem]), np.ones((10, 10)), starts, **options)
     assert each.stress.max() > 1.01 * each.stress.min()  # or any choice would do
     np.testing.assert_allclose(best.stress, each.stress.min(), rtol=1e-6)
     np.testing.assert_allclose(best.num_iters, each.num_iters[each.stress.argmin()], atol=1)
@@ -233,8 +232,8 @@ def test_progress_changes_nothing(transform, x64, capsys):
 def test_convergence_means_a_small_gradient(transform, x64):
     problems = np.stack([noisy_distances(seed, 10) for seed in range(4)])
     for tolerance in (1e-3, 1e-5):
-        result = mds.smacof(problems, 2, init=Four.random, transform=transform,
-                            tolerance=tolerance)
+        result = Four.fit(problems, np.ones_like(problems), transform=transform,
+                          tolerance=tolerance)
         assert result.converged.all()
         slopes = slope(result.embedding, result.disparities, np.ones_like(problems))
         assert ((tolerance / 10 < slopes) & (slopes < tolerance)).all()
