@@ -75,7 +75,7 @@ def test_the_rest():
     for way in ("reverse", "gower", "gravity"):
         assert np.isfinite(mds.similarity_to_dissimilarity(9 - D + 99 * np.eye(12, dtype="f"), way)
                            ).all()
-    few = {"transform": "ratio", "max_iters": 9}
+    few = {"transform": "ratio", "acceleration": "none", "max_iters": 9}  # the least to trace
     assert np.isfinite(mds.smacof_dims(D, (1, 2), **few).stress).all()
     rounds = {"key": jax.random.key(0), "starts_per_round": 2, "max_rounds": 2}
     assert np.isfinite(mds.smacof_until_repeated(D, 2, **rounds, **few).best.stress).all()
