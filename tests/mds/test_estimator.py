@@ -178,7 +178,8 @@ def test_given_start():
 
 
 def test_weights_of_pairs_and_of_samples():
-    distances, counts = euclidean(samples(1), samples(1)), np.repeat([2.0, 1], 6)
+    points, counts = samples(1, 8), np.repeat([2.0, 1], 4)
+    distances = euclidean(points, points)
     weights = np.outer(counts, counts)
     fitted = MDS(**PRECOMPUTED).fit(distances, weights=weights)
     expected = mds.smacof(distances, 2, transform="ratio", weights=weights)
@@ -186,16 +187,16 @@ def test_weights_of_pairs_and_of_samples():
     again = MDS(**PRECOMPUTED).fit_transform(distances, weights=counts)
     np.testing.assert_array_equal(again, fitted.embedding_)
     # A sample of weight 2 is two equal ones, whose distance 0 is fitted.
-    twice = np.repeat(np.arange(12), counts.astype(int))
-    double = MDS(tol=1e-6).fit(samples(1)[twice])
-    single = MDS(tol=1e-6).fit(samples(1), weights=counts)
+    twice = np.repeat(np.arange(8), counts.astype(int))
+    double = MDS(tol=1e-6).fit(points[twice])
+    single = MDS(tol=1e-6).fit(points, weights=counts)
     np.testing.assert_allclose(double.stress_, single.stress_, rtol=1e-4)
     for unit in (1e30, 1e-30):  # products of which are out of range
         found = MDS(**PRECOMPUTED).fit_transform(distances, weights=unit * counts)
         np.testing.assert_allclose(found, fitted.embedding_, atol=1e-3)
     for wrong, message in (
-        (np.ones(11), r"weights: expected shape \(12, 12\) or \(12,\), got \(11,\)"),
-        (-np.ones(12), "weights: expected none < 0, got -1"),
+        (np.ones(7), r"weights: expected shape \(8, 8\) or \(8,\), got \(7,\)"),
+        (-np.ones(8), "weights: expected none < 0, got -1"),
         (np.triu(weights), "weights: expected symmetric"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -311,20 +312,21 @@ def test_rows_of_a_frame_in_another_order_are_refused():
 
 
 def test_rows_labelled_otherwise_than_the_matrix_are_refused():
-    distances, names = euclidean(samples(8), samples(8)), list("abcdefghijkl")
+    points, names = samples(8, 8), list("abcdefgh")
+    distances = euclidean(points, points)
     other, frame = names[::-1], Frame(distances, names, names)
-    with pytest.raises(ValueError, match=r"weights: expected rows in the order of .*got row l"):
-        mds.smacof(frame, 2, weights=Frame(np.ones((12, 12)), other, other))
-    with pytest.raises(ValueError, match=r"weights: expected rows in the order of .*got row l"):
-        MDS(**PRECOMPUTED).fit(frame, weights=Frame(np.ones(12), other, None))
-    start = Frame(samples(8)[:, :2], other, ["x", "y"])
-    with pytest.raises(ValueError, match=r"init: expected rows in the order of .*got row l"):
+    with pytest.raises(ValueError, match=r"weights: expected rows in the order of .*got row h"):
+        mds.smacof(frame, 2, weights=Frame(np.ones((8, 8)), other, other))
+    with pytest.raises(ValueError, match=r"weights: expected rows in the order of .*got row h"):
+        MDS(**PRECOMPUTED).fit(frame, weights=Frame(np.ones(8), other, None))
+    start = Frame(points[:, :2], other, ["x", "y"])
+    with pytest.raises(ValueError, match=r"init: expected rows in the order of .*got row h"):
         mds.smacof(frame, 2, init=start)
-    with pytest.raises(ValueError, match=r"anchors: expected rows in the order of .*got row l"):
-        mds.smacof_anchored(frame, start, np.ones((12, 2)))
+    with pytest.raises(ValueError, match=r"anchors: expected rows in the order of .*got row h"):
+        mds.smacof_anchored(frame, start, np.ones((8, 2)))
     solve = partial(mds.smacof, num_dims=2, transform="ratio")
-    unlabelled = solve(frame, weights=Frame(np.ones((12, 12)), range(12), range(12)))
-    expected = solve(distances, weights=np.ones((12, 12)))
+    unlabelled = solve(frame, weights=Frame(np.ones((8, 8)), range(8), range(8)))
+    expected = solve(distances, weights=np.ones((8, 8)))
     np.testing.assert_array_equal(unlabelled.embedding, expected.embedding)
 
 
