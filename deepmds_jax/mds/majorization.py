@@ -183,8 +183,8 @@ def _smacof_on_cpu():
 def _with_progress(options, dissimilarities, weights, start, max_iters, tolerance):
     problem, state = _start(options, dissimilarities, weights, start)
     with tqdm(desc="SMACOF", unit=" iterations") as bar:
-        while state.num_iters < max_iters and not solver.is_done(state, tolerance):
-            limit = jnp.minimum(state.num_iters + _ITERS_PER_UPDATE, max_iters)
+        while _goes_on(state, max_iters, tolerance):
+            limit = min(int(state.num_iters) + _ITERS_PER_UPDATE, max_iters)
             state = _run(options, problem, state, limit, tolerance)
             bar.update(int(state.num_iters) - bar.n)
             bar.set_postfix(stress=f"{state.stress:.6f}")
@@ -201,5 +201,6 @@ def _start(options, dissimilarities, weights, start):
     return problem, solver.initial_state(options, problem, start, prepared)
 
 
+_goes_on = jax.jit(solver.goes_on)
 _run = jax.jit(solver.run, static_argnames="options", donate_argnames="state")
 _finalize = jax.jit(solver.finalize, static_argnames="options")

@@ -286,7 +286,7 @@ def initial_state(options, problem, start, prepared, has_buffer=True):
 def run(options, problem, state, max_iters, tolerance):
     """Iterates until the state has converged or `max_iters` is reached."""
     return loops.while_loop(
-        partial(_goes_on, max_iters=max_iters, tolerance=tolerance),
+        partial(goes_on, max_iters=max_iters, tolerance=tolerance),
         partial(_iterate, options, problem), state,
     )
 
@@ -313,18 +313,18 @@ def run_together(options, problem, state, max_iters, tolerance):
         problems, states, *limits = args
         few = -(-size // _FEW)
 
-        def goes_on(states):
-            return jax.vmap(_goes_on)(states, *limits)
+        def go_on(states):
+            return jax.vmap(goes_on)(states, *limits)
 
         def step(states):
             # Those that go on have come equally far, so that none reckons curvatures in vain.
             due = _is_due(jnp.max(states.num_iters, initial=-1))
             iterate = jax.vmap(partial(_iterate, options), in_axes=(0, 0, None))
             stepped = iterate(problems, states, due)
-            return jax.tree.map(partial(_where, goes_on(states)), stepped, states)
+            return jax.tree.map(partial(_where, go_on(states)), stepped, states)
 
-        states = loops.while_loop(lambda states: jnp.sum(goes_on(states)) > few, step, states)
-        last = jnp.argsort(~goes_on(states), stable=True)[:few]
+        states = loops.while_loop(lambda states: jnp.sum(go_on(states)) > few, step, states)
+        last = jnp.argsort(~go_on(states), stable=True)[:few]
         part = jax.tree.map(lambda x: x[last], (problems, states, *limits))
         part = jax.vmap(partial(run, options))(*part)
         states = jax.tree.map(lambda x, y: x.at[last].set(y, unique_indices=True), states, part)
@@ -333,18 +333,15 @@ def run_together(options, problem, state, max_iters, tolerance):
     return run_these(problem, state, max_iters, tolerance)
 
 
-def _goes_on(state, max_iters, tolerance):
-    return ~is_done(state, tolerance) & (state.num_iters < max_iters)
+def goes_on(state, max_iters, tolerance):
+    """() whether further iterations are of use, and allowed: not if it has converged, or is NaN."""
+    is_done = has_converged(state, tolerance) | jnp.isnan(state.stress)
+    return ~is_done & (state.num_iters < max_iters)
 
 
 def _where(condition, x, y):
     """`jnp.where` for (problems,) conditions and (problems, ...) arrays."""
     return jnp.where(condition.reshape(-1, *(1,) * (x.ndim - 1)), x, y)
-
-
-def is_done(state, tolerance):
-    """Whether further iterations are useless: converged, or NaN."""
-    return has_converged(state, tolerance) | jnp.isnan(state.stress)
 
 
 def has_converged(state, tolerance):

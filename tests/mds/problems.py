@@ -58,11 +58,11 @@ class Four:
 
     @classmethod
     def fit(cls, dissimilarities=None, weights=None, init=None, **options):
-        """`smacof` of four problems, by default these."""
+        """`smacof` of four problems, by default these, on the host."""
         given = (dissimilarities, weights, init)
         ours = (cls.dissimilarities, cls.weights, cls.random)
         d, w, x = (a if b is None else b for a, b in zip(ours, given, strict=True))
-        return mds.smacof(d, 2, weights=w, init=x, **options)
+        return jax.tree.map(np.asarray, mds.smacof(d, 2, weights=w, init=x, **options))
 
     @classmethod
     def trace(cls, num_iters, **arguments):

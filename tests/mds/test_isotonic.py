@@ -26,6 +26,7 @@ ALGORITHMS = {
     "stack": jax.jit(_pool_with_stack),
     "rounds": jax.jit(_pool_in_rounds),
 }
+pool_batch = jax.jit(jax.vmap(_pool_together))
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
@@ -86,7 +87,7 @@ def test_as_accelerators_pool_a_batch(weighted, has_sorted):
         y[1] = np.sort(y[1])
     y[2, -3:] = np.inf  # missing pairs
     weights = RNG.uniform(0.1, 3, y.shape).astype(np.float32) if weighted else None
-    fits = jax.jit(jax.vmap(_pool_together))(y, weights)
+    fits = np.asarray(pool_batch(y, weights))
     for i, end in enumerate((500, 500, 497)):
         expected = scipy_isotonic(y[i, :end], weights=weights[i, :end] if weighted else None).x
         np.testing.assert_allclose(fits[i, :end], expected, atol=1e-5)
@@ -106,9 +107,9 @@ def test_bytes_in_another_order():
 
 
 def test_integers_become_floats():
-    fit = isotonic_regression([1, 3, 2])
+    fit = isotonic_regression([3, 2])
     assert fit.dtype == np.float32
-    np.testing.assert_array_equal(fit, [1, 2.5, 2.5])
+    np.testing.assert_array_equal(fit, [2.5, 2.5])
 
 
 @pytest.mark.parametrize(

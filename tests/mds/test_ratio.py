@@ -20,6 +20,11 @@ DISTANCES = euclidean(POINTS)
 WEIGHTS = {"equal": 2.0 * (1 - np.eye(N)), "different": symmetric(RNG.random((N, N)))}
 
 
+# Compiled once for all weights, not operation by operation.
+fit_ratio = jax.jit(ratio.fit_ratio, static_argnames="in_blocks")
+laplacian_of = jax.jit(Laplacian.of)
+
+
 def laplacian_matrix(weights):
     return np.diag(weights.sum(1)) - weights
 
@@ -31,7 +36,7 @@ def best_factor(weights):
 def problem(weights):
     weighted = weights * DISSIMILARITIES
     square = (weighted * DISSIMILARITIES).sum()
-    return Proportion(jnp.asarray(DISSIMILARITIES), jnp.asarray(weighted), jnp.asarray(square))
+    return Proportion(DISSIMILARITIES, weighted, square)
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "blocks"])
@@ -50,10 +55,9 @@ def test_one_pass_finds_the_best_factor(weights, in_blocks, x64):
     expected = laplacian_matrix(weights * ratios) @ POINTS
     expected = np.linalg.pinv(laplacian_matrix(weights)) @ expected
 
-    fit = jax.jit(partial(ratio.fit_ratio, in_blocks=in_blocks))
     for guess in (0.7 * factor, factor):
-        found, image, found_factor = fit(problem(weights), Laplacian.of(jnp.asarray(weights)),
-                                         jnp.asarray(POINTS), guess)
+        found, image, found_factor = fit_ratio(problem(weights), laplacian_of(weights), POINTS,
+                                               guess, in_blocks=in_blocks)
         assert found == pytest.approx(stress, rel=1e-9)
         assert found_factor == pytest.approx(factor, rel=1e-9)
         np.testing.assert_allclose(image / np.linalg.norm(image),
@@ -77,7 +81,7 @@ def test_curvatures_are_those_of_raw_stress(in_blocks, x64, monkeypatch):
     assert values.min() < 0 and (np.abs(values) < 0.1).any()  # both are bounded
     values = np.maximum(np.abs(values), 0.1)
     found = jax.jit(partial(ratio.inverse_curvatures, in_blocks=in_blocks))(
-        problem(weights), Laplacian.of(jnp.asarray(weights)), jnp.asarray(POINTS), factor)
+        problem(weights), laplacian_of(weights), POINTS, factor)
     expected = np.einsum("nij,nj,nkj->nik", vectors, 1 / values, vectors)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
