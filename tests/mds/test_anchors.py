@@ -37,13 +37,10 @@ def problem(seed):
 
 
 def loss(points, distances, anchors, anchor_weights, weights):
-    """The sum over pairs, one by one, and over coordinates."""
-    sum_of_pairs = 0.0
-    for i in range(len(points)):
-        for j in range(i):
-            if np.isfinite(distances[i, j]) and weights[i, j] > 0:
-                apart = np.sqrt(np.sum((points[i] - points[j]) ** 2))
-                sum_of_pairs += weights[i, j] * (distances[i, j] - apart) ** 2
+    """The sum over known pairs, each once, and over coordinates."""
+    pairs = np.triu(np.isfinite(distances) & (weights > 0), 1)
+    apart = euclidean(points)[pairs]
+    sum_of_pairs = np.sum(weights[pairs] * (distances[pairs] - apart) ** 2)
     return sum_of_pairs + np.sum(anchor_weights * (points - anchors) ** 2)
 
 

@@ -75,24 +75,22 @@ class Exact:
     directions = symmetric(rng.standard_normal((2, S, N, N)))
 
 
+PAIRS = np.triu(np.isfinite(Exact.dissimilarities), 1)
+KNOWN, COUNTED = np.where(PAIRS, Exact.dissimilarities, 0), np.where(PAIRS, Exact.weights, 0)
+SIZES = np.sum(COUNTED * KNOWN**2, axis=(1, 2)) / np.sum(COUNTED, axis=(1, 2))
+
+
 def loss(flat, model):
-    """The mean of squared stress, subject by subject, pair by pair."""
+    """The mean of squared stress over the pairs of all subjects."""
     group, rest = flat[:N * K].reshape(N, K), flat[N * K:]
-    shapes = {"identity": (0,), "indscal": (S, K), "idioscal": (S, K, K)}
-    squares = total = 0.0
-    for s in range(S):
-        if model == "identity":
-            view = group
-        elif model == "indscal":
-            view = group * rest.reshape(shapes[model])[s]
-        else:
-            view = group @ rest.reshape(shapes[model])[s]
-        pairs = np.triu(np.isfinite(Exact.dissimilarities[s]), 1)
-        given, weights = Exact.dissimilarities[s][pairs], Exact.weights[s][pairs]
-        given = given * np.sqrt(np.sum(weights) / np.sum(weights * given**2))
-        squares += np.sum(weights * (given - euclidean(view)[pairs]) ** 2)
-        total += np.sum(weights)
-    return squares / total
+    if model == "identity":
+        views = group[None]
+    elif model == "indscal":
+        views = group * rest.reshape(S, 1, K)
+    else:
+        views = group @ rest.reshape(S, K, K)
+    errors = KNOWN / np.sqrt(SIZES[:, None, None]) - euclidean(views)
+    return np.sum(COUNTED * errors**2) / np.sum(COUNTED)
 
 
 @pytest.mark.parametrize("model", ["identity", "indscal", "idioscal"])

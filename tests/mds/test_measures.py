@@ -1,5 +1,3 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,25 +16,30 @@ FUNCTIONS = [
 MEASURES = pytest.mark.parametrize("measure", FUNCTIONS)
 
 
-@partial(jax.jit, static_argnums=0)
-def value_of(measure, disparities, distances, weights=None):
-    return measure(disparities, distances, weights)
+@jax.jit
+def all_measures(disparities, distances, weights=None):
+    """One program, for the tests of all of them."""
+    return {f.__name__: f(disparities, distances, weights) for f in FUNCTIONS}
 
 
-@partial(jax.jit, static_argnums=0)
-def value_and_gradients(measure, disparities, distances, weights=None):
-    """A measure, and the gradients of the sum of its sines by all that it depends on."""
-    def summed(arguments):
-        value = measure(*arguments)
-        return jnp.sum(jnp.sin(value)), value
-
-    gradients, value = jax.grad(summed, has_aux=True)((disparities, distances, weights))
-    return value, gradients
+def value_of(measure, *arguments):
+    return all_measures(*arguments)[measure.__name__]
 
 
 @jax.jit
-def all_measures(disparities, distances, weights=None):
-    return {f.__name__: f(disparities, distances, weights) for f in FUNCTIONS}
+def all_values_and_gradients(disparities, distances, weights=None):
+    """Each measure, and the gradients of the sum of its sines by all that it depends on."""
+    def summed(arguments, measure):
+        value = measure(*arguments)
+        return jnp.sum(jnp.sin(value)), value
+
+    differentiate = jax.grad(summed, has_aux=True)
+    return {f.__name__: differentiate((disparities, distances, weights), f) for f in FUNCTIONS}
+
+
+def value_and_gradients(measure, *arguments):
+    gradients, value = all_values_and_gradients(*arguments)[measure.__name__]
+    return value, gradients
 
 
 @pytest.mark.parametrize("dtype", [int, np.uint8, bool])
