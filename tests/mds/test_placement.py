@@ -116,7 +116,7 @@ def test_disparity_zero_is_placed_on_the_point():
 
 def test_missing_is_left_out(x64):
     points, _, disparities = random_problem(4, noise=0.3)
-    expected = place(points[8:], disparities[:, 8:])
+    expected = place(points[8:], disparities[:, 8:], np.ones(12))
     for missing in (np.nan, 0, 1e30):
         holed = disparities.copy()
         holed[:, :8] = missing
@@ -130,7 +130,7 @@ def test_weight_two_counts_twice(x64):
     repeated = place(np.r_[points, points[:8]], np.c_[disparities, disparities[:, :8]])
     weighted = np.asarray(place(points, disparities, weights))
     np.testing.assert_allclose(weighted, repeated, atol=1e-8)
-    assert np.abs(weighted - place(points, disparities)).max() > 1e-2
+    assert np.abs(weighted - place(points, disparities, np.ones(12))).max() > 1e-2
 
 
 def test_neighbours_change_nothing():

@@ -20,11 +20,12 @@ def correlations(result):
 
 
 def robust(dissimilarities, **options):
-    return mds.smacof_robust(dissimilarities.astype(np.float32), K, **options)
+    """In float32, on the host."""
+    return jax.device_get(mds.smacof_robust(dissimilarities.astype(np.float32), K, **options))
 
 
 def ratio(dissimilarities):
-    return mds.smacof(dissimilarities.astype(np.float32), K, transform="ratio")
+    return jax.device_get(mds.smacof(dissimilarities.astype(np.float32), K, transform="ratio"))
 
 
 def spoil(share):

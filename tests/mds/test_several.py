@@ -162,6 +162,7 @@ def test_bad_problems_and_arguments(stackloss):
 
 def test_what_these_functions_give_may_be_given_as_its_default(stackloss):
     key, options = jax.random.key(0), {"progress": False, "num_starts": 1, "max_iters": 5}
+    options["transform"] = "ratio"  # compiles soonest
     some = {"starts_per_round": 2, "max_rounds": 1}
     mds.smacof_dims(stackloss, (1, 2), init=None, key=None, **options)
     mds.smacof_until_repeated(stackloss, 2, key=key, **some, **options)
