@@ -213,7 +213,7 @@ def test_matrices_that_do_not_fit_are_refused(measure):
 def test_leading_axes_that_broadcast_and_lists(measure):
     problems = np.stack([DISTANCES, 2 * DISTANCES])[:, None]
     weights = np.stack([1 + np.ones((3, 3)), np.ones((3, 3)), SIX[:3, :3]])
-    found = measure(DISPARITIES, problems, weights=weights)
+    found = np.asarray(measure(DISPARITIES, problems, weights=weights))
     assert found.shape[:2] == (2, 3)
     np.testing.assert_allclose(found[1, 0], measure(DISPARITIES, 2 * DISTANCES, weights[0]),
                                rtol=1e-6)
@@ -231,7 +231,8 @@ def test_blocks_of_matrices(measure):
     for full, part in zip(whole, (block, d, rows * np.ones(8)), strict=True):
         full[:, :5, 5:], full[:, 5:, :5] = part, part.swapaxes(1, 2)
     factor = 0.5 if measure is mds.raw_stress else 1
-    np.testing.assert_allclose(measure(block, d, rows), factor * measure(*whole), rtol=1e-5)
+    expected = factor * np.asarray(measure(*whole))
+    np.testing.assert_allclose(measure(block, d, rows), expected, rtol=1e-5)
     np.testing.assert_array_equal(measure(block, d), measure(block, d, np.ones((1, 1))))
     with pytest.raises(ValueError, match=r"^distances: expected shape \(..., 5, 8\) as the disp"):
         measure(block, d.swapaxes(1, 2))

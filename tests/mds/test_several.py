@@ -161,15 +161,15 @@ def test_bad_problems_and_arguments(stackloss):
 
 
 def test_what_these_functions_give_may_be_given_as_its_default(stackloss):
-    key, options = jax.random.key(0), {"progress": False, "num_starts": 1, "max_iters": 5}
-    options["transform"] = "ratio"  # compiles soonest
-    some = {"starts_per_round": 2, "max_rounds": 1}
-    mds.smacof_dims(stackloss, (1, 2), init=None, key=None, **options)
-    mds.smacof_until_repeated(stackloss, 2, key=key, **some, **options)
-    mds.permutation_test(stackloss, key, 2, num_permutations=2, **options)
-    n = len(stackloss)  # the programs above serve data of as many points
-    mds.bootstrap(np.random.default_rng(0).normal(size=(6, n)), _apart, key, 2,
-                  num_replicates=2, **options)
+    # Of the shapes and transform of the ten roads above, whose programs serve here, too.
+    few, key = stackloss[:10, :10], jax.random.key(0)
+    options = {"progress": False, "num_starts": 1, "max_iters": 5, "transform": "ratio"}
+    some = {"starts_per_round": 4, "max_rounds": 1}
+    mds.smacof_dims(np.stack([few, few]), (1, 2), init=None, key=None, **options)
+    mds.smacof_until_repeated(few, 2, key=key, **some, **options)
+    mds.permutation_test(few, key, 2, num_permutations=4, **options)
+    mds.bootstrap(np.random.default_rng(0).normal(size=(6, 10)), _apart, key, 2,
+                  num_replicates=4, **options)
     for other in ({"progress": True}, {"init": "random"}, {"num_dims": 3}):
         with pytest.raises(ValueError, match=f"^{next(iter(other))}: expected none, for smacof_d"):
             mds.smacof_dims(stackloss, (1, 2), **other)
