@@ -61,7 +61,7 @@ def test_outliers_hardly_matter(share, ruined):
 
 def test_without_outliers_the_fit_is_the_plain_one_within_a_percent():
     result, plain = robust(DISTANCES), ratio(DISTANCES)
-    excess = [mds.stress(DISTANCES, mds.distances(r.embedding)) for r in (result, plain)]
+    excess = [np.array(mds.stress(DISTANCES, mds.distances(r.embedding))) for r in (result, plain)]
     assert np.max(excess[0] / excess[1]) < 1.01
     # 1.7 times the deviation of the errors.
     np.testing.assert_allclose(np.mean(result.threshold), 1.7 * 0.2, rtol=0.06)
