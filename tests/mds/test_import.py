@@ -31,7 +31,8 @@ PROGRAM = """
 
     triangle = np.array([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]], np.float32)
     result = mds.smacof(triangle, 2, transform="ratio")
-    sides = np.linalg.norm(result.embedding[:, None] - result.embedding[None], axis=-1)
+    points = np.asarray(result.embedding)
+    sides = np.linalg.norm(points[:, None] - points, axis=-1)
     np.testing.assert_allclose(sides, triangle, atol=1e-5)
 
     # No module is hidden by a function or class of its name.

@@ -8,10 +8,24 @@ from deepmds_jax.mds import ordering
 argsort = jax.jit(ordering.argsort)
 argsort_unit = jax.jit(ordering.argsort_unit)
 resort = jax.jit(ordering.resort)
-inverse = jax.jit(ordering.inverse)
-pair_codes = jax.jit(ordering.pair_codes, static_argnums=0)
-pair_positions = jax.jit(ordering.pair_positions, static_argnums=0)
-take = jax.jit(ordering.take)
+
+
+@jax.jit
+def orders(values):
+    """By both sorts; and what inverting the first gives for itself and for the values."""
+    order = ordering.argsort(values)
+    back = ordering.inverse(order)
+    return (order, ordering.argsort_unit(values), ordering.take(back, order),
+            ordering.take(ordering.take(values, order), back))
+
+
+NUMBERS = range(2, 10)
+
+
+@jax.jit
+def pairs_of_all_numbers():
+    return {n: (ordering.pair_codes(n), ordering.pair_positions(n)) for n in NUMBERS}
+
 
 RNG = np.random.default_rng(0)
 VALUES = {
@@ -67,20 +81,19 @@ def test_resorting_ends_where_no_order_can_be_reached():
 @pytest.mark.parametrize("length", [1, 2, 3, 257])
 def test_lengths(length):
     values = RNG.random(length).astype(np.float32)
-    order = argsort(values)
+    order, unit_order, numbers, same = orders(values)
     np.testing.assert_array_equal(order, np.argsort(values, kind="stable"))
-    np.testing.assert_array_equal(argsort_unit(values), order)
-    np.testing.assert_array_equal(take(inverse(order), order), np.arange(length))
-    np.testing.assert_array_equal(take(take(values, order), inverse(order)), values)
+    np.testing.assert_array_equal(unit_order, order)
+    np.testing.assert_array_equal(numbers, np.arange(length))
+    np.testing.assert_array_equal(same, values)
 
 
-@pytest.mark.parametrize("num_points", range(2, 10))
+@pytest.mark.parametrize("num_points", NUMBERS)
 def test_pairs(num_points):
-    codes = np.asarray(pair_codes(num_points))
+    codes, positions = map(np.asarray, pairs_of_all_numbers()[num_points])
     i, j = np.divmod(codes, num_points)
     pairs = {(min(p), max(p)) for p in zip(i.tolist(), j.tolist(), strict=True)}
     assert pairs == set(zip(*(x.tolist() for x in np.triu_indices(num_points, 1)), strict=True))
     assert len(codes) == len(pairs)
-    positions = np.asarray(pair_positions(num_points))
     np.testing.assert_array_equal(positions[i, j], np.arange(len(codes)))
     np.testing.assert_array_equal(positions[j, i], np.arange(len(codes)))

@@ -11,6 +11,16 @@ from problems import euclidean
 from deepmds_jax import mds
 
 
+def dims(dissimilarities, numbers, **options):
+    """`smacof_dims`, on the host."""
+    return jax.device_get(mds.smacof_dims(dissimilarities, numbers, **options))
+
+
+def until_repeated(dissimilarities, num_dims, **options):
+    """`smacof_until_repeated`, on the host."""
+    return jax.device_get(mds.smacof_until_repeated(dissimilarities, num_dims, **options))
+
+
 @pytest.fixture(scope="module")
 def stackloss(load_oracle):
     return load_oracle("stackloss").dissimilarities
@@ -20,7 +30,7 @@ def test_several_dimensions_reach_the_optima_of_r(usage, load_oracle, x64):
     for problem in usage("dims").values():
         d = load_oracle(problem["name"]).dissimilarities
         transform = problem["transform"].partition("_")[0]
-        found = mds.smacof_dims(d, problem["k"], transform=transform)
+        found = dims(d, problem["k"], transform=transform)
         assert found.embedding.shape == (4, 21, 5)
         expected = np.array(problem["stress1"])
         assert np.all(found.stress <= expected * (1 + 1e-5) + 1e-9)
@@ -38,7 +48,7 @@ def test_several_dimensions_reach_the_optima_of_r(usage, load_oracle, x64):
 def test_dimensions_in_any_order_with_missing_pairs(stackloss):
     gaps = stackloss.astype(np.float32)
     gaps[[0, 3, 5], [7, 1, 11]] = gaps[[7, 1, 11], [0, 3, 5]] = np.nan
-    found = mds.smacof_dims(np.stack([gaps, gaps]), [2, 1], max_iters=500)
+    found = dims(np.stack([gaps, gaps]), [2, 1], max_iters=500)
     assert found.stress.shape == (2, 2)
     assert np.all(np.isfinite(found.stress))
     assert np.all(found.stress[:, 0] < found.stress[:, 1])
@@ -52,9 +62,9 @@ def test_dimensions_in_any_order_with_missing_pairs(stackloss):
 
 def test_each_number_of_dimensions_has_the_best_of_its_starts(load_oracle):
     roads = load_oracle("eurodist").dissimilarities[:10, :10]
-    key, dims = jax.random.key(0), (2, 1)
+    key, numbers = jax.random.key(0), (2, 1)
     tables = np.stack([roads, roads[::-1, ::-1]]).astype(np.float32)
-    one, many = (mds.smacof_dims(tables, dims, key=key, num_starts=s, transform="ratio")
+    one, many = (dims(tables, numbers, key=key, num_starts=s, transform="ratio")
                  for s in (1, 20))
     assert many.embedding.shape == (2, 2, 10, 2)
     assert np.all(many.stress <= one.stress)
@@ -64,15 +74,15 @@ def test_each_number_of_dimensions_has_the_best_of_its_starts(load_oracle):
     misfit = residual / np.linalg.norm(euclidean(many.embedding), axis=(-2, -1))
     np.testing.assert_allclose(misfit, many.stress, rtol=1e-4)
     with pytest.raises(ValueError, match="key: expected one for 19 random starts, got none"):
-        mds.smacof_dims(tables, dims, num_starts=20)
+        mds.smacof_dims(tables, numbers, num_starts=20)
     with pytest.raises(ValueError, match="num_starts: expected an integer"):
-        mds.smacof_dims(tables, dims, key=key, num_starts=True)
+        mds.smacof_dims(tables, numbers, key=key, num_starts=True)
 
 
 def test_best_of_random_starts_is_that_of_metamds(usage, stackloss, x64):
     expected = usage("searched")["stackloss"]
     key = jax.random.key(1)
-    found = mds.smacof_until_repeated(stackloss, 3, key=key, starts_per_round=10)
+    found = until_repeated(stackloss, 3, key=key, starts_per_round=10)
     assert found.best.stress <= expected["stress1"] * (1 + 1e-5)
     same = mds.compare_configurations(found.best.embedding, np.array(expected["configuration"]))
     assert same.disparity < 1e-6
@@ -82,16 +92,16 @@ def test_best_of_random_starts_is_that_of_metamds(usage, stackloss, x64):
     assert 2 <= found.times_met < found.num_starts
     assert found.num_starts % 10 == 0
     for unit in (1e-200, 1e200):  # whose squares are out of range
-        other = mds.smacof_until_repeated(unit * stackloss, 3, key=key, starts_per_round=10)
+        other = until_repeated(unit * stackloss, 3, key=key, starts_per_round=10)
         assert other.times_met == found.times_met
-    again = mds.smacof_until_repeated(stackloss, 3, key=key, starts_per_round=10)
+    again = until_repeated(stackloss, 3, key=key, starts_per_round=10)
     np.testing.assert_array_equal(again.best.embedding, found.best.embedding)
 
 
 def test_finds_less_stress_than_r_smacof_published(gruijter, x64):
     """De Leeuw (2025), "Yet another smacof": 0.0446034 from the classical start, 0.0444297."""
     classical = mds.smacof(gruijter, 2, transform="ratio")
-    found = mds.smacof_until_repeated(gruijter, 2, transform="ratio", key=jax.random.key(0))
+    found = until_repeated(gruijter, 2, transform="ratio", key=jax.random.key(0))
     np.testing.assert_allclose(classical.stress**2, 0.0446034, atol=5e-8)
     np.testing.assert_allclose(found.best.stress**2, 0.0444297, atol=5e-8)
 
@@ -110,12 +120,12 @@ def test_rounds_count_and_end(stackloss, monkeypatch):
 
     monkeypatch.setattr("deepmds_jax.mds.several.smacof", never_the_same)
     options = {"key": jax.random.key(0), "starts_per_round": 1, "max_rounds": 3}
-    found = mds.smacof_until_repeated(stackloss, 2, **options)
+    found = until_repeated(stackloss, 2, **options)
     assert (found.times_met, found.num_starts, found.best.stress) == (1, 3, np.float32(1 / 3))
     assert np.abs(calls[1] - calls[2]).max() > 0.1
 
     monkeypatch.setattr("deepmds_jax.mds.several.PERFECT", 0.9)
-    found = mds.smacof_until_repeated(stackloss, 2, **options)
+    found = until_repeated(stackloss, 2, **options)
     assert (found.times_met, found.num_starts) == (1, 1)  # as good as it gets
     monkeypatch.undo()
 
@@ -125,7 +135,7 @@ def test_rounds_count_and_end(stackloss, monkeypatch):
 
     calls.clear()
     monkeypatch.setattr("deepmds_jax.mds.several.smacof", always_the_same)
-    found = mds.smacof_until_repeated(np.stack([stackloss, stackloss]), 2, **options)
+    found = until_repeated(np.stack([stackloss, stackloss]), 2, **options)
     assert found.times_met.tolist() == [2, 2]
     assert found.num_starts.tolist() == [2, 2]
 
@@ -134,7 +144,7 @@ def test_bad_problems_and_arguments(stackloss):
     key = jax.random.key(0)
     options = {"key": key, "starts_per_round": 2, "max_rounds": 2, "max_iters": 50}
     bad = np.stack([stackloss, np.zeros_like(stackloss)])
-    found = mds.smacof_until_repeated(bad, 2, **options)
+    found = until_repeated(bad, 2, **options)
     assert found.best.status[1] == mds.Status.INVALID
     assert np.isnan(found.best.embedding[1]).all()
     assert np.isfinite(found.best.embedding[0]).all()
@@ -144,20 +154,22 @@ def test_bad_problems_and_arguments(stackloss):
         mds.smacof_until_repeated(stackloss, 2, key=key, starts_per_round=0)
     with pytest.raises(ValueError, match=r"key: expected a key like jax.random.key\(0\), got 0"):
         mds.smacof_until_repeated(stackloss, 2, key=0)
-    nothing = mds.smacof_dims(np.zeros((0, 7, 7)), (1, 2), key=key, num_starts=3)
+    nothing = dims(np.zeros((0, 7, 7)), (1, 2), key=key, num_starts=3)
     assert nothing.embedding.shape == (0, 2, 7, 2) and nothing.stress.shape == (0, 2)
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda d: mds.smacof_until_repeated(d, 2, key=key))(stackloss)
 
 
 def test_what_these_functions_give_may_be_given_as_its_default(stackloss):
-    key, options = jax.random.key(0), {"progress": False, "num_starts": 1, "max_iters": 5}
-    some = {"starts_per_round": 2, "max_rounds": 1}
-    mds.smacof_dims(stackloss, (1, 2), init=None, key=None, **options)
-    mds.smacof_until_repeated(stackloss, 2, key=key, **some, **options)
-    mds.permutation_test(stackloss, key, 2, num_permutations=2, **options)
-    mds.bootstrap(np.random.default_rng(0).normal(size=(6, 5)), _apart, key, 2,
-                  num_replicates=2, **options)
+    # Of the shapes and transform of the ten roads above, whose programs serve here, too.
+    few, key = stackloss[:10, :10], jax.random.key(0)
+    options = {"progress": False, "num_starts": 1, "max_iters": 5, "transform": "ratio"}
+    some = {"starts_per_round": 4, "max_rounds": 1}
+    mds.smacof_dims(np.stack([few, few]), (1, 2), init=None, key=None, **options)
+    mds.smacof_until_repeated(few, 2, key=key, **some, **options)
+    mds.permutation_test(few, key, 2, num_permutations=4, **options)
+    mds.bootstrap(np.random.default_rng(0).normal(size=(6, 10)), _apart, key, 2,
+                  num_replicates=4, **options)
     for other in ({"progress": True}, {"init": "random"}, {"num_dims": 3}):
         with pytest.raises(ValueError, match=f"^{next(iter(other))}: expected none, for smacof_d"):
             mds.smacof_dims(stackloss, (1, 2), **other)

@@ -6,6 +6,11 @@ from problems import euclidean
 from deepmds_jax import mds
 
 
+def detailed(dissimilarities, num_dims):
+    """`classical_detailed`, on the host."""
+    return jax.device_get(mds.classical_detailed(dissimilarities, num_dims))
+
+
 @pytest.mark.parametrize(
     ("num_dims", "dtype"), [(2, "float32"), (3, "float64")], indirect=["dtype"]
 )
@@ -53,7 +58,7 @@ def test_a_bad_problem_leaves_its_neighbours_alone():
 
 def test_eigenvalues_and_shares_are_those_of_r(usage, load_oracle, x64):
     names = ["eurodist", "USArrests"]  # not Euclidean, and Euclidean
-    found = mds.classical_detailed(np.stack([load_oracle(n).dissimilarities for n in names]), 2)
+    found = detailed(np.stack([load_oracle(n).dissimilarities for n in names]), 2)
     for i, name in enumerate(names):
         expected = usage("classical")[name]
         atol = 1e-9 * expected["eigenvalues"][0]
@@ -66,13 +71,13 @@ def test_eigenvalues_and_shares_are_those_of_r(usage, load_oracle, x64):
 
 def test_shares_of_three_equal_distances_by_hand(x64):
     # An equilateral triangle: two equal axes. Of unit 1e200, whose square float64 does not have.
-    found = mds.classical_detailed(1e200 * (1 - np.eye(3)), 2)
+    found = detailed(1e200 * (1 - np.eye(3)), 2)
     np.testing.assert_allclose(found.share, [0.5, 0.5])
     np.testing.assert_allclose(found.share_of_positive, [0.5, 0.5])
     # 1, 1 and 4 are sides of no triangle. The eigenvalue of (1, -1, 0) is 16 / 2, all add up to
     # (16 + 1 + 1) / 3, and one is zero.
     sides = np.array([[0.0, 4, 1], [4, 0, 1], [1, 1, 0]])
-    found = mds.classical_detailed(np.stack([sides, np.zeros((3, 3))]), 2)
+    found = detailed(np.stack([sides, np.zeros((3, 3))]), 2)
     np.testing.assert_allclose(found.eigenvalues[0], [8, 0, -2], atol=1e-12)
     np.testing.assert_allclose(found.share[0], [0.8, 0], atol=1e-12)
     np.testing.assert_allclose(found.share_of_positive[0], [1, 0], atol=1e-12)

@@ -29,9 +29,10 @@ PREFERENCES = {
 
 
 def solve(transform, given=None, **options):
+    """`unfold` in float32, on the host."""
     given = PREFERENCES[transform] if given is None else given
     options = {"max_iters": 500} | options
-    return mds.unfold(given.astype(np.float32), K, transform=transform, **options)
+    return jax.device_get(mds.unfold(given.astype(np.float32), K, transform=transform, **options))
 
 
 def points_of(result):
