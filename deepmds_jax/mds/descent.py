@@ -77,17 +77,13 @@ def descend(
     """
     eps = jnp.finfo(start.dtype).eps
 
-    def propose(point, move, decrease, window, num_iters):
-        candidate = anderson.extrapolate(window, point + move.step, move.step)
-        return Descent(point, move, decrease, window, candidate, window.is_empty, num_iters)
-
     def iterate(state):
-        move = majorize(state.candidate, state.move.kept)
-        old = state.move
+        move, old = majorize(state.candidate, state.move.kept), state.move
         window = anderson.extend(state.window, state.candidate - state.point,
                                  move.step - old.step)
-        forward = propose(state.candidate, move, (old.loss - move.loss) / move.loss, window,
-                          state.num_iters)
+        candidate = anderson.extrapolate(window, state.candidate + move.step, move.step)
+        forward = Descent(state.candidate, move, (old.loss - move.loss) / move.loss, window,
+                          candidate, window.is_empty, state.num_iters)
         back = state._replace(window=anderson.empty_window(state.point),
                               candidate=state.point + old.step, is_plain=jnp.asarray(True))
         accepted = state.is_plain | (move.loss <= (1 + 8 * eps) * old.loss)
@@ -98,8 +94,11 @@ def descend(
         done = state.has_converged(tolerance) | jnp.isnan(state.move.loss)
         return ~done & (state.num_iters < max_iters)
 
-    first = propose(start, majorize(start, kept), jnp.asarray(jnp.inf, start.dtype),
-                    anderson.empty_window(start), jnp.int32(0))
+    # Nothing is known yet: the first iteration, which does not count, accepts the start.
+    infinity = jnp.asarray(jnp.inf, start.dtype)
+    unknown = Move(jnp.full_like(start, jnp.inf), infinity, infinity, kept)
+    first = Descent(start, unknown, infinity, anderson.empty_window(start), start,
+                    jnp.asarray(True), jnp.int32(-1))
     return loops.while_loop(keeps_going, iterate, first)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from deepmds_jax import loops
 from deepmds_jax.mds import solver
 from deepmds_jax.mds.cores import solve_all
 from deepmds_jax.mds.descent import Move, best_of, descend, one_by_one
@@ -312,14 +313,16 @@ def _fit_rows(options, preferences, weights, distances, disparities):
     high = jnp.full_like(mean, _LARGEST_VARIATION)
     if options.transform == "interval":  # a line must not go below 0
         high = -1 / jnp.minimum(jnp.min(shape, axis=1, keepdims=True), -1 / high)
-    low = high / 1000
-    best = high
-    for _ in range(_NUM_ZOOMS):
+
+    def zoom(_, limits):
+        low, high, _ = limits
         factor = (high / low) ** (1 / (_NUM_VARIATIONS - 1))
         tried = low * factor ** jnp.arange(_NUM_VARIATIONS, dtype=low.dtype)
         losses = jax.vmap(lambda x: loss(stretch(x[:, None])), 1, 1)(tried)[..., 0]
         best = jnp.take_along_axis(tried, jnp.argmin(losses, axis=1, keepdims=True), axis=1)
-        low, high = jnp.maximum(best / factor, low), jnp.minimum(best * factor, high)
+        return jnp.maximum(best / factor, low), jnp.minimum(best * factor, high), best
+
+    *_, best = lax.fori_loop(0, _NUM_ZOOMS, zoom, loops.alike((high / 1000, high, mean)))
     new = stretch(best)
     return jnp.where(loss(new) < loss(disparities), new, disparities)
 

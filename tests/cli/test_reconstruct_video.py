@@ -9,7 +9,6 @@ import deepmds_jax as dm
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import project, rotation_from_angles
 
-
 FRAMES = 40  # as in test_trackers: what is compiled serves both
 
 
