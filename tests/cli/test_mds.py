@@ -98,7 +98,7 @@ def test_names_are_made_safe_and_a_fit_that_says_nothing_is_told(tmp_path, call)
     (",a,b,c\na,1,0,.2\nb,0,1,.3\nc,.2,.3,1\n", ["--similarities=reciprocal"],
      "m.csv: similarities: expected > 0 for 'reciprocal', got 0"),
     ("0,1,2\n1,0,3\n2,3,0\n", ["--dims=3"], "dims: expected 1 to 2 for 3 points, got 3"),
-    ("a,b,1\nc,c,0\n", ["--transform=ratio"],
+    ("a,b,1\nc,d,1\n", [],
      "m.csv: dissimilarities: expected the observed pairs to connect all points"),
     ("0,1,2\n1,0,3\n2,3,0\n", ["--plot=map.gif"], "map.gif: unknown picture format"),
     ("0,1,2\n1,0,3\n2,3,0\n", ["--out=map.txt"], "map.txt: unknown format, expected .csv or .tsv"),

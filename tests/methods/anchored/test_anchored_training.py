@@ -121,10 +121,9 @@ def test_another_run_is_refused_in_its_folder(finished, dataset):
         train(anchored, run, dataset, finished[0])
 
 
-def test_too_few_faces_for_a_minibatch(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "ENCODER_FACES", 256)
-    with pytest.raises(ValueError, match="num_train: a minibatch takes 256 faces, got 128"):
-        train(anchored, RUN, dataset, tmp_path / "run")
+def test_too_few_faces_for_a_minibatch(dataset, tmp_path):
+    with pytest.raises(ValueError, match="num_train: a minibatch takes 128 faces, got 50"):
+        train(anchored, dataclasses.replace(RUN, num_train=50), dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
