@@ -23,7 +23,7 @@ from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.methods import deep_mds
 from deepmds_jax.methods.saved import load_checkpoint, load_params, read_metadata
-from deepmds_jax.training import checkpoints
+from deepmds_jax.training import checkpoints, loop
 from deepmds_jax.training.run import describe, train
 from deepmds_jax.training.trainable import Run
 
@@ -54,7 +54,9 @@ def steps_kept(folder):
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    return workdir, train(deep_mds, RUN, dataset, workdir)
+    with pytest.MonkeyPatch.context() as patch:  # a busy machine would keep one every 10 seconds
+        patch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 3600)
+        return workdir, train(deep_mds, RUN, dataset, workdir)
 
 
 def test_curves_checkpoints_and_weights_are_written(finished):
