@@ -1,10 +1,11 @@
 """Views: the random poses and projections that turn 3D landmarks into 2D ones."""
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepmds_jax.data.morphable_model import MorphableModel, sample_coefficients
 from deepmds_jax.geometry import project, rotation_from_angles, size
@@ -91,6 +92,14 @@ class Faces(NamedTuple):
     images: jax.Array | None = None
     row: jax.Array | None = None
     expression: jax.Array | None = None
+
+
+_Taken = TypeVar("_Taken", Faces, View)
+
+
+def take_faces(faces: _Taken, rows: np.ndarray | slice) -> _Taken:
+    """Some of the faces, or of their views. Taken from NumPy arrays, which compiles nothing."""
+    return jax.device_put(jax.tree.map(lambda x: x[rows], jax.device_get(faces)))
 
 
 @functools.partial(jax.jit, static_argnames=("views", "num_faces", "expression"))

@@ -5,12 +5,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.data.views import Faces
+from deepmds_jax.data.views import Faces, take_faces
 from deepmds_jax.evaluation.metrics import CRITERIA, Metrics, error_unit, has_eye_corners
 from deepmds_jax.evaluation.protocol import (
     by_pose,
@@ -78,7 +77,7 @@ class Scores:
 
     def write_report(self, folder: str) -> pathlib.Path:
         """Writes a page of the scores, with faces to turn; returns its path."""
-        first = jax.tree.map(lambda x: x[:_NUM_SHOWN], self.faces)
+        first = take_faces(self.faces, slice(_NUM_SHOWN))
         return write_report(
             folder,
             title=f"{', '.join(self.results)} on {self.dataset.spec.title}",

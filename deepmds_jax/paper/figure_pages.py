@@ -1,7 +1,7 @@
 """Pages of figures 2 to 6."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.sources import synthetic
-from deepmds_jax.data.views import Faces, View
+from deepmds_jax.data.views import Faces, View, take_faces
 from deepmds_jax.geometry import procrustes, standardize
 from deepmds_jax.methods.deep_mds import dissimilarity_epochs, frontalize
 from deepmds_jax.paper import paper_figures
@@ -39,8 +39,6 @@ _EPOCHS, _EPOCH_FACES, _BLOCK, _HELD_OUT = 8, 1000, 40, 200
 
 _LEARNERS = tuple(name for name in METHODS if name not in BASELINES)  # the paper has no others
 
-_Rows = TypeVar("_Rows", Faces, View)
-
 
 def views_page(experiments: Experiments) -> Page:
     """Figure 2: faces in several projections, and what each method makes of them."""
@@ -49,8 +47,8 @@ def views_page(experiments: Experiments) -> Page:
     view = prepared.faces.view
     if view is None:
         raise ValueError("faces: expected known views, got faces without them")
-    rows = _projections(_rows(view, slice(_NUM_LOOKED_AT)))
-    faces = _rows(prepared.faces, rows)
+    rows = _projections(take_faces(view, slice(_NUM_LOOKED_AT)))
+    faces = take_faces(prepared.faces, rows)
     topology = topologies.get(prepared.data.topology)
     drawn = _Columns(experiments, prepared, faces, rows)
     drawn.add_pictures()
@@ -90,9 +88,9 @@ def scans_page(experiments: Experiments) -> Page:
     """Figure 4: faces with poses and expressions, the truth and each method's shape."""
     table = SCORES["table4"]
     prepared = experiments.prepare(table.data, (*table.scores, *BASELINES))
-    looked_at = _rows(prepared.faces, slice(_NUM_LOOKED_AT))
+    looked_at = take_faces(prepared.faces, slice(_NUM_LOOKED_AT))
     rows = _with_expressions(looked_at, _found(prepared, looked_at))
-    faces = _rows(looked_at, rows)
+    faces = take_faces(looked_at, rows)
     drawn = _Columns(experiments, prepared, faces, rows if faces.row is None else faces.row)
     drawn.add_pictures()
     if faces.view is not None:
@@ -240,7 +238,7 @@ def _prepare_photographs(
 def _photographs_page(
     experiments: Experiments, prepared: Prepared, truth: str, title: str
 ) -> Page:
-    faces = _rows(prepared.faces, slice(NUM_PHOTOGRAPHS))
+    faces = take_faces(prepared.faces, slice(NUM_PHOTOGRAPHS))
     assert faces.row is not None
     drawn = _Columns(experiments, prepared, faces, faces.row)
     drawn.add_pictures()
@@ -253,11 +251,6 @@ def _photographs_page(
     return Page(title, notes, left_out=prepared.left_out, **_whose(prepared),
                 figure=drawn.draw(_describe(faces, prepared.dataset),
                                   topologies.get(prepared.data.topology)))
-
-
-def _rows(faces: _Rows, rows: np.ndarray | slice) -> _Rows:
-    """Some of the faces, or of their views; to take them from NumPy arrays compiles nothing."""
-    return jax.tree.map(lambda x: jnp.asarray(x[rows]), jax.device_get(faces))
 
 
 def _projections(view: View) -> np.ndarray:

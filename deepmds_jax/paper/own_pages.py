@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from deepmds_jax import topologies
 from deepmds_jax.data.recorded import Recordings
+from deepmds_jax.data.views import take_faces
 from deepmds_jax.evaluation.figures import draw_reconstructions
 from deepmds_jax.evaluation.protocol import sample_means
 from deepmds_jax.geometry import procrustes
@@ -57,7 +57,7 @@ def shapes_page(experiments: Experiments) -> Page:
     if scored.faces.view is None:
         raise ValueError("faces: expected known views, got faces without them")
     rows = spread(np.asarray(scored.faces.view.yaw[:300]), 3)
-    faces = jax.tree.map(lambda x: x[rows], scored.faces)
+    faces = take_faces(scored.faces, rows)
     aligned, left_out = {}, list(scored.left_out)
     for method in scored.methods.values():
         points = method.predict(faces)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from deepmds_jax import topologies
-from deepmds_jax.data.views import Faces
+from deepmds_jax.data.views import Faces, take_faces
 from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.protocol import summarize
 from deepmds_jax.evaluation.tables import Row
@@ -97,7 +97,7 @@ def describe_landmarks(topology: str) -> str:
 def _milliseconds(method: Method, faces: Faces, num: int) -> float:
     """Median time per face of a batch of `num`, without compilation and transfer of the faces."""
     rows = np.arange(num) % len(faces.x2d)
-    batch = jax.device_put(jax.tree.map(lambda x: x[rows], jax.device_get(faces)))
+    batch = take_faces(faces, rows)
     run = jax.jit(method.predict)
     jax.block_until_ready(run(batch))
     times = []

@@ -15,7 +15,7 @@ from deepmds_jax.data.photos.cut_out import cut_out
 from deepmds_jax.data.photos.reading import read_photograph
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.specs import load_spec
-from deepmds_jax.data.views import Faces
+from deepmds_jax.data.views import Faces, take_faces
 from deepmds_jax.evaluation.setting import Setting
 
 NUM_PHOTOGRAPHS = 4
@@ -66,8 +66,7 @@ def as_faces(dataset: Dataset, rows: Sequence[int], pictures: bool) -> Faces:
     source = dataset.source
     assert isinstance(source, Recordings)
     chosen = np.asarray(rows, np.int32)
-    x2d, points = (jnp.asarray(np.asarray(x)[chosen]) for x in (source.x2d, source.points))
-    faces = Faces(x2d, points, row=jnp.asarray(chosen))
+    faces = take_faces(Faces(source.x2d, source.points), chosen)._replace(row=jnp.asarray(chosen))
     if not pictures:
         return faces
     paths = [source.images[int(row)] for row in chosen]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmds_jax.data.views import Faces
+from deepmds_jax.data.views import Faces, take_faces
 from deepmds_jax.evaluation.metrics import Metrics, score
 from deepmds_jax.methods import Method
 from deepmds_jax.methods.baselines import mean_shape
@@ -48,8 +48,7 @@ def trivial_case(method: Method, faces: Faces, topology: str) -> TrivialCase:
     Raises:
       ValueError: the method has no finite output for any of the first faces.
     """
-    # Slices of NumPy arrays compile nothing.
-    tried = jax.tree.map(lambda x: x[:NUM_OUTPUTS], jax.device_get(faces))
+    tried = take_faces(faces, slice(NUM_OUTPUTS))
     predicted = np.asarray(jax.jit(method.predict)(tried))
     outputs = [shape for shape in predicted if np.isfinite(shape).all()]
     if not outputs:

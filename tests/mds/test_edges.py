@@ -234,7 +234,7 @@ def test_distances_of_usual_numbers_are_those_of_the_formula():
     np.testing.assert_allclose(mds.distances(points), np.sqrt(x**2 + y**2), rtol=2e-7)
 
 
-PAIR = np.zeros((4, 4), np.float32)
+PAIR = np.zeros((4, 4))
 PAIR[0, 1] = PAIR[1, 0] = 1
 
 
@@ -261,7 +261,7 @@ def test_bytes_in_another_order():
     ({"dissimilarities": np.zeros((1, 1)), "num_dims": 1},
      r"dissimilarities: expected at least 2 points, got shape \(1, 1\)"),
 ])
-def test_messages(options, message, x64):
+def test_messages(options, message):
     usual = {"dissimilarities": D, "num_dims": 2, "transform": "ratio"}
     with pytest.raises(ValueError, match=message):
         mds.smacof(**(usual | options))

@@ -107,9 +107,9 @@ def test_bytes_in_another_order():
 
 
 def test_integers_become_floats():
-    fit = isotonic_regression([3, 2])
+    fit = isotonic_regression([1, 3, 2])
     assert fit.dtype == np.float32
-    np.testing.assert_array_equal(fit, [2.5, 2.5])
+    np.testing.assert_array_equal(fit, [1, 2.5, 2.5])
 
 
 @pytest.mark.parametrize(
