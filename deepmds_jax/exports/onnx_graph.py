@@ -47,7 +47,8 @@ Value = Tensor | np.ndarray
 class Scope:
     """The nodes of the graph, or of the body of a loop or branch."""
 
-    def __init__(self):
+    def __init__(self, is_branch: bool = False):
+        self.is_branch = is_branch
         self.nodes: list[Any] = []
         self.known: dict[Any, list[Tensor]] = {}
 
@@ -118,7 +119,9 @@ class Graph:
         tensors = [self.tensor(value) for value in inputs]
         names = tuple(tensor.name for tensor in tensors)
         key = op, names, len(outputs), repr(sorted(attributes.items()))
-        depth = max([tensor.depth for tensor in tensors], default=0)
+        # What a branch needs is computed where that branch is taken.
+        branches = [depth for depth, scope in enumerate(self._scopes) if scope.is_branch]
+        depth = max([*branches, *(tensor.depth for tensor in tensors)], default=0)
         for scope in self._scopes[:depth + 1]:
             if key in scope.known:
                 return scope.known[key]
@@ -145,14 +148,14 @@ class Graph:
             # A body may not give what it did not make, nor one thing twice.
             own = tensor.depth == self.depth and tensor not in inputs and tensor not in outputs
             outputs.append(tensor if own else self._own(tensor))
-        scope = self._scopes.pop()
+        nodes = _needed(self._scopes.pop().nodes, {tensor.name for tensor in outputs})
         return self._onnx.helper.make_graph(
-            scope.nodes, name, [self.declare(tensor) for tensor in inputs],
+            nodes, name, [self.declare(tensor) for tensor in inputs],
             [self.declare(tensor) for tensor in outputs])
 
-    def begin_body(self) -> None:
+    def begin_body(self, is_branch: bool = False) -> None:
         """What is emitted from here on belongs to a body, until `body` ends it."""
-        self._scopes.append(Scope())
+        self._scopes.append(Scope(is_branch))
 
     def _own(self, tensor: Tensor) -> Tensor:
         """A copy that the innermost body makes."""

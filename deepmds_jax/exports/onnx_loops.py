@@ -76,7 +76,7 @@ def _cond(graph, inputs, eqn):
         raise ValueError(f"onnx: no rule for one of {len(branches)} functions")
     bodies = []
     for name, branch in zip(("else_branch", "then_branch"), branches, strict=True):
-        graph.begin_body()
+        graph.begin_body(is_branch=True)
         bodies.append((name, graph.body([], functools.partial(
             lambda branch: [graph.full(x, aval.shape) for x, aval in zip(
                 graph.add(branch, args), eqn.outs, strict=True)], branch), name)))

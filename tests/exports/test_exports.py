@@ -82,6 +82,24 @@ def test_stablehlo_is_for_all_platforms_and_onnx_is_small(files):
     assert [(i.domain, i.version) for i in model.opset_import] == [("", 21)]
 
 
+def graphs_of(graph):
+    """A graph, and the bodies of its loops and branches."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs_of(attribute.g)
+
+
+def test_an_onnx_file_has_no_node_that_nobody_reads(files):
+    graphs = list(graphs_of(onnx.load(files["onnx"].path).graph))
+    assert len(graphs) == 4  # three loops
+    read = {name for graph in graphs for node in graph.node for name in node.input}
+    read |= {output.name for graph in graphs for output in graph.output}
+    assert [node.op_type for graph in graphs for node in graph.node
+            if read.isdisjoint(node.output)] == []
+
+
 def test_any_batch_runs_as_in_jax(files, faces):
     x2d, visible, expected = faces
     session = onnxruntime.InferenceSession(files["onnx"].path)

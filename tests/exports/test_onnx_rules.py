@@ -11,7 +11,7 @@ from deepmds_jax.exports.functions import Exported
 
 pytestmark = pytest.mark.every_platform
 
-pytest.importorskip("onnx", reason="needs deepmds-jax[export]")
+onnx = pytest.importorskip("onnx", reason="needs deepmds-jax[export]")
 pytest.importorskip("onnxruntime", reason="needs deepmds-jax[export]")
 
 X = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
@@ -112,6 +112,18 @@ def test_rule(name, batch):
     for key, wanted in expected.items():
         assert found[key].dtype == wanted.dtype
         np.testing.assert_allclose(found[key], wanted, rtol=2e-5, atol=1e-6)
+
+
+def test_a_branch_that_is_not_taken_is_not_computed():
+    exported = Exported(
+        "either", lambda x, k: {"y": lax.cond(k[0] > 1, jnp.exp, jnp.tanh, x)},
+        {"x": ((2,), jnp.float32), "k": ((1,), jnp.int32)}, lambda *_: 1.0, lambda count: {}, {}, 1)
+    graph = onnx.load_from_string(onnx_file.write(exported, 1, exact=True)).graph
+    (branch,) = (node for node in graph.node if node.op_type == "If")
+    assert {"Exp", "Tanh"}.isdisjoint(node.op_type for node in graph.node)
+    taken = {body.name: [node.op_type for node in body.g.node] for body in branch.attribute}
+    assert "Exp" in taken["then_branch"]
+    assert "Tanh" in taken["else_branch"]
 
 
 def test_what_has_no_rule_is_named():
