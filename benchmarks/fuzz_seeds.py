@@ -211,6 +211,12 @@ def _landmark_texts() -> dict[str, tuple[str, str]]:
     slicer = {"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": control}
     ljson = {"landmarks": {"points": FACE[:, ::-1].tolist()}}
     several = {"faces": [{"landmarks": (FACE + i).tolist(), "confidence": 0.9} for i in range(3)]}
+    flat = [x for point in FACE.tolist() for x in (*point, 2)]
+    coco = {"images": [{"id": 7, "file_name": "a.jpg"}],
+            "annotations": [{"id": 1, "image_id": 7, "num_keypoints": N, "keypoints": flat}]}
+    openpose = {"people": [{"face_keypoints_2d": [0.9 if x == 2 else x for x in flat]}]}
+    labelme = {"imagePath": "a.jpg", "shapes": [
+        {"label": str(i), "shape_type": "point", "points": [[x, y]]} for i, x, y in lines]}
     return {
         ".pts": ("a.pts", f"version: 1\nn_points: {N}\n{{\n{points}}}\n"),
         ".txt, x y": ("a.txt", points),
@@ -233,6 +239,9 @@ def _landmark_texts() -> dict[str, tuple[str, str]]:
         ".json, faces": ("a.json", json.dumps(several, indent=1)),
         ".json, x and y": ("a.json", json.dumps([{"faceLandmarks": [_xy(FACE)]}] * 2)),
         ".json, Slicer": ("a.mrk.json", json.dumps({"markups": [slicer]})),
+        ".json, COCO": ("a.json", json.dumps(coco)),
+        ".json, OpenPose": ("a_keypoints.json", json.dumps(openpose)),
+        ".json, LabelMe": ("a.json", json.dumps(labelme, indent=1)),
         ".ljson": ("a.ljson", json.dumps({"version": 3, "groups": {"LJSON": ljson}})),
         ".xml": ("a.xml", f"<?xml version='1.0'?>\n<dataset><images><image file='a.jpg'><box>\n"
                           f"{parts}</box></image></images></dataset>"),
@@ -243,6 +252,7 @@ def _tables() -> dict[str, tuple[str, str]]:
     n, names = 9, "abcdefghi"
     values = np.linalg.norm(FACE[:n, None] - FACE[None, :n], axis=-1).round(3)
     lower = [[names[i], *values[i, : i + 1]] for i in range(n)]
+    printed = [[names[i], *values[i, :i]] for i in range(1, n)]
     return {
         ".csv, named": ("d.csv", _rows(["", *names],
                                        *[[a, *row] for a, row in zip(names, values, strict=True)])),
@@ -250,6 +260,10 @@ def _tables() -> dict[str, tuple[str, str]]:
         ".tsv, triangle": ("d.tsv", _rows(*lower, delimiter="\t")),
         ".csv, pairs": ("d.csv", _rows(["a", "b", "distance"], *[
             [names[i], names[j], values[i, j]] for i in range(n) for j in range(i)])),
+        ".phy, PHYLIP": ("d.phy", _rows([n], *[[a, *row] for a, row in zip(
+            names, values, strict=True)], delimiter=" ")),
+        ".txt, printed by R": ("d.txt", _rows([" ", *names[:-1]], *printed, delimiter=" ")),
+        ".csv, all pairs in a column": ("d.csv", _rows(*values[np.tril_indices(n, -1)][:, None])),
     }
 
 
