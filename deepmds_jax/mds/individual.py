@@ -188,10 +188,11 @@ def _prepare(options, dissimilarities, weights):
     peak = lax.stop_gradient(jnp.max(dissimilarities, axis=(-2, -1), keepdims=True))
     valid &= jnp.all(peak > 0)
     finite = jnp.all(jnp.isfinite(dissimilarities))
-    dissimilarities = in_units(dissimilarities, jnp.where(peak > 0, peak, 1))
+    scaled = in_units(dissimilarities, jnp.where(peak > 0, peak, 1))
+    given = dissimilarities if options.transform == "ordinal" else scaled
     prepare = options.get_transform().prepare
-    prepared = jax.vmap(lambda d, w: prepare(d, w, True))(dissimilarities, weights)
-    dissimilarities = _normalize(weights, dissimilarities)
+    prepared = jax.vmap(lambda d, w: prepare(d, w, True))(given, weights)
+    dissimilarities = _normalize(weights, scaled)
     return _Problem(dissimilarities, weights, prepared, valid, finite)
 
 

@@ -6,22 +6,26 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax import loops
+from deepmds_jax.mds.measures import in_units
 
 _MAX_SWAP_ROUNDS = 8  # then all values are sorted again
 _SPARE_BITS = 2  # of a digit that tells most values apart, beside those that count the values
 
 
-def argsort_unit(values: jax.Array) -> jax.Array:
-    """Stable argsort of (m,) floats from 0 to 1, or infinite: (m,) int32.
+def argsort_even(values: jax.Array) -> jax.Array:
+    """Stable argsort of (m,) floats that are not negative, and may be infinite: (m,) int32.
 
-    Most of up to some ten thousand are told apart by a single digit, and sorted once instead of
-    digit by digit.
+    Where they are spread rather evenly, most of up to some ten thousand are told apart by a single
+    digit, and sorted once instead of digit by digit.
     """
     position_bits, digit_bits = _bits(values.shape[0])
     if digit_bits < position_bits + _SPARE_BITS:
         return argsort(values)
+    is_finite = jnp.isfinite(values)
+    unit = jnp.max(values, where=is_finite, initial=0)
+    scaled = in_units(values, jnp.where(unit > 0, unit, 1))
     largest = (1 << min(digit_bits, 23)) - 1  # of infinity; float32 holds it
-    digit = jnp.where(values <= 1, values * (largest - 1), largest).astype(jnp.uint32)
+    digit = jnp.where(is_finite, scaled * (largest - 1), largest).astype(jnp.uint32)
     order = _sort_digit(digit).astype(jnp.int32)
     again, _ = resort(take(values, order))
     return take(order, again)

@@ -253,11 +253,11 @@ def prepare(options, dissimilarities, weights):
         weights = scale_weights(weights)
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     unit = lax.stop_gradient(jnp.max(dissimilarities))
-    dissimilarities = in_units(dissimilarities, jnp.where(unit > 0, unit, 1))
-    transform = options.get_transform()
-    prepared = transform.prepare(dissimilarities, weights, weighted)
+    scaled = in_units(dissimilarities, jnp.where(unit > 0, unit, 1))
+    given = dissimilarities if options.transform == "ordinal" else scaled
+    prepared = options.get_transform().prepare(given, weights, weighted)
     valid &= unit > 0
-    return Problem(valid, unit, Laplacian.of(weights)), dissimilarities, prepared
+    return Problem(valid, unit, Laplacian.of(weights)), scaled, prepared
 
 
 def classical_start(options, problem, dissimilarities):
@@ -469,7 +469,7 @@ def _distances(points, buffer):
 def finalize(options, problem, state, tolerance):
     """The `MDSResult` of the last state."""
     fit = _rescale(options, problem, state.prepared, state.embedding)
-    finite = jnp.isfinite(state.stress) & jnp.all(jnp.isfinite(fit[0]))
+    finite = jnp.isfinite(problem.unit + state.stress) & jnp.all(jnp.isfinite(fit[0]))
     status = status_of(has_converged(state, tolerance), finite,
                        is_connected(problem.laplacian.weights), problem.is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.STEP_LIMIT)

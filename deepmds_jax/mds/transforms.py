@@ -16,7 +16,7 @@ from deepmds_jax import loops
 from deepmds_jax.mds.isotonic import block_sums, pool_adjacent_violators
 from deepmds_jax.mds.measures import total
 from deepmds_jax.mds.ordering import (
-    argsort_unit,
+    argsort_even,
     inverse,
     pair_codes,
     pair_positions,
@@ -34,7 +34,9 @@ class Transform(NamedTuple):
 
     Attributes:
       prepare: (dissimilarities, weights, weighted) -> prepared, a pytree computed once per
-        problem. The dissimilarities are at most 1; unless `weighted`, all weights are 0 or 1.
+        problem. The dissimilarities are at most 1, or as they were given where only their order
+        counts: in units of one of 1e38, float32 would take all below 1 for 0. Unless `weighted`,
+        all weights are 0 or 1.
       fit: (prepared, distances) -> (disparities, prepared). The disparities are the least-squares
         fit to these distances, and differentiable. The new `prepared` makes the next fit faster.
     """
@@ -118,7 +120,7 @@ def _rank_pairs(dissimilarities, weights, weighted):
     codes = pair_codes(n)
     values = jnp.where(weights.ravel() > 0, dissimilarities.ravel(), jnp.inf)
     values = lax.stop_gradient(take(values, codes))
-    order = argsort_unit(values)
+    order = argsort_even(values)
     values, pairs = take(values, order), take(codes, order)
     observed = jnp.isfinite(values)
     tied = values[1:] <= values[:-1]

@@ -6,7 +6,7 @@ from deepmds_jax.mds import ordering
 
 # Compiled once per shape, not operation by operation.
 argsort = jax.jit(ordering.argsort)
-argsort_unit = jax.jit(ordering.argsort_unit)
+argsort_even = jax.jit(ordering.argsort_even)
 resort = jax.jit(ordering.resort)
 
 
@@ -15,7 +15,7 @@ def orders(values):
     """By both sorts; and what inverting the first gives for itself and for the values."""
     order = ordering.argsort(values)
     back = ordering.inverse(order)
-    return (order, ordering.argsort_unit(values), ordering.take(back, order),
+    return (order, ordering.argsort_even(values), ordering.take(back, order),
             ordering.take(ordering.take(values, order), back))
 
 
@@ -64,7 +64,7 @@ UNIT = {
 @pytest.mark.parametrize("name", UNIT)
 def test_one_digit_and_swaps_agree_with_numpy(name, dtype):
     values = np.minimum(UNIT[name], np.where(np.isinf(UNIT[name]), np.inf, 1)).astype(dtype)
-    np.testing.assert_array_equal(argsort_unit(values), np.argsort(values, kind="stable"))
+    np.testing.assert_array_equal(argsort_even(values), np.argsort(values, kind="stable"))
     groups = np.sort(RNG.integers(0, 20, 300))
     order, moved = resort(values, groups[1:] == groups[:-1])
     expected = np.lexsort([values, groups])
@@ -74,7 +74,7 @@ def test_one_digit_and_swaps_agree_with_numpy(name, dtype):
 
 def test_resorting_ends_where_no_order_can_be_reached():
     values = np.array([0.5, -1, 0.2, -3, np.nan, 0.1], np.float32)
-    for order in (argsort_unit(values), resort(values)[0]):
+    for order in (argsort_even(values), resort(values)[0]):
         assert sorted(order.tolist()) == list(range(6))
 
 
