@@ -48,6 +48,8 @@ def main(paths: list[str]) -> None:
     matrix = files.read_matrix(paths[0], directed=may_differ)
     with _named(paths[0]):
         labels, dissimilarities = matrix.labels, _dissimilarities(matrix)
+    # A pair that lacks one direction is missing in both: stress, shares and diagrams agree on it.
+    dissimilarities = np.where(np.isnan(dissimilarities.T), np.nan, dissimilarities)
     n, pairs = len(labels), dissimilarities[np.triu_indices(len(labels), 1)]
     if not mds_flags.DIMS.value < n:
         raise ValueError(f"dims: expected 1 to {n - 1} for {n} points, got {mds_flags.DIMS.value}")

@@ -27,7 +27,7 @@ def additive_constant(dissimilarities: ArrayLike) -> jax.Array:
     """The smallest c >= 0 for which the dissimilarities plus c are Euclidean distances.
 
     c is added to all pairs, not to the diagonal. With it, or with any greater constant, classical
-    scaling has no negative eigenvalues. Has forward and reverse derivatives.
+    scaling has no negative eigenvalues. Has forward and reverse first derivatives.
 
     Args:
       dissimilarities: (..., n, n) float, symmetric and not negative up to rounding, as for

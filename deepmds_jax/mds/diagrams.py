@@ -48,7 +48,8 @@ def shepard(
     """Collects the pairs i < j of a solution for a Shepard diagram, with NumPy in float64.
 
     Args:
-      dissimilarities: (n, n) float, the input of `smacof`; NaN marks a missing value.
+      dissimilarities: (n, n) float, the input of `smacof`; NaN, on either side of the diagonal,
+        marks a missing value.
       embedding: (n, k) float, from `smacof`.
       disparities: (n, n) float, from `smacof`.
       weights: (n, n), 0 marks a missing pair; all 1 by default.
@@ -78,7 +79,8 @@ def shepard(
         pairs[name] = matrix[rows, columns]
     # One coordinate at a time: all at once would not fit in memory for thousands of points.
     pairs["distances"] = np.sqrt(sum((x[rows] - x[columns]) ** 2 for x in points.T))
-    observed = (pairs["weights"] > 0) & ~np.isnan(pairs["dissimilarities"])
+    missing = np.isnan(as_numbers("dissimilarities", dissimilarities))
+    observed = (pairs["weights"] > 0) & ~(missing | missing.T)[rows, columns]
     pairs = {name: values[observed] for name, values in pairs.items()}
     order = np.lexsort((pairs["disparities"], pairs["distances"], pairs["dissimilarities"]))
     return ShepardDiagram(**{name: values[order] for name, values in pairs.items()})

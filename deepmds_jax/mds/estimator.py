@@ -285,7 +285,8 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         At the minimum of stress-1 the disparities are too small for the configuration, by a factor
         1 - stress^2. Without that factor, each fitted point is where its disparities place it.
         """
-        observed = np.triu(~np.isnan(self.dissimilarity_matrix_), 1)
+        missing = np.isnan(self.dissimilarity_matrix_)
+        observed = np.triu(~(missing | missing.T), 1)
         weights = np.ones(observed.shape) if self._weights is None else self._weights
         observed &= weights > 0
         weights = weights[observed]

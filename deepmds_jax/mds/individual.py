@@ -25,7 +25,7 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.krylov import solve_in_unit
-from deepmds_jax.mds.measures import in_units, square_root, unscaled_distances
+from deepmds_jax.mds.measures import in_units, keep_counted, square_root, unscaled_distances
 from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
@@ -108,7 +108,8 @@ def individual_differences(
       transform: "ratio", "spline" or "ordinal", as for `smacof`: one for each subject. "interval"
         is not offered, because its disparities can be negative.
       ties: as for `smacof`.
-      weights: (..., K, n, n) or (n, n), as for `smacof`.
+      weights: (..., K, n, n) or (n, n), as for `smacof`. A few far above the others take many
+        iterations; in float32, by more than a factor of 10,000, they end before the minimum.
       max_iters: maximum number of iterations.
       tolerance: as for `smacof_robust`.
 
@@ -183,7 +184,7 @@ def _prepare(options, dissimilarities, weights):
     weights = jax.vmap(symmetrize)(weights)
     missing = jnp.isnan(dissimilarities) | (weights == 0)
     weights = jnp.where(missing, 0, weights)
-    weights = in_units(weights, jnp.max(weights))
+    weights = keep_counted(in_units(weights, jnp.max(weights)), weights)
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     peak = lax.stop_gradient(jnp.max(dissimilarities, axis=(-2, -1), keepdims=True))
     valid &= jnp.all(peak > 0)
@@ -272,6 +273,9 @@ def _minimize(options, dissimilarities, weights, max_iters, tolerance):
     problem = _prepare(options, dissimilarities, weights)
     num_subjects, n, _ = problem.weights.shape
     split = partial(_split, options, n, num_subjects)
+    # Weights below the largest shorten the steps, which count as what they would be without.
+    weights = problem.weights
+    shortening = jnp.sum(weights) / jnp.sum(weights > 0, dtype=weights.dtype)
 
     def majorize(point, prepared):
         group, maps = split(point)
@@ -282,8 +286,8 @@ def _minimize(options, dissimilarities, weights, max_iters, tolerance):
         # Weights below 1, as distances nearer to what they are: the problem remains a plain one.
         targets = distances + problem.weights * (disparities - distances)
         images = views + jax.vmap(_guttman_step)(views, distances, targets)
-        return Move(_join(options, *_restrict(options, images, group, maps)) - point, loss, error,
-                    prepared)
+        step = _join(options, *_restrict(options, images, group, maps)) - point
+        return Move(step, loss, error * shortening, prepared)
 
     counted = jnp.sum(problem.weights, axis=0)
     mean = jnp.sum(problem.weights * problem.dissimilarities, axis=0)

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from deepmds_jax import loops
 from deepmds_jax.given_arrays import check_numbers
 from deepmds_jax.mds.inputs import as_computed, float_dtype, is_traced
-from deepmds_jax.mds.measures import power_of_two
+from deepmds_jax.mds.measures import keep_counted, power_of_two
 from deepmds_jax.mds.ordering import take
 
 _GROUP_SIZE, _LARGE_GROUP_SIZE = 4, 8  # values pooled by formula, on CPU and elsewhere
@@ -36,7 +36,8 @@ def isotonic_regression(y: ArrayLike, weights: ArrayLike | None = None) -> jax.A
 
     Args:
       y: (..., m) float; integers become the default float.
-      weights: positive, same shape as `y`; all 1 by default.
+      weights: positive, same shape as `y`; all 1 by default. In float32, those below 1e-25
+        of the largest of a sequence may count as more.
 
     Returns:
       (..., m) in the dtype of `y`, computed in float32 if that is half precision, which knows the
@@ -82,8 +83,9 @@ def _regress(y, weights):
     if weights is None:
         fit = jnp.vectorize(pool_adjacent_violators, signature="(m)->(m)")(y)
     else:
-        weights = weights / power_of_two(
+        scaled = weights / power_of_two(
             lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True)))
+        weights = keep_counted(scaled, weights)
         fit = jnp.vectorize(pool_adjacent_violators, signature="(m),(m)->(m)")(y, weights)
     return jnp.where(finite, fit * unit, jnp.nan)
 
@@ -116,6 +118,14 @@ def _pool_adjacent_violators_jvp(on_cpu, primals, tangents):
     return fit, sums / total
 
 
+def _in_range(weights):
+    """Weights times a power of two, which leaves products of two of them in the dtype's range."""
+    half = np.finfo(weights.dtype).maxexp * 25 // 64
+    exponent = jnp.frexp(jnp.sum(weights))[1]
+    scaled = weights * jnp.ldexp(jnp.ones((), weights.dtype), half - exponent)
+    return jnp.maximum(scaled, 2.0**-half)
+
+
 def block_sums(starts: jax.Array, values: jax.Array) -> jax.Array:
     """(m,) sum over the block of each value, for (m,) bool block starts and (m,) values."""
     block = jnp.cumsum(starts, dtype=jnp.int32) - 1
@@ -132,6 +142,7 @@ def _pool_with_stack(y: jax.Array, weights: jax.Array | None) -> jax.Array:
     it copy the stack in every step.
     """
     num_values = y.shape[0]
+    weights = None if weights is None else _in_range(weights)
     rows, _ = _pool_groups(y, weights, _GROUP_SIZE)
     below_all = jnp.where(jnp.arange(rows.shape[1]) == 0, -jnp.inf, 1).astype(y.dtype)
 

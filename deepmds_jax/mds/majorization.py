@@ -162,7 +162,8 @@ def check_key(key: object) -> None:
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         is_key = shape == ()
     else:
-        is_key = dtype == np.uint32 and len(shape or ()) == 1  # of the old style
+        old = jax.eval_shape(jax.random.PRNGKey, 0)
+        is_key = (dtype, shape) == (old.dtype, old.shape)
     if not is_key:
         raise ValueError(f"key: expected a key like jax.random.key(0), got {one_line(key)}")
 

@@ -117,6 +117,11 @@ def scale_weights(weights: jax.Array) -> jax.Array:
     A common factor changes no solution. Weights that count do not become 0.
     """
     scaled = weights / power_of_two(jnp.max(weights, axis=(-2, -1), keepdims=True))
+    return keep_counted(scaled, weights)
+
+
+def keep_counted(scaled: jax.Array, weights: jax.Array) -> jax.Array:
+    """Scaled weights, of which those that count have not become 0."""
     return jnp.where((scaled == 0) & (weights > 0), jnp.finfo(weights.dtype).tiny, scaled)
 
 

@@ -65,6 +65,15 @@ def test_other_files_and_missing_pairs(tmp_path, succeed):
     (tmp_path / "list.tsv").write_text("\n".join(rows))
     text = succeed("mds", "list.tsv", "--nosearch", "--dims=3")
     assert "21 points in 3 dimensions, ordinal, 1 of 210 pairs missing: stress-1 0.0448" in text
+    # A pair that lacks one direction is missing: no part of the stress.
+    d = np.sqrt(np.abs(np.subtract.outer(np.arange(6), np.arange(6)) / 1.0))
+    shown = []
+    for gap in ([(4, 1)], [(1, 4)], [(4, 1), (1, 4)]):
+        cells = [["" if (i, j) in gap else f"{d[i, j]}" for j in range(6)] for i in range(6)]
+        (tmp_path / "gap.csv").write_text("\n".join(",".join(row) for row in cells))
+        shown.append(succeed("mds", "gap.csv", "--nosearch", "--transform=ratio"))
+        assert "1 of 15 pairs missing" in shown[-1]
+    assert shown[0] == shown[1] == shown[2]
 
 
 def test_names_are_made_safe_and_a_fit_that_says_nothing_is_told(tmp_path, call):

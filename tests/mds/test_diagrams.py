@@ -35,6 +35,10 @@ def test_missing_pairs_are_left_out():
     dissimilarities = np.array([[0.0, 9, np.nan], [9, 0, 5], [np.nan, 5, 0]])
     diagram = mds.shepard(dissimilarities, EMBEDDING, np.where(dissimilarities > 0, DISPARITIES, 0))
     np.testing.assert_array_equal(diagram.distances, [2, 1])
+    dissimilarities[0, 2] = 6  # one direction is enough, on either side
+    for given in (dissimilarities, dissimilarities.T):
+        found = mds.shepard(given, EMBEDDING, np.where(dissimilarities > 0, DISPARITIES, 0))
+        np.testing.assert_array_equal(found.distances, [2, 1])
     weights = np.array([[0.0, 0, 4], [0, 0, 1], [4, 1, 0]])
     diagram = mds.shepard(np.array([[0.0, 9, 6], [9, 0, 5], [6, 5, 0]]), EMBEDDING, DISPARITIES,
                           weights)

@@ -273,6 +273,7 @@ def test_bytes_in_another_order():
 @pytest.mark.parametrize(("options", "message"), [
     ({"key": 0}, r"key: expected a key like jax.random.key\(0\), got 0"),
     ({"key": np.ones(2)}, "key: expected a key"),
+    ({"key": np.zeros(3, np.uint32)}, r"key: expected a key .*, got an array of shape \(3,\)"),
     ({"num_dims": 1.5}, "num_dims: expected an integer, got 1.5"),
     ({"init": np.ones((12, 2))}, "init: expected different points, got all of them at one place"),
     ({"init": np.full((12, 2), np.nan)}, "init: expected finite values"),

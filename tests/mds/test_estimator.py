@@ -141,6 +141,13 @@ def test_missing_dissimilarities():
     expected = to_fitted_frame(fitted, points)(points)
     np.testing.assert_allclose(fitted.embedding_, expected, atol=1e-3)
     np.testing.assert_allclose(fitted.transform(distances), fitted.embedding_, atol=1e-6)
+    new = euclidean(samples(9, 20, 2), points)
+    placed = fitted.transform(new)
+    for known in (np.tri(12), np.tri(12).T):  # one direction is enough
+        one_sided = np.where(known, euclidean(points, points), distances)
+        other = MDS(metric="precomputed", tol=1e-6).fit(one_sided)
+        np.testing.assert_array_equal(other.embedding_, fitted.embedding_)
+        np.testing.assert_array_equal(other.transform(new), placed)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -128,6 +128,24 @@ def test_a_subject_need_not_know_all_objects():
     np.testing.assert_allclose(match(result)[0], 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("heavy", [100, 1000])
+def test_heavy_pairs_do_not_end_the_iterations_early(heavy):
+    weights = np.ones((N, N))
+    weights[0, 1] = weights[1, 0] = heavy
+    twice = np.repeat(NOISY[0, :1], 2, axis=0)
+    result = solve(twice, "identity", weights=weights)
+    expected = mds.smacof(NOISY[0, 0].astype(np.float32), K, transform="ratio", weights=weights)
+    assert result.converged and expected.converged
+    assert abs(result.stress / expected.stress - 1) < 3e-4
+
+
+def test_pairs_of_very_small_weights_connect():
+    weights = np.full((N, N), 1e30)
+    weights[0] = weights[:, 0] = 1e-30
+    result = solve(NOISY[0], weights=weights)
+    assert result.status <= mds.Status.STEP_LIMIT and np.isfinite(result.stress)
+
+
 def test_bad_problems_have_a_status_and_single_ones_raise():
     given = DISTANCES.copy()
     given[0, :, 3] = given[0, :, :, 3] = np.nan

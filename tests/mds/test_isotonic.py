@@ -102,6 +102,21 @@ def test_any_unit_and_weight(unit, weight):
     np.testing.assert_allclose(fit, unit * scipy_isotonic(y, weights=weights).x, rtol=1e-6)
 
 
+@pytest.mark.parametrize("light", [1e-20, 1e-22, 1e-25])
+def test_weights_whose_products_are_out_of_range(light):
+    y = np.append(RNG.standard_normal(40), 9)
+    weights = np.append(light * 10 ** RNG.uniform(0, 2, 40), 1)
+    fit = isotonic_regression(y.astype(np.float32), weights.astype(np.float32))
+    assert np.all(np.diff(fit) >= 0)
+    np.testing.assert_allclose(fit, scipy_isotonic(y, weights=weights).x, atol=1e-5)
+
+
+def test_weights_beyond_the_range_of_each_other():
+    heavy, light = np.float32([1e25, 1e-13, 1e-13]), np.float32([1e-30, 1e-30, 1e8])
+    np.testing.assert_allclose(isotonic_regression(np.float32([2, 5, 3]), heavy), [2, 4, 4])
+    np.testing.assert_allclose(isotonic_regression(np.float32([5, 3, 7]), light), [4, 4, 7])
+
+
 def test_bytes_in_another_order():
     np.testing.assert_array_equal(isotonic_regression(np.array([3, 1], ">f4")), [2, 2])
 

@@ -76,6 +76,15 @@ def test_distances_without_error_but_one_give_the_points():
     np.testing.assert_array_less(np.array(result.pair_weights)[:, 3, 7], 1e-5)
 
 
+def test_a_problem_of_nothing_but_zeros_and_outliers_is_valid():
+    alone = np.zeros((7, 7))
+    alone[0, 1] = alone[1, 0] = 1
+    result = robust(alone)
+    assert result.status == mds.Status.CONVERGED
+    assert np.max(mds.distances(result.embedding)) < 1e-3
+    assert result.pair_weights[0, 1] < 1e-3 and result.pair_weights[0, 2] == 1
+
+
 def test_starts_of_any_size_anywhere():
     starts = np.random.default_rng(1).standard_normal((B, N, K))
     expected = robust(DISTANCES, init=starts)
