@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from deepmds_jax.data.formats import arrays, matlab, points_files, text_tables
+from deepmds_jax.data.formats import array_files, arrays, matlab, points_files, text_tables
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
@@ -288,15 +288,15 @@ def _load_table(path: Path) -> tuple[list[list[str]], str]:
 
 _FORMATS = {
     ".pts": (read_text, points_files.parse_pts),
-    ".json": (arrays.load_json, arrays.parse_arrays),
+    ".json": (array_files.load_json, arrays.parse_arrays),
     ".csv": (_load_table, text_tables.parse_table),
-    ".npy": (arrays.load_numpy, arrays.parse_arrays),
-    ".npz": (arrays.load_numpy, arrays.parse_arrays),
+    ".npy": (array_files.load_numpy, arrays.parse_arrays),
+    ".npz": (array_files.load_numpy, arrays.parse_arrays),
     ".mat": (matlab.load_mat, arrays.parse_mat),
     ".tsv": (_load_table, text_tables.parse_table),
     ".txt": (read_text, points_files.parse_txt),
     ".xml": (points_files.load_imglib, points_files.parse_imglib),
     ".tps": (read_text, points_files.parse_tps),
-    ".ljson": (arrays.load_json, arrays.parse_arrays),
+    ".ljson": (array_files.load_json, arrays.parse_arrays),
     ".fcsv": (read_text, points_files.parse_fcsv),
 }
