@@ -122,6 +122,12 @@ def _complete(u, present):
     return jnp.stack(columns, axis=-1)
 
 
+@jax.jit
+def align(source: jax.Array, target: jax.Array) -> jax.Array:
+    """`source` rotated, scaled and moved onto `target`, never mirrored."""
+    return procrustes(source, target)(source)
+
+
 @one_program
 def rigid_changes(points: jax.Array) -> jax.Array:
     """(7, N, 3) changes of (N, 3) points: moves, turns about the origin, and of size."""
