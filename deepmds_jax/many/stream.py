@@ -15,6 +15,7 @@ import tqdm
 from absl import logging
 
 from deepmds_jax.data.formats.faces import make_face
+from deepmds_jax.data.formats.reasons import reason_of
 from deepmds_jax.faces_by_name import load_pretrained_for
 from deepmds_jax.files import replacing
 from deepmds_jax.lifting import lifting_method
@@ -28,7 +29,6 @@ from deepmds_jax.many.parts import (
     list_parts,
     open_parquet,
     open_part,
-    reason_of,
     remove_leftovers,
     run_of,
 )

@@ -31,6 +31,7 @@ from deepmds_jax.data.formats.faces import (
     undo_alphabet,
 )
 from deepmds_jax.data.formats.plain_names import printable
+from deepmds_jax.data.formats.reasons import reason_of
 
 # Width and height of a picture in pixels: of all, or by the name of a face, None if not known.
 ImageSize = tuple[float, float] | Callable[[str], tuple[float, float] | None]
@@ -212,8 +213,7 @@ def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
     except ImportError:
         raise
     except Exception as error:  # every parser fails on damaged files in ways of its own
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
+        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
         parsed = parse(content, path.stem.removesuffix(".mrk"))
         if all(face is None for _, face in parsed.faces):
