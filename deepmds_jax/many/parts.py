@@ -18,15 +18,8 @@ import pyarrow.parquet as pq
 import deepmds_jax
 from deepmds_jax.data.formats.faces import natural_key
 from deepmds_jax.data.formats.reasons import reason_of
-from deepmds_jax.many.columns import (
-    LANDMARKS,
-    Columns,
-    find_columns,
-    have_one_each,
-    known_faces,
-    lowest_of_parts,
-    numbers_each,
-)
+from deepmds_jax.many.columns import LANDMARKS, Columns, find_columns, numbers_each
+from deepmds_jax.many.rows import have_one_each, known_faces, lowest_of_parts
 from deepmds_jax.methods.contract import Params
 
 SUFFIX = ".parquet"

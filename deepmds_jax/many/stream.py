@@ -19,7 +19,7 @@ from deepmds_jax.data.formats.reasons import reason_of
 from deepmds_jax.faces_by_name import load_pretrained_for
 from deepmds_jax.files import replacing
 from deepmds_jax.lifting import lifting_method
-from deepmds_jax.many.columns import carried, read_block, shape_arrays, shape_fields
+from deepmds_jax.many.columns import carried, shape_fields
 from deepmds_jax.many.lift import BlockLift
 from deepmds_jax.many.parts import (
     Part,
@@ -32,6 +32,7 @@ from deepmds_jax.many.parts import (
     remove_leftovers,
     run_of,
 )
+from deepmds_jax.many.rows import read_block, shape_arrays
 from deepmds_jax.methods.contract import Params
 
 _Item = TypeVar("_Item")
