@@ -32,8 +32,9 @@ from deepmds_jax.data.views import sample_faces
 from deepmds_jax.evaluation.hardware import describe_hardware
 from deepmds_jax.evaluation.tables import to_markdown
 from deepmds_jax.many import reconstruct_files
-from deepmds_jax.many.columns import LANDMARKS, find_columns, read_block
+from deepmds_jax.many.columns import LANDMARKS, find_columns
 from deepmds_jax.many.lift import BlockLift, lift_rows
+from deepmds_jax.many.rows import read_block
 from deepmds_jax.many.stream import run_parts
 from deepmds_jax.methods.saved import load_pretrained
 

@@ -9,12 +9,12 @@ import numpy as np
 from deepmds_jax import topologies
 from deepmds_jax.data.formats import schemes
 from deepmds_jax.data.formats.faces import MIN_CONFIDENCE, Face
-from deepmds_jax.geometry import place_in_image
+from deepmds_jax.geometry import Placement, place_in_image
 from deepmds_jax.lifting import lifting_method, reconstruct_detailed
-from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params
+from deepmds_jax.methods.contract import MIN_LANDMARKS, LiftingMethod, Params, Reconstruction
 from deepmds_jax.methods.saved import load_pretrained
 from deepmds_jax.topologies import Topology
-from deepmds_jax.video import Smoothing, reconstruct_sequence
+from deepmds_jax.video import SequenceReconstruction, Smoothing, reconstruct_sequence
 from deepmds_jax.weights.locate import shipped_names
 
 # What is known of a face or a frame: arrays, by what they are.
@@ -96,12 +96,7 @@ def lift_faces(params: Params, faces: Mapping[str, Face]) -> tuple[dict[str, Arr
     origin, near = _around_origin(x2d, visible)
     seen = None if visible.all() else visible
     result = jax.jit(reconstruct_detailed)(params, near, seen)
-    place = jax.device_get(jax.jit(place_in_image)(
-        result.points, near, seen, rotation=result.rotation))
-    place = place._replace(
-        points=place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
-        translation=place.translation + origin[:, 0],
-    )
+    place = _place(result, near, seen, origin)
     arrays = {
         "x2d": x2d, "visible": visible,
         **{key: value for key, value in result._asdict().items() if value is not None},
@@ -189,15 +184,13 @@ def lift_frames(
         in_steps = jnp.asarray(in_steps)
     result = jax.tree.map(lambda array: array[places], jax.device_get(reconstruct_sequence(
         params, jnp.asarray(steps), in_steps, frame_rate=frame_rate, smoothing=smoothing)))
-    place = jax.device_get(jax.jit(place_in_image)(
-        result.points, near, None if in_steps is None else seen, rotation=result.rotation))
+    place = _place(result, near, None if in_steps is None else seen, origin)
     arrays = {
         "x2d": x2d, "visible": visible,
         **{key: value for key, value in result._asdict().items() if value is not None},
         "converged": result.converged,
-        "image_points": place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
-        "scale": place.scale, "translation": place.translation + origin[:, 0], "seconds": seconds,
-        "frame": numbers,
+        "image_points": place.points, "scale": place.scale, "translation": place.translation,
+        "seconds": seconds, "frame": numbers,
     }
     frames = {name: {key: array[i] for key, array in arrays.items()}
               for i, name in enumerate(names)}
@@ -263,6 +256,17 @@ def _around_origin(x2d: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np
     origin = (x2d.mean(axis=1, keepdims=True) if visible.all() else
               np.sum(x2d, axis=1, keepdims=True, where=known) / count)
     return origin, np.where(known, x2d - origin, 0).astype(np.float32)
+
+
+def _place(
+    result: Reconstruction | SequenceReconstruction, near: np.ndarray, seen: np.ndarray | None,
+    origin: np.ndarray,
+) -> Placement:
+    """The shapes in their images; `near` and `origin` are from `_around_origin`."""
+    place = jax.device_get(jax.jit(place_in_image)(
+        result.points, near, seen, rotation=result.rotation))
+    return place._replace(points=place.points + np.pad(origin, ((0, 0), (0, 0), (0, 1))),
+                          translation=place.translation + origin[:, 0])
 
 
 def _two_at_once(

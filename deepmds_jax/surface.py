@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from deepmds_jax.data.dense import DenseModel
-from deepmds_jax.geometry import procrustes
-from deepmds_jax.geometry.similarity import Similarity
+from deepmds_jax.geometry import centre, procrustes
+from deepmds_jax.geometry.similarity import Similarity, rigid_changes
 
 # Root mean square of the weights that `sample_coefficients` draws, products of two U[0, 1] numbers.
 # Around zero: where nothing is seen of an expression, the face is neutral.
@@ -72,7 +72,7 @@ def fit_surface(model: DenseModel, points: jax.Array, std: jax.Array) -> Surface
         start = similarity(mean)
         # The modes in the frame of the landmarks, without the translation.
         turned = similarity.scale * modes @ similarity.rotation
-        changes = jnp.concatenate([turned, _rigid_motions(points)]) / std
+        changes = jnp.concatenate([turned, rigid_changes(centre(points))]) / std
         changes = changes.reshape(len(precision), -1)
         beyond = ((points - start) / std).reshape(-1)
         factor = jnp.linalg.cholesky(changes @ changes.T + jnp.diag(precision))
@@ -80,11 +80,3 @@ def fit_surface(model: DenseModel, points: jax.Array, std: jax.Array) -> Surface
     similarity = procrustes(mean + jnp.tensordot(coefficients, modes, 1), points)
     return Surface(
         coefficients[:num], _EXPRESSION_DEVIATION * coefficients[num:], similarity)
-
-
-def _rigid_motions(points: jax.Array) -> jax.Array:
-    """(7, N, 3) changes that move, turn and scale the points about their centroid."""
-    points = points - jnp.mean(points, axis=0)
-    axes = jnp.eye(3, dtype=points.dtype)[:, None]
-    moves = jnp.broadcast_to(axes, (3, *points.shape))
-    return jnp.concatenate([moves, jnp.cross(axes, points[None]), points[None]])

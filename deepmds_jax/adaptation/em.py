@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmds_jax.geometry import likely_rotations, standardize
+from deepmds_jax.geometry.similarity import rigid_changes
 from deepmds_jax.methods.gaussian import Gaussian, Posterior, infer, without_rigid_motion
 
 MIN_FACES = 10
@@ -228,7 +229,7 @@ def _scatter(shapes, found):
 
     What turns a shape by little is a part of its covariance.
     """
-    turns = jnp.cross(jnp.eye(3)[:, None], shapes.mean[None]).reshape(3, -1)
+    turns = rigid_changes(shapes.mean)[3:6].reshape(3, -1)
     turns = jnp.linalg.solve(turns @ turns.T, turns)
     across = jnp.cross(found.rotation[2], turns, axis=0)
     return across @ found.covariance @ across.T

@@ -116,12 +116,10 @@ def _load(name: str | os.PathLike[str], mixed: bool) -> DatasetSpec:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if spec.views and abs(sum(view.share for view in spec.views) - 1) > 1e-6:
-        raise ValueError(f"{path}: the shares of the views sum to "
-                         f"{sum(view.share for view in spec.views)}, expected 1")
-    if spec.mix and abs(sum(part.share for part in spec.mix) - 1) > 1e-6:
-        raise ValueError(f"{path}: the shares of the mix sum to "
-                         f"{sum(part.share for part in spec.mix)}, expected 1")
+    for what, shared in (("views", spec.views), ("mix", spec.mix)):
+        total = sum(part.share for part in shared)
+        if shared and abs(total - 1) > 1e-6:
+            raise ValueError(f"{path}: the shares of the {what} sum to {total}, expected 1")
     if spec.frame not in FRAMES:
         raise ValueError(f"{path}: frame: expected one of {list(FRAMES)}, got {spec.frame!r}")
     return spec

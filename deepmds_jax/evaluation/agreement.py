@@ -12,7 +12,7 @@ import numpy as np
 
 from deepmds_jax.evaluation.metrics import score
 from deepmds_jax.evaluation.tables import Row
-from deepmds_jax.geometry import procrustes
+from deepmds_jax.geometry.similarity import align
 from deepmds_jax.topologies import SIDES, Topology
 
 
@@ -87,7 +87,7 @@ def add_aligned(
     images = {}
     for name, face in faces.items():
         title = f"{other}: {name}"
-        aligned = np.asarray(_align(others[name].astype(np.float32), face["points"]))
+        aligned = np.asarray(align(others[name].astype(np.float32), face["points"]))
         drawn |= {name: face, title: {"x2d": face["x2d"], "points": aligned}}
         if name in photographs:
             images |= dict.fromkeys((name, title), photographs[name])
@@ -99,7 +99,7 @@ def _asymmetry(shapes: np.ndarray, topology: Topology) -> np.ndarray:
     if topology.mirror is None:
         raise ValueError(f"topology: {topology.name} has no symmetry, expected one with mirror")
     mirrored = shapes[:, list(topology.mirror)] * np.array([-1, 1, 1], np.float32)
-    return _relative(np.asarray(_align(mirrored, shapes)) - shapes, shapes, topology)
+    return _relative(np.asarray(align(mirrored, shapes)) - shapes, shapes, topology)
 
 
 def _relative(offsets: np.ndarray, shapes: np.ndarray, topology: Topology) -> np.ndarray:
@@ -107,9 +107,3 @@ def _relative(offsets: np.ndarray, shapes: np.ndarray, topology: Topology) -> np
     right, left = (topology.landmarks.index(f"exocanthion_{side}") for side in SIDES)
     between = np.linalg.norm(shapes[:, right] - shapes[:, left], axis=-1)
     return 100 * np.linalg.norm(offsets, axis=-1).mean(-1) / between
-
-
-@jax.jit
-def _align(source: jax.Array, target: jax.Array) -> jax.Array:
-    """`source` rotated, scaled and moved onto `target`, never mirrored."""
-    return procrustes(source, target)(source)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepmds_jax import faces_by_name, suspicions, topologies
-from deepmds_jax.data.formats.faces import Face, make_face
+from deepmds_jax.data.formats.faces import Face, make_face, some_of
 from deepmds_jax.data.photos import named
 from deepmds_jax.data.photos.detection import check_topology, open_detector
 from deepmds_jax.evaluation import agreement, figures, summaries, tables
@@ -226,9 +226,8 @@ def _read_photographs(
     files, without = named.match_photographs(image, names)
     warnings = []
     if without:
-        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
         warnings.append(f"warning: image: none of the photographs in {image} is named like "
-                        f"{', '.join(without[:3])}{more}; drawn without")
+                        f"{some_of(without)}; drawn without")
     photographs, left_out = named.read_photographs(files)
     return photographs, warnings, left_out
 

@@ -7,7 +7,6 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +14,8 @@ from numpy.typing import ArrayLike
 from deepmds_jax.data.views import Faces
 from deepmds_jax.evaluation.metrics import Metrics, error_unit
 from deepmds_jax.extras import require
-from deepmds_jax.geometry import place_in_image, procrustes, standardize
+from deepmds_jax.geometry import place_in_image, standardize
+from deepmds_jax.geometry.similarity import align
 from deepmds_jax.topologies import Topology
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def align_faces(points: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.
     to_left = _to_left(points, topology)
     straightness = to_left[:, 0] / np.linalg.norm(to_left, axis=-1)
     reference = standardize(points[np.argmax(straightness)])
-    aligned = np.asarray(_align(points, reference))
+    aligned = np.asarray(align(points, reference))
     return aligned, aligned.mean(axis=0)
 
 
@@ -202,7 +202,7 @@ def draw_skeletons(
     names = _follow(path, [_name(landmark) for landmark in topology.landmarks])
     style = styles(list(metrics))
     stacked = np.stack(list(predictions.values()))
-    aligned = dict(zip(predictions, np.asarray(_align(stacked, truth)), strict=True))
+    aligned = dict(zip(predictions, np.asarray(align(stacked, truth)), strict=True))
     size = 1.02 * max(np.abs(p[np.isfinite(p)]).max(initial=0) for p in (truth, *aligned.values()))
 
     def contents(face: int) -> list[dict]:
@@ -286,11 +286,6 @@ def draw_skeletons(
         }],
     )
     return figure
-
-
-@jax.jit
-def _align(points: jax.Array, target: jax.Array) -> jax.Array:
-    return procrustes(points, target)(points)
 
 
 def _layout(**changes) -> dict:

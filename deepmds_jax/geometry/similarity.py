@@ -122,6 +122,20 @@ def _complete(u, present):
     return jnp.stack(columns, axis=-1)
 
 
+@jax.jit
+def align(source: jax.Array, target: jax.Array) -> jax.Array:
+    """`source` rotated, scaled and moved onto `target`, never mirrored."""
+    return procrustes(source, target)(source)
+
+
+@one_program
+def rigid_changes(points: jax.Array) -> jax.Array:
+    """(7, N, 3) changes of (N, 3) points: moves, turns about the origin, and of size."""
+    axes = jnp.eye(3, dtype=points.dtype)[:, None]
+    moves = jnp.broadcast_to(axes, (3, *points.shape))
+    return jnp.concatenate([moves, jnp.cross(axes, points[None]), points[None]])
+
+
 def _determinant(m):
     """(...) determinant of (..., d, d) for d of 2 or 3."""
     if m.shape[-1] == 2:

@@ -17,15 +17,9 @@ import pyarrow.parquet as pq
 
 import deepmds_jax
 from deepmds_jax.data.formats.faces import natural_key
-from deepmds_jax.many.columns import (
-    LANDMARKS,
-    Columns,
-    find_columns,
-    have_one_each,
-    known_faces,
-    lowest_of_parts,
-    numbers_each,
-)
+from deepmds_jax.data.formats.reasons import reason_of
+from deepmds_jax.many.columns import LANDMARKS, Columns, find_columns, numbers_each
+from deepmds_jax.many.rows import have_one_each, known_faces, lowest_of_parts
 from deepmds_jax.methods.contract import Params
 
 SUFFIX = ".parquet"
@@ -202,11 +196,6 @@ def remove_leftovers(parts: Iterable[Part]) -> None:
             match = re.fullmatch(rf"\.(.+)\.\d+{re.escape(SUFFIX)}", path.name)
             if match and match[1] in stems:
                 path.unlink(missing_ok=True)
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
 def _columns_of(file: pq.ParquetFile) -> Columns:

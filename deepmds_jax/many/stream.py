@@ -15,10 +15,11 @@ import tqdm
 from absl import logging
 
 from deepmds_jax.data.formats.faces import make_face
+from deepmds_jax.data.formats.reasons import reason_of
 from deepmds_jax.faces_by_name import load_pretrained_for
 from deepmds_jax.files import replacing
 from deepmds_jax.lifting import lifting_method
-from deepmds_jax.many.columns import carried, read_block, shape_arrays, shape_fields
+from deepmds_jax.many.columns import carried, shape_fields
 from deepmds_jax.many.lift import BlockLift
 from deepmds_jax.many.parts import (
     Part,
@@ -28,10 +29,10 @@ from deepmds_jax.many.parts import (
     list_parts,
     open_parquet,
     open_part,
-    reason_of,
     remove_leftovers,
     run_of,
 )
+from deepmds_jax.many.rows import read_block, shape_arrays
 from deepmds_jax.methods.contract import Params
 
 _Item = TypeVar("_Item")

@@ -1,6 +1,5 @@
 """Predictions that another program made, read from files: RingNet, 3DDFA, a user's own."""
 
-import csv
 import json
 import os
 import pathlib
@@ -15,9 +14,9 @@ from absl import logging
 from deepmds_jax import topologies
 from deepmds_jax.data.datasets import Dataset
 from deepmds_jax.data.formats.archives import unpack_numpy
-from deepmds_jax.data.formats.faces import plain_float
 from deepmds_jax.data.formats.matlab import load_mat
-from deepmds_jax.data.formats.plain_names import from_cell
+from deepmds_jax.data.formats.point_rows import read_rows
+from deepmds_jax.data.formats.reasons import reason_of
 from deepmds_jax.data.views import Faces
 from deepmds_jax.geometry.frames import FRAMES
 from deepmds_jax.methods.arguments import require_argument, require_names
@@ -164,8 +163,7 @@ def _read(path: pathlib.Path, reader: Callable[[pathlib.Path], Any]) -> Any:
     except ImportError:
         raise
     except Exception as error:  # every parser fails on damaged files in ways of its own
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
+        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def _checked(path: pathlib.Path, faces: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -233,13 +231,6 @@ def _read_numpy(path: pathlib.Path) -> Any:
         return {name: content[name] for name in fields}
 
 
-def _read_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
-    faces = load_mat(path)
-    if "names" in faces:  # a cell array of strings, or a matrix of characters
-        faces["names"] = np.array([str(np.squeeze(name)) for name in np.ravel(faces["names"])])
-    return faces
-
-
 def _read_json(path: pathlib.Path) -> Any:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict) and isinstance(content.get("faces"), dict):
@@ -249,24 +240,15 @@ def _read_json(path: pathlib.Path) -> Any:
 
 def _read_csv(path: pathlib.Path) -> dict[str, list[list[float]]]:
     faces: dict[str, list[list[float]]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, strict=True, skipinitialspace=True)
-        lacking = [c for c in ("face", "x", "y", "z") if c not in (rows.fieldnames or ())]
-        if lacking:
-            raise ValueError(f"no column {', '.join(lacking)}; expected face, x, y and z")
-        for number, row in enumerate(rows, start=2):
-            try:
-                point = [plain_float(row[axis]) for axis in "xyz"]
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"line {number}: x, y, z are no three numbers") from error
-            faces.setdefault(from_cell(row["face"] or ""), []).append(point)
+    for row in read_rows(path):
+        faces.setdefault(row.face, []).append(row.point)
     return faces
 
 
 _READERS = {
     ".npz": _read_numpy,
     ".npy": _read_numpy,
-    ".mat": _read_mat,
+    ".mat": load_mat,
     ".json": _read_json,
     ".csv": _read_csv,
 }

@@ -20,6 +20,7 @@ from deepmds_jax.geometry import (
     procrustes,
     standardize,
 )
+from deepmds_jax.geometry.similarity import rigid_changes
 from deepmds_jax.methods.arguments import refuse_argument
 from deepmds_jax.methods.contract import Method
 from deepmds_jax.programs import one_program
@@ -110,11 +111,7 @@ def fit_gaussian(points: jax.Array) -> Gaussian:
 @one_program
 def rigid_motions(mean: jax.Array) -> jax.Array:
     """Orthonormal (7, 3 N) changes of a shape that move, turn or scale it."""
-    axes = jnp.eye(3, dtype=mean.dtype)
-    moves = jnp.broadcast_to(axes[:, None], (3, *mean.shape))
-    turns = jnp.cross(axes[:, None], mean[None])
-    changes = jnp.concatenate([moves, turns, mean[None]]).reshape(7, -1)
-    return jnp.linalg.qr(changes.T)[0].T
+    return jnp.linalg.qr(rigid_changes(mean).reshape(7, -1).T)[0].T
 
 
 @one_program

@@ -61,6 +61,27 @@ def skeleton(axis: "Axes", points: np.ndarray, topology: Topology, colour: str) 
     axis.scatter(*points.T, s=4, color=colour, linewidths=0, zorder=3)
 
 
+def shape(
+    axis: "Axes", points: np.ndarray, truth: np.ndarray | None, topology: Topology, colour: str
+) -> None:
+    """Draws an (N, 3) shape turned, behind it the truth, and tells how far it is from that."""
+    behind = points if truth is None else truth
+    middle, size = behind.mean(0), np.sqrt(((behind - behind.mean(0)) ** 2).sum(-1).mean())
+    frame(axis, turned((behind - middle) / size))
+    if truth is not None:
+        skeleton(axis, turned((truth - middle) / size), topology, TRUTH)
+        error = np.sqrt(((points - truth) ** 2).sum(-1).mean()) / size
+        axis.text(0.97, 0.03, f"{100 * error:.1f} %", transform=axis.transAxes, ha="right",
+                  va="bottom", fontsize=7.5, color=MUTED)
+    skeleton(axis, turned((points - middle) / size), topology, colour)
+
+
+def explain_shapes(figure: "Figure") -> None:
+    """What `shape` tells of the truth, below the panels."""
+    figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it, relative to the "
+                     "size of the face", fontsize=7.5, color=MUTED)
+
+
 def legend(figure: "Figure", colours: Mapping[str, str]) -> None:
     """What the colours of lines mean, below the panels: name -> colour."""
     lines = require("matplotlib.lines", "pictures")

@@ -13,7 +13,8 @@ from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.rendering import render, sample_appearance
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.data.views import Faces, View, take_faces
-from deepmds_jax.geometry import procrustes, standardize
+from deepmds_jax.geometry import standardize
+from deepmds_jax.geometry.similarity import align
 from deepmds_jax.methods.deep_mds import dissimilarity_epochs, frontalize
 from deepmds_jax.paper import paper_figures
 from deepmds_jax.paper.experiments import Experiments, Prepared
@@ -37,7 +38,6 @@ _PICTURE_SIZE = 192  # pixels of a face drawn for a figure
 # averages; and the faces that the error is measured on.
 _EPOCHS, _EPOCH_FACES, _BLOCK, _HELD_OUT = 8, 1000, 40, 200
 
-_LEARNERS = tuple(name for name in METHODS if name not in BASELINES)  # the paper has no others
 
 
 def views_page(experiments: Experiments) -> Page:
@@ -158,7 +158,7 @@ class _Columns:
         # To lay all shapes in one pose, whatever pose the source has them in.
         upright = standardize(synthetic.load(prepared.data.topology).mean)
         self._upright = jnp.broadcast_to(upright, faces.points.shape)
-        self._truth = np.asarray(_laid(faces.points, self._upright)) if known else None
+        self._truth = np.asarray(align(faces.points, self._upright)) if known else None
 
     def add_pictures(self) -> None:
         """Adds photographs with their landmarks, or pictures of a model, where there are some."""
@@ -192,7 +192,7 @@ class _Columns:
                 continue
             shapes = jax.jit(method.predict)(self._faces)
             target = self._upright if self._truth is None else jnp.asarray(self._truth)
-            laid = np.asarray(_laid(shapes, target))
+            laid = np.asarray(align(shapes, target))
             truth = [None] * len(laid) if self._truth is None else self._truth
             title = (titles or {}).get(name, method.title.replace(
                 ", barely trained: ", ",\nbarely trained:\n"))
@@ -204,12 +204,6 @@ class _Columns:
         """The figure."""
         cells = list(zip(*self.columns.values(), strict=True))
         return paper_figures.draw_faces(list(self.columns), names, cells, topology)
-
-
-@jax.jit
-def _laid(points: jax.Array, target: jax.Array) -> jax.Array:
-    """Points (F, N, 3) moved onto others by similarities without reflection."""
-    return procrustes(points, target, reflection=False)(points)
 
 
 def _prepare_photographs(

@@ -11,16 +11,16 @@ from deepmds_jax.extras import require
 from deepmds_jax.paper.drawing import (
     COLOURS,
     INK,
-    MUTED,
     TRUTH,
     cycle,
+    explain_shapes,
     frame,
     legend,
     panels,
     plain,
+    shape,
     skeleton,
     standardized,
-    turned,
 )
 from deepmds_jax.topologies import Topology
 
@@ -79,22 +79,13 @@ def draw_shapes(
     figure, axes = panels(len(truth), 1 + len(aligned), *(
         f"Face {i + 1}" for i in range(len(truth))))
     colours = dict(zip(aligned, cycle(len(aligned)), strict=True))
-    for row, points in zip(range(len(truth)), truth, strict=True):
-        middle, size = points.mean(0), np.sqrt(((points - points.mean(0)) ** 2).sum(-1).mean())
-        shown = turned((points - middle) / size)
-        for axis in axes[row]:
-            frame(axis, shown)
-        skeleton(axes[row, 0], shown, topology, INK)
+    for row, points in enumerate(truth):
+        shape(axes[row, 0], points, None, topology, INK)
         for axis, (title, shapes) in zip(axes[row, 1:], aligned.items(), strict=True):
-            skeleton(axis, shown, topology, TRUTH)
-            skeleton(axis, turned((shapes[row] - middle) / size), topology, colours[title])
-            error = np.sqrt(((shapes[row] - points) ** 2).sum(-1).mean()) / size
-            axis.text(0.97, 0.03, f"{100 * error:.1f} %", transform=axis.transAxes, ha="right",
-                      va="bottom", fontsize=7.5, color=MUTED)
+            shape(axis, shapes[row], points, topology, colours[title])
     for axis, title in zip(axes[0], ("Truth", *aligned), strict=True):
         axis.set_title(title, fontsize=8.5, color=INK)
-    figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it, relative to the "
-                     "size of the face", fontsize=7.5, color=MUTED)
+    explain_shapes(figure)
     return figure
 
 

@@ -9,7 +9,7 @@ from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.views import take_faces
 from deepmds_jax.evaluation.figures import draw_reconstructions
 from deepmds_jax.evaluation.protocol import sample_means
-from deepmds_jax.geometry import procrustes
+from deepmds_jax.geometry.similarity import align
 from deepmds_jax.lifting import reconstruct_detailed
 from deepmds_jax.methods.deep_mds import frontalize
 from deepmds_jax.methods.saved import load_pretrained
@@ -61,7 +61,7 @@ def shapes_page(experiments: Experiments) -> Page:
     aligned, left_out = {}, list(scored.left_out)
     for method in scored.methods.values():
         points = method.predict(faces)
-        shapes = np.asarray(procrustes(points, faces.points, reflection=False)(points))
+        shapes = np.asarray(align(points, faces.points))
         if np.isfinite(shapes).all():
             aligned[method.title] = shapes
         else:

@@ -13,11 +13,12 @@ from deepmds_jax.paper.drawing import (
     MUTED,
     TRUTH,
     cycle,
+    explain_shapes,
     frame,
     plain,
+    shape,
     skeleton,
     standardized,
-    turned,
 )
 from deepmds_jax.topologies import Topology
 
@@ -103,15 +104,15 @@ def draw_faces(
                 colour = INK if cell.truth is None else COLOURS[0]
                 skeleton(axis, standardized(cell.x2d), topology, colour)
             elif isinstance(cell, Shape):
-                _shape(axis, cell, topology, colours[column])
+                colour = INK if cell.is_truth else colours[column]
+                shape(axis, cell.points, cell.truth, topology, colour)
             else:
                 axis.text(0.5, 0.5, "N/A", transform=axis.transAxes, ha="center", va="center",
                           fontsize=11, color=MUTED)
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=8.5, color=INK)
     if with_truth:
-        figure.supxlabel("grey: the truth; per cent: root-mean-square distance to it, relative to "
-                         "the size of the face", fontsize=7.5, color=MUTED)
+        explain_shapes(figure)
     return figure
 
 
@@ -152,16 +153,3 @@ def _photograph(axis, cell: Picture, topology: Topology) -> None:
     (x, y), half = (low + high) / 2, _AROUND * (high - low).max() / 2
     axis.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
     skeleton(axis, cell.x2d, topology, COLOURS[0])
-
-
-def _shape(axis, cell: Shape, topology: Topology, colour: str) -> None:
-    behind = cell.points if cell.truth is None else cell.truth
-    middle, size = behind.mean(0), np.sqrt(((behind - behind.mean(0)) ** 2).sum(-1).mean())
-    frame(axis, turned((behind - middle) / size))
-    if cell.truth is not None:
-        skeleton(axis, turned((cell.truth - middle) / size), topology, TRUTH)
-        error = np.sqrt(((cell.points - cell.truth) ** 2).sum(-1).mean()) / size
-        axis.text(0.97, 0.03, f"{100 * error:.1f} %", transform=axis.transAxes, ha="right",
-                  va="bottom", fontsize=7.5, color=MUTED)
-    colour = INK if cell.is_truth else colour
-    skeleton(axis, turned((cell.points - middle) / size), topology, colour)

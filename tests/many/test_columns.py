@@ -4,13 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepmds_jax.many.columns import (
-    carried,
-    find_columns,
-    read_block,
-    shape_arrays,
-    shape_fields,
-)
+from deepmds_jax.many.columns import carried, find_columns, shape_fields
+from deepmds_jax.many.rows import read_block, shape_arrays
 from deepmds_jax.mds import Status
 
 N = 7

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepmds_jax.many import parts
-from deepmds_jax.many.columns import read_block
 from deepmds_jax.many.parts import Run, is_whole, list_parts, open_part, remove_leftovers
+from deepmds_jax.many.rows import read_block
 
 RUN = Run("0" * 64, "flame51", "0.1.0")
 

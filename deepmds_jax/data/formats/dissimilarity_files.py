@@ -13,10 +13,10 @@ from deepmds_jax.data.formats.measure_words import says_similarity
 from deepmds_jax.data.formats.plain_names import printable, to_cell
 from deepmds_jax.data.formats.square_tables import LabelledMatrix, from_pairs, parse_square
 from deepmds_jax.files import replacing
+from deepmds_jax.mds.inputs import ROUNDING
 
 _TEXTS = (".csv", ".tsv", ".txt", ".dat", ".dist", ".phy")
 _LABELS = ("labels", "names")  # what an .npz file calls them
-_ROUNDING = 1e-4  # of the largest entry, as in `smacof`
 
 
 def read_matrix(path: str | Path, directed: bool = False) -> LabelledMatrix:
@@ -159,7 +159,7 @@ def _check_finite(matrix):
 
 def _limit(matrix):
     """What is rounding."""
-    return _ROUNDING * np.max(np.abs(matrix.values), initial=0, where=~np.isnan(matrix.values))
+    return ROUNDING * np.max(np.abs(matrix.values), initial=0, where=~np.isnan(matrix.values))
 
 
 def _at(matrix, i, j):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from deepmds_jax.data.formats import arrays, matlab, points_files, text_tables
+from deepmds_jax.data.formats import array_files, arrays, matlab, points_files, text_tables
 from deepmds_jax.data.formats.faces import (
     MESH_POINTS,
     Contents,
@@ -31,6 +31,7 @@ from deepmds_jax.data.formats.faces import (
     undo_alphabet,
 )
 from deepmds_jax.data.formats.plain_names import printable
+from deepmds_jax.data.formats.reasons import reason_of
 
 # Width and height of a picture in pixels: of all, or by the name of a face, None if not known.
 ImageSize = tuple[float, float] | Callable[[str], tuple[float, float] | None]
@@ -212,8 +213,7 @@ def _read(path: Path, image_size: ImageSize | None) -> LandmarksRead:
     except ImportError:
         raise
     except Exception as error:  # every parser fails on damaged files in ways of its own
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
+        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
         parsed = parse(content, path.stem.removesuffix(".mrk"))
         if all(face is None for _, face in parsed.faces):
@@ -288,15 +288,15 @@ def _load_table(path: Path) -> tuple[list[list[str]], str]:
 
 _FORMATS = {
     ".pts": (read_text, points_files.parse_pts),
-    ".json": (arrays.load_json, arrays.parse_arrays),
+    ".json": (array_files.load_json, arrays.parse_arrays),
     ".csv": (_load_table, text_tables.parse_table),
-    ".npy": (arrays.load_numpy, arrays.parse_arrays),
-    ".npz": (arrays.load_numpy, arrays.parse_arrays),
+    ".npy": (array_files.load_numpy, arrays.parse_arrays),
+    ".npz": (array_files.load_numpy, arrays.parse_arrays),
     ".mat": (matlab.load_mat, arrays.parse_mat),
     ".tsv": (_load_table, text_tables.parse_table),
     ".txt": (read_text, points_files.parse_txt),
     ".xml": (points_files.load_imglib, points_files.parse_imglib),
     ".tps": (read_text, points_files.parse_tps),
-    ".ljson": (arrays.load_json, arrays.parse_arrays),
+    ".ljson": (array_files.load_json, arrays.parse_arrays),
     ".fcsv": (read_text, points_files.parse_fcsv),
 }

@@ -11,16 +11,15 @@ from deepmds_jax.data.rendering import SIZE, crop
 from deepmds_jax.extras import require
 
 
-def cut_out(paths: Sequence[pathlib.Path | None], x2d: np.ndarray, size: int = SIZE) -> np.ndarray:
+def cut_out(paths: Sequence[pathlib.Path | None], x2d: np.ndarray) -> np.ndarray:
     """Cuts out faces by the square that `rendering.crop` takes of their landmarks.
 
     Args:
       paths: of the F photographs.
       x2d: (F, N, 2) landmarks in pixels, 0 at the centre of the first one.
-      size: height and width of the pictures in pixels.
 
     Returns:
-      (F, size, size, 3) float32 RGB in [0, 1]; black beyond the photographs.
+      (F, SIZE, SIZE, 3) float32 RGB in [0, 1]; black beyond the photographs.
 
     Raises:
       ValueError: a photograph is missing or damaged.
@@ -28,12 +27,12 @@ def cut_out(paths: Sequence[pathlib.Path | None], x2d: np.ndarray, size: int = S
     """
     image = require("PIL.Image", extra="pictures")
     corners, sides = map(np.asarray, crop(jnp.asarray(x2d)))
-    pictures = np.zeros((len(paths), size, size, 3), np.float32)
+    pictures = np.zeros((len(paths), SIZE, SIZE, 3), np.float32)
     for i, (path, corner, side) in enumerate(zip(paths, corners, sides, strict=True)):
         if path is None:
             raise ValueError(f"face {i}: no photograph, expected one of each face")
         photograph = image.fromarray(read_photograph(path))
         x, y = corner + 0.5  # Pillow counts from the edges of pixels
         box = photograph.crop((round(x), round(y), round(x + side), round(y + side)))
-        pictures[i] = np.asarray(box.resize((size, size)), np.float32) / 255
+        pictures[i] = np.asarray(box.resize((SIZE, SIZE)), np.float32) / 255
     return pictures

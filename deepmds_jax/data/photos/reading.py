@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from deepmds_jax.data.formats.faces import natural_key
+from deepmds_jax.data.formats.reasons import reason_of
 from deepmds_jax.extras import require
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -55,8 +56,7 @@ def read_photograph(path: str | os.PathLike) -> np.ndarray:
                 turned = image.alpha_composite(white, turned)
             return np.asarray(turned.convert("RGB"))
     except Exception as error:  # Pillow raises many kinds on damaged files
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read: {reason.splitlines()[0]}") from error
+        raise ValueError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def check_image(path: pathlib.Path) -> None:

@@ -20,7 +20,7 @@ from deepmds_jax.data.formats.matlab import load_mat
 from deepmds_jax.data.photos.annotated import Photograph, gather
 from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 TOPOLOGIES = ("ibug68", "flame51")
 _FIELDS = {"pt3d_68": (3, 68), "Pose_Para": (1, 7)}
@@ -43,8 +43,7 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
       ValueError: another topology, or none of the files can be read.
       FileNotFoundError: there are no .mat files.
     """
-    if topology not in TOPOLOGIES:
-        raise ValueError(f"topology: aflw2000 has {list(TOPOLOGIES)}, got {topology!r}")
+    check_topology("aflw2000", topology, TOPOLOGIES)
     return gather("aflw2000", _find(folder), lambda name: _read(folder, name), topology)
 
 

@@ -15,7 +15,7 @@ from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats.matlab import read_mat
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources import bfm_landmarks
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 NUM_VERTICES = 53490
 _MODEL = "01_MorphableModel.mat"
@@ -166,8 +166,7 @@ def _read_model(folder: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.nd
 
 def _read_landmarks(topology: str, folder: pathlib.Path) -> np.ndarray:
     """(N,) int64 vertices, from 0."""
-    if topology not in _LANDMARKS:
-        raise ValueError(f"topology: bfm has {list(_LANDMARKS)}, got {topology!r}")
+    check_topology("bfm", topology, _LANDMARKS)
     file, name = _LANDMARKS[topology]
     vertices = read_mat(folder / file, (name,))[name].ravel().astype(np.int64) - 1
     expected = 72 if topology == "bfm72" else 68

@@ -20,7 +20,7 @@ from deepmds_jax.data.dense import DenseModel
 from deepmds_jax.data.formats.hdf5 import load_hdf5
 from deepmds_jax.data.morphable_model import MorphableModel
 from deepmds_jax.data.sources import bfm
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 TOPOLOGIES = ("ibug68", "flame51")
 _PATTERN = "model201[79]*.h5"
@@ -111,8 +111,7 @@ def _shape(
 
 
 def _find(topology: str, folder: pathlib.Path) -> tuple[pathlib.Path, np.ndarray]:
-    if topology not in TOPOLOGIES:
-        raise ValueError(f"topology: bfm2017 has {list(TOPOLOGIES)}, got {topology!r}")
+    check_topology("bfm2017", topology, TOPOLOGIES)
     path = _find_model(folder)
     return path, _read_landmarks(folder)[-topologies.get(topology).num_landmarks :]
 

@@ -19,7 +19,7 @@ from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
 from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import flame
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 from deepmds_jax.data.sources.kept import Kept, read_kept, stamp_of, write_kept
 from deepmds_jax.extras import require
 from deepmds_jax.geometry.registration import icp_by_tree
@@ -65,8 +65,7 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
       ValueError: another topology, a damaged embedding, or none of the scans can be read.
       FileNotFoundError: the embedding is missing, or there are no scans; names it.
     """
-    if topology != "flame51":
-        raise ValueError(f"topology: casia3d has ['flame51'], got {topology!r}")
+    check_topology("casia3d", topology, ["flame51"])
     embedding = flame.read_embedding(topology, folder)
     files = _Folder(folder)
     found_by = embedding._asdict() | {"method": _METHOD}
@@ -89,8 +88,7 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
         return Photograph(x2d, found[name].points * flame.TO_FRAME, files.images.get(name))
 
     recordings = gather("casia3d", sorted(files.scans), read, topology)
-    if found.keys() != known.keys() or any(found[name] is not known[name] for name in found):
-        write_kept(path, found, found_by)
+    write_kept(path, found, known, found_by)
     return recordings
 
 

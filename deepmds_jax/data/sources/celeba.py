@@ -17,7 +17,7 @@ from deepmds_jax.data.photos.annotated import LandmarkFiles, Photograph, gather
 from deepmds_jax.data.photos.reading import check_image
 from deepmds_jax.data.recorded import Recordings
 from deepmds_jax.data.sources import bfm
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 TOPOLOGIES = ("bfm72", "ibug68", "flame51")
 # Fields of coefficient files, and how many of their first numbers are identity; None: all.
@@ -54,8 +54,7 @@ def load(topology: str, folder: pathlib.Path) -> Recordings:
       ValueError: another topology, a damaged model or list, or none of the faces can be read.
       FileNotFoundError: a file of the model is missing, or there are no coefficients; names it.
     """
-    if topology not in TOPOLOGIES:
-        raise ValueError(f"topology: celeba has {list(TOPOLOGIES)}, got {topology!r}")
+    check_topology("celeba", topology, TOPOLOGIES)
     model = bfm.load(topology, folder / "bfm")
     mean, identity = np.asarray(model.mean), np.asarray(model.identity)
     files = _Folder(folder)

@@ -1,6 +1,6 @@
-"""Checks of a folder of files, for `bin/check`."""
+"""Checks that sources share: of a folder of files, for `bin/check`, and of a topology."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import tqdm
@@ -17,3 +17,9 @@ def problems(things: Sequence[T], read: Callable[[T], object]) -> list[str]:
         except (OSError, ValueError) as error:
             found.append(str(error))
     return found
+
+
+def check_topology(source: str, topology: str, known: Collection[str]) -> None:
+    """Raises ValueError unless a source has the topology."""
+    if topology not in known:
+        raise ValueError(f"topology: {source} has {list(known)}, got {topology!r}")

@@ -127,8 +127,7 @@ def _read_landmarks(
             left_out.append(name)
             continue
         found[name] = Kept(stamp, flame.embed(mesh, embedding).astype(np.float32))
-    if found.keys() != known.keys() or any(found[name] is not known[name] for name in found):
-        write_kept(path_kept, found, embedding._asdict())
+    write_kept(path_kept, found, known, embedding._asdict())
     return {name: kept.points for name, kept in found.items()}, left_out
 
 

@@ -17,7 +17,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data.formats import meshes, pickles
 from deepmds_jax.data.formats.matlab import read_mat
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 NUM_VERTICES, NUM_TRIANGLES = 5023, 9976
 TEMPLATE = "template.ply"
@@ -99,8 +99,7 @@ def read_embedding(topology: str, folder: pathlib.Path) -> Embedding:
       ValueError: another topology, a damaged file, or a landmark outside the mesh.
       FileNotFoundError: the file is missing.
     """
-    if topology not in _EMBEDDINGS:
-        raise ValueError(f"topology: flame has {list(_EMBEDDINGS)}, got {topology!r}")
+    check_topology("flame", topology, _EMBEDDINGS)
     path = folder / _EMBEDDINGS[topology]
     released = [folder / f"{name}.mat" for name in _RELEASED]
     if topology == "flame51" and not path.exists() and all(p.exists() for p in released):

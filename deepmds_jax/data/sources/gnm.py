@@ -20,7 +20,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_npz
 from deepmds_jax.data.formats.faces import plain_float
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 TOPOLOGIES = ("ibug68", "flame51")
 _MODEL, _LANDMARKS = "gnm_head.npz", "head_sparse_68.txt"
@@ -48,8 +48,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
       ValueError: another topology, damaged files, or landmarks of another mesh.
       FileNotFoundError: a file is missing; names it.
     """
-    if topology not in TOPOLOGIES:
-        raise ValueError(f"topology: gnm has {list(TOPOLOGIES)}, got {topology!r}")
+    check_topology("gnm", topology, TOPOLOGIES)
     text = _find(folder, _LANDMARKS)
     vertices, weights = _read_landmarks(text)
     path = _find(folder, _MODEL)

@@ -18,7 +18,7 @@ from deepmds_jax.data.formats.archives import unpack_npz
 from deepmds_jax.data.formats.meshes import parse_vertices, read_vertex_lines
 from deepmds_jax.data.morphable_model import JawLines, MorphableModel
 from deepmds_jax.data.sources import ict_jaw
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 TOPOLOGIES = ("ibug68", "flame51")
 _NUM_IDENTITIES = 100
@@ -220,8 +220,7 @@ def read_obj_quads(path: pathlib.Path, material: str) -> np.ndarray:
 
 
 def _start(topology: str) -> int:
-    if topology not in TOPOLOGIES:
-        raise ValueError(f"topology: ict has {list(TOPOLOGIES)}, got {topology!r}")
+    check_topology("ict", topology, TOPOLOGIES)
     return topologies.IBUG68.num_landmarks - topologies.get(topology).num_landmarks
 
 

@@ -63,9 +63,15 @@ def read_kept(
 
 
 def write_kept(
-    path: pathlib.Path, faces: Mapping[str, Kept], found_by: Mapping[str, Any]
+    path: pathlib.Path, faces: Mapping[str, Kept], known: Mapping[str, Kept],
+    found_by: Mapping[str, Any],
 ) -> None:
-    """Keeps landmarks by name, if the folder can be written to; see `read_kept`."""
+    """Keeps landmarks by name, if the folder can be written to and others were `known`.
+
+    See `read_kept`, which gives what was known.
+    """
+    if faces.keys() == known.keys() and all(faces[name] is known[name] for name in faces):
+        return
     with contextlib.suppress(OSError), files.replacing(path) as temporary:
         np.savez(temporary, names=list(faces), stamps=[face.stamp for face in faces.values()],
                  points=[face.points for face in faces.values()], **found_by)

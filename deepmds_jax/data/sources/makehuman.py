@@ -19,7 +19,7 @@ from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_gzip
 from deepmds_jax.data.formats.meshes import parse_vertices, read_vertex_lines
 from deepmds_jax.data.morphable_model import MorphableModel
-from deepmds_jax.data.sources.checks import problems
+from deepmds_jax.data.sources.checks import check_topology, problems
 
 TOPOLOGIES = ("ibug68", "flame51")
 NUM_VERTICES = 19158
@@ -88,8 +88,7 @@ def load(topology: str, folder: pathlib.Path) -> MorphableModel:
       ValueError: another topology, or damaged files.
       FileNotFoundError: a file or all sliders of a folder are missing; names them.
     """
-    if topology not in TOPOLOGIES:
-        raise ValueError(f"topology: makehuman has {list(TOPOLOGIES)}, got {topology!r}")
+    check_topology("makehuman", topology, TOPOLOGIES)
     folder = _data(folder)
     base = _read_base(folder / "3dobjs" / "base.obj")
     read = _Targets(folder / "targets")

@@ -5,7 +5,6 @@ way, as heads in the head frame do, and may lie anywhere. The spec's `frame` say
 axes point.
 """
 
-import csv
 import functools
 import os
 import pathlib
@@ -18,9 +17,8 @@ from absl import logging
 
 from deepmds_jax import topologies
 from deepmds_jax.data.formats.archives import unpack_numpy
-from deepmds_jax.data.formats.faces import plain_float
 from deepmds_jax.data.formats.matlab import load_mat
-from deepmds_jax.data.formats.plain_names import from_cell
+from deepmds_jax.data.formats.point_rows import read_rows
 from deepmds_jax.data.recorded import ShapeSet
 from deepmds_jax.data.sources.checks import problems
 
@@ -172,35 +170,16 @@ def _read_numpy(path: pathlib.Path) -> dict[str, Any]:
         return {name: content[name] for name in ("points", *_OPTIONAL) if name in content}
 
 
-def _read_mat(path: pathlib.Path) -> dict[str, Any]:
-    content: dict[str, Any] = load_mat(path)
-    for name in ("names", "subject"):
-        if name in content:  # a cell array of strings, a matrix of characters, or numbers
-            content[name] = [str(np.squeeze(value)) for value in np.ravel(content[name])]
-    return content
-
-
 def _read_csv(
     path: pathlib.Path, columns: Sequence[str] = ("face", "x", "y", "z")
 ) -> dict[str, Any]:
     faces: dict[str, list[list[float]]] = {}
     known: dict[str, dict[str, str]] = {"subject": {}, "is_test": {}}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, strict=True, skipinitialspace=True)
-        there = rows.fieldnames or ()
-        lacking = [name for name in columns if name not in there]
-        if lacking:
-            raise ValueError(f"no column {', '.join(lacking)}; expected "
-                             f"{', '.join(columns[:-1])} and {columns[-1]}")
-        for number, row in enumerate(rows, start=2):
-            face = from_cell(row.get("face") or "")
-            try:
-                faces.setdefault(face, []).append([plain_float(row[axis]) for axis in "xyz"])
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"line {number}: x, y, z are no three numbers") from error
-            for name, values in known.items():
-                if name in there and values.setdefault(face, row[name]) != row[name]:
-                    raise ValueError(f"line {number}: {name} differs within face {face!r}")
+    for number, face, point, cells in read_rows(path, columns):
+        faces.setdefault(face, []).append(point)
+        for name, values in known.items():
+            if name in cells and values.setdefault(face, cells[name]) != cells[name]:
+                raise ValueError(f"line {number}: {name} differs within face {face!r}")
     uneven = [name for name, points in faces.items()
               if len(points) != len(next(iter(faces.values())))]
     if uneven:
@@ -211,4 +190,4 @@ def _read_csv(
     return {"points": list(faces.values()), "names": list(faces), **beside}
 
 
-_READERS = {".npz": _read_numpy, ".npy": _read_numpy, ".mat": _read_mat, ".csv": _read_csv}
+_READERS = {".npz": _read_numpy, ".npy": _read_numpy, ".mat": load_mat, ".csv": _read_csv}

@@ -7,8 +7,8 @@ and stress majorization finds the configuration that fits the distances, the pro
 visible landmarks, each weighted by its certainty. docs/anchored.md shows what each part is worth.
 
 `parameters` has the options and the weights, `encoder` and `pairs` the two networks, `pipeline` the
-way from landmarks to shape, `stages` the training. The budget is the published system's: 27,505
-numbers.
+way from landmarks to shape, `minibatches`, `losses` and `stages` the training. The budget is the
+published system's: 27,505 numbers.
 """
 
 from deepmds_jax.methods.anchored.parameters import (

@@ -3,32 +3,27 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from deepmds_jax import landmark_order, mds, topologies
-from deepmds_jax.data.augmentation import (
-    augmented_faces,
-    deformation_basis,
-    varied_shapes,
-)
+from deepmds_jax import landmark_order, mds
+from deepmds_jax.data.augmentation import deformation_basis, varied_shapes
 from deepmds_jax.data.datasets import Dataset
-from deepmds_jax.data.outline import jaw_landmarks
 from deepmds_jax.data.specs import DatasetSpec
-from deepmds_jax.geometry import (
-    angles_from_rotation,
-    centre,
-    procrustes,
-    rotation_from_angles,
-    size,
-    standardize,
-    turn_in_image,
+from deepmds_jax.geometry import procrustes, standardize
+from deepmds_jax.methods.anchored.encoder import RANK, ShapeEncoder
+from deepmds_jax.methods.anchored.losses import (
+    aligned,
+    angle_errors,
+    length,
+    proposal_error,
+    surprise,
 )
-from deepmds_jax.methods.anchored.encoder import RANK, Proposal, ShapeEncoder
+from deepmds_jax.methods.anchored.minibatches import minibatches
 from deepmds_jax.methods.anchored.parameters import NUM_MODES, Config, Params, init
 from deepmds_jax.methods.anchored.pipeline import solve
 from deepmds_jax.methods.options import option
@@ -38,9 +33,8 @@ from deepmds_jax.training.trainable import Run
 STAGES = ("joint",)
 ENCODER_FACES, JOINT_FACES = 256, 64  # in a step
 CALIBRATION_FACES = 4096
-_MAX_SURPRISE = 64.0  # square of the standard deviations that an error counts as, at most
 _SOLVER = {"max_iters": 10, "tolerance": 1e-3}  # close enough for a gradient
-_POSE, _RESULT, _LIKELIHOOD, _CERTAINTY = 0.1, 2.0, 0.01, 0.03  # weights of the parts of the loss
+_RESULT, _LIKELIHOOD, _CERTAINTY = 2.0, 0.01, 0.03  # weights of the parts of the loss
 _MUON_STEP = 10.0  # of a matrix, in Adam's
 
 
@@ -71,22 +65,6 @@ Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
 # Of weights that are trained on, by `refine`.
 _REFINEMENT_FACES = 8192
 _REFINEMENT = Training(autoencoder_epochs=60, dissimilarity_epochs=8, learning_rate=5e-4)
-
-
-class Truth(NamedTuple):
-    """What the networks should return.
-
-    Attributes:
-      points: (B, N, 3) head frame, root-mean-square distance to the centroid 1.
-      posed: (B, N, 3) the same, turned and scaled onto the mean face.
-      rotation: (B, 3, 3) of the view, for shapes turned like `posed`.
-      perspective: (B,) of the view, as `Proposal` has it.
-    """
-
-    points: jax.Array
-    posed: jax.Array
-    rotation: jax.Array
-    perspective: jax.Array
 
 
 def train(run: Run, dataset: Dataset, fit_stage: FitStage) -> Params:
@@ -205,7 +183,7 @@ def encoder_stage(
     steps = _descent(optimizer, learning_rate, len(points), num_epochs, ENCODER_FACES)
     data = points, standardize(mean), deformation_basis(np.asarray(mean))
     return Stage("encoder", apply, steps, data, len(points), ENCODER_FACES,
-                 _minibatch(spec, topology), _proposal_error)
+                 minibatches(spec, topology), proposal_error)
 
 
 def joint_stage(
@@ -240,22 +218,22 @@ def joint_stage(
     def error(solution, truth):
         proposal, estimate, embedded = solution
         result = embedded.embedding if end_to_end else jax.lax.stop_gradient(proposal.points)
-        result, true = _aligned(result, truth.points)
+        result, true = aligned(result, truth.points)
         off = mds.distances(true) - estimate.distances
-        losses = _proposal_error(proposal, truth)
-        losses += _LIKELIHOOD * all_over_pairs * _surprise(off, estimate.std)
+        losses = proposal_error(proposal, truth)
+        losses += _LIKELIHOOD * all_over_pairs * surprise(off, estimate.std)
         errors = jax.lax.stop_gradient(result - true)
-        losses += _CERTAINTY * _surprise(errors, estimate.landmark_std)
-        losses += _CERTAINTY * _surprise(_angle_errors(proposal, truth), estimate.angle_std)
+        losses += _CERTAINTY * surprise(errors, estimate.landmark_std)
+        losses += _CERTAINTY * surprise(angle_errors(proposal, truth), estimate.angle_std)
         if end_to_end:
-            return losses + _RESULT * jnp.mean(_length(result - true))
+            return losses + _RESULT * jnp.mean(length(result - true))
         seen = jax.lax.stop_gradient(proposal.observed) - true[..., :2]
-        return losses + _LIKELIHOOD * _surprise(seen, estimate.observed_std[..., None])
+        return losses + _LIKELIHOOD * surprise(seen, estimate.observed_std[..., None])
 
     steps = _descent(optimizer, learning_rate, len(points), num_epochs, JOINT_FACES)
     data = points, standardize(mean), deformation_basis(np.asarray(mean))
     return Stage("joint", apply, steps, data, len(points), JOINT_FACES,
-                 _minibatch(spec, topology), error)
+                 minibatches(spec, topology), error)
 
 
 def calibrated(
@@ -282,12 +260,12 @@ def calibrated(
 
     @jax.jit
     def factors(params, data, key):
-        inputs, truth = _minibatch(spec, topology)(data, jnp.arange(len(points)), key)
+        inputs, truth = minibatches(spec, topology)(data, jnp.arange(len(points)), key)
         encoder, pair_network = ({"params": params[k]} for k in ("encoder", "pairs"))
         found = solve(encoder, pair_network, *inputs)
-        result, true = _aligned(found.embedded.embedding, truth.points)
+        result, true = aligned(found.embedded.embedding, truth.points)
         surprise = jnp.abs(result - true) / found.estimate.landmark_std
-        turn = jnp.abs(_angle_errors(found.proposal, truth)) / found.estimate.angle_std
+        turn = jnp.abs(angle_errors(found.proposal, truth)) / found.estimate.angle_std
         return (jnp.log(jnp.quantile(surprise, 0.6827, axis=(0, 1))),
                 jnp.log(jnp.quantile(turn, 0.6827, axis=0)))
 
@@ -322,59 +300,3 @@ def _muon(schedule: optax.Schedule) -> optax.GradientTransformation:
     matrices = optax.contrib.muon(lambda step: _MUON_STEP * schedule(step))
     return optax.partition({"matrix": matrices, "other": optax.adam(schedule)},
                            partial(jax.tree_util.tree_map_with_path, kind_of))
-
-
-def _minibatch(spec, topology):
-    # The jaw is long or short: it says little of how a head is turned.
-    inner = np.setdiff1d(np.arange(topologies.get(topology).num_landmarks), jaw_landmarks(topology))
-
-    def minibatch(data, rows, key):
-        points, mean, basis = data
-        faces = augmented_faces(key, points[rows], spec.views, spec.noise, spec.augmentation,
-                                topology, basis)
-        view, visible = faces.view, faces.visible
-        assert view is not None and visible is not None
-        radius = jnp.sqrt(jnp.max(jnp.sum(centre(faces.points) ** 2, axis=-1), axis=-1))
-        perspective = jnp.tan(jnp.deg2rad(view.field_of_view) / 2) / radius * size(faces.points)
-        onto_mean = procrustes(faces.points[:, inner], mean[inner])
-        rotation = rotation_from_angles(view.yaw, view.pitch, view.roll) @ onto_mean.rotation
-        truth = Truth(
-            standardize(faces.points), onto_mean(faces.points), rotation, perspective
-        )
-        return (centre(faces.x2d), visible.astype(faces.x2d.dtype)), truth
-
-    return minibatch
-
-
-def _angle_errors(proposal: Proposal, truth: Truth) -> jax.Array:
-    """Errors (B, 3) of yaw, pitch and roll, radians; no derivative."""
-    rotation = jax.lax.stop_gradient(turn_in_image(proposal.roll.mT, proposal.rotation))
-    found, true = (jnp.stack(angles_from_rotation(r), axis=-1) for r in (rotation, truth.rotation))
-    return jnp.deg2rad((found - true + 180) % 360 - 180)
-
-
-def _proposal_error(proposal: Proposal, truth: Truth) -> jax.Array:
-    rotation = turn_in_image(proposal.roll.mT, proposal.rotation)
-    turn = jnp.sqrt(jnp.sum((rotation - truth.rotation) ** 2, axis=(-2, -1)) + 1e-6)
-    perspective = jnp.abs(proposal.perspective - truth.perspective)
-    shape = jnp.mean(_length(proposal.shape - truth.posed))
-    return shape + _POSE * (jnp.mean(turn) + jnp.mean(perspective))
-
-
-def _aligned(result: jax.Array, truth: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The result in the scale of the truth, and the truth in the frame of the result.
-
-    The similarity is the best one, so it needs no derivative: to first order it changes nothing.
-    """
-    fit = jax.tree.map(jax.lax.stop_gradient, procrustes(result, truth))
-    return (fit.scale[:, None, None] * result,
-            (truth - fit.translation[:, None, :]) @ fit.rotation.mT)
-
-
-def _surprise(errors: jax.Array, std: jax.Array) -> jax.Array:
-    """Mean negative log likelihood of normal errors, but for a constant; bounded for outliers."""
-    return jnp.mean(jnp.log(std) + jnp.minimum((errors / std) ** 2, _MAX_SURPRISE) / 2)
-
-
-def _length(vectors: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.sum(vectors**2, axis=-1) + 1e-6)

@@ -88,12 +88,12 @@ def assemble(
     return Params(**trained, reference=beside["reference"], config=config)
 
 
-def autoencoder_stage(faces: Faces, learning_rate: float, faces_per_step: int = 16) -> Stage:
+def autoencoder_stage(faces: Faces, learning_rate: float) -> Stage:
     """Any view -> x and y of the 3D landmarks, min-max scaled jointly over x, y and z (eq. 7)."""
     num_faces, num_landmarks, _ = faces.x2d.shape
     data = (min_max(centre(faces.x2d)), min_max(faces.points)[..., :2])
     return Stage("autoencoder", Autoencoder(num_landmarks).apply, optax.adam(learning_rate), data,
-                 num_faces, faces_per_step, take_rows)
+                 num_faces, 16, take_rows)
 
 
 def dissimilarity_stage(
