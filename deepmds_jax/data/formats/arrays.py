@@ -50,6 +50,8 @@ _KNOWN = {
     "size": ("image_size",),
 }
 _SIZE = ("width", "height")
+# Beside these, in lower case without _, they are the size of a box.
+_CORNERS = {"x", "x0", "x1", "xmin", "left", "originx", "cx", "xc", "centerx", "xcenter"}
 # 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
 # only 21 points, some of them missing.
 _MATLAB_FIELDS = ("pt3d_68", "pt2d_68", "pt2d", "pts_2d")
@@ -237,7 +239,8 @@ def _of_object(
 ) -> Iterator[_Item]:
     said = _said(content)
     known = dict(outer) | {what: content[key] for what, key in said.items()}
-    if set(_SIZE) <= content.keys() and not content.keys() & {"x", "left"}:  # no box
+    keys = {str(key).lower().replace("_", "") for key in content}
+    if set(_SIZE) <= content.keys() and not keys & _CORNERS:
         known.setdefault("size", [content[key] for key in _SIZE])
     if "markups" in content:
         markups = content["markups"]
@@ -255,15 +258,16 @@ def _of_object(
     for key in _LISTS:
         if isinstance(content.get(key), list | Mapping) and content[key]:
             pictures = _coco_pictures(content)
-            if pictures and isinstance(content[key], list):
-                for item in content[key]:
-                    known_id = item.get("image_id") if isinstance(item, Mapping) else None
-                    picture = PurePosixPath(pictures.get(str(known_id), name)).stem
-                    yield from _faces(item, picture, known)
-            elif isinstance(content[key], Mapping):
-                yield from _by_name(list(content[key].items()), known)
+            faces = _coco_in_order(content[key], content.get("categories"))
+            if pictures and isinstance(faces, list):
+                items = itertools.chain.from_iterable(
+                    _faces(item, PurePosixPath(pictures.get(_id_of(item, "image_id"), name)).stem,
+                           known) for item in faces)
+            elif isinstance(faces, Mapping):
+                items = _by_name(list(faces.items()), known)
             else:
-                yield from _faces(content[key], name, known)
+                items = _faces(faces, name, known)
+            yield from _with_lines(items, _not_used(content, {key, *said.values()}))
             return
     for field in FIELDS:
         if field in content:
@@ -356,10 +360,15 @@ def _shapes_of_values(
 def _not_used(
     content: Mapping[str, Any], used: Collection[str], *of_landmarks: tuple[int, ...]
 ) -> list[str]:
-    """A line on the arrays that are not used, and on lists of a value for each landmark."""
+    """A line on the arrays that are not used, and on lists of a value for each landmark.
+
+    And on what is called as in `_KNOWN`, but is no number, or may be something else.
+    """
     arrays = any(isinstance(value, np.ndarray) for value in content.values())
+    known = {*itertools.chain(*_KNOWN.values())}
     unused = [printable(str(key)) for key, value in content.items() if key not in used
-              and (arrays or (isinstance(value, list) and _shape_of(value) in of_landmarks))]
+              and (arrays or (key in known and value)
+                   or (isinstance(value, list) and _shape_of(value) in of_landmarks))]
     return [f"{'arrays' if arrays else 'keys'} not used: {some_of(unused)}"] if unused else []
 
 
@@ -544,15 +553,22 @@ def _nulls(whole: list) -> list:
 def _points_of(content: list) -> tuple[list, dict[str, Any], list[str]]:
     """Numbers of points {x, y, z, ...}, what they say besides, and a line on what is not used."""
     content = _by_number(content)
-    axes = "xyz" if all(item is None or "z" in item for item in content) else "xy"
+    points = [item for item in content if item]
+    if points and all({"original_width", "original_height"} <= item.keys() for item in points):
+        raise ValueError("x and y in percents of original_width and original_height, expected "
+                         "pixels")
+    axes = "xyz" if all("z" in item for item in points) else "xy"
     rows = [[None if item is None else item[axis] for axis in axes] for item in content]
     known = {}
     for key, names in SEEN.items():
-        values = [next((item[name] for name in names if name in item), None) if item else 0
-                  for item in content]
+        values = [next((item[name] for name in names if name in item), None) for item in points]
         if None not in values:
-            known[key] = values
-    points = [item for item in content if item]
+            each = iter(values)
+            known[key] = [next(each) if item else 0 for item in content]
+        elif any(value is not None for value in values) and len(content) not in MESH_POINTS:
+            name = next(name for name in names if any(name in item for item in points))
+            raise ValueError(f"'{name}' in {sum(value is not None for value in values)} of "
+                             f"{len(points)} points, expected in each or in none")
     used = {*"xyz", *_NUMBERS, "presence", *itertools.chain(*SEEN.values())}
     unused = [printable(str(key)) for key in dict.fromkeys(itertools.chain(*points))
               if key not in used and all(_is_number(item.get(key)) for item in points)]
@@ -605,11 +621,13 @@ def _by_number(content: list) -> list:
     Raises:
       ValueError: something else numbers them in another order.
     """
-    keys = [] if None in content else [
-        key for key in content[0] if key not in ("x", "y", "z")
-        and all(type(item.get(key)) in (str, int, float) for item in content)]
+    labels = {} if None in content else {
+        key: [_alone(item.get(key)) for item in content] for key in content[0]
+        if key not in ("x", "y", "z")}
+    keys = [key for key, values in labels.items()
+            if all(type(value) in (str, int, float) for value in values)]
     for key in sorted(keys, key=lambda key: (key not in _NUMBERS, key != "id")):
-        places = all_landmark_places([str(item[key]) for item in content])
+        places = all_landmark_places([*map(str, labels[key])])
         if places is None:
             continue
         if key in _NUMBERS:
@@ -618,6 +636,11 @@ def _by_number(content: list) -> list:
             raise ValueError(f"key '{printable(str(key))}' has the numbers of landmarks in another "
                              "order than the points: call it landmark, or leave it out")
     return content
+
+
+def _alone(value: Any) -> Any:
+    """What is in a list by itself, as labels are that may be several."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _in_threes(points: Any) -> list | None:
@@ -639,6 +662,30 @@ def _have_depths(rows: list | None) -> bool:
     known = points[np.isfinite(points[:, 2]), 2]
     return bool(np.any((known < 0) & (known != -1))
                 or np.sum(known <= MAX_CONFIDENCE) < known.size / 2)
+
+
+def _coco_in_order(annotations: Any, categories: Any) -> Any:
+    """COCO's annotations, their keypoints in the order of the numbers that categories call them."""
+    orders = {}
+    for category in categories if isinstance(categories, list) else ():
+        names = category.get("keypoints") if isinstance(category, Mapping) else None
+        places = landmark_places([*map(str, names)]) if isinstance(names, list) else None
+        if places is not None:
+            orders[_id_of(category, "id")] = np.argsort(places)
+
+    def in_order(item):
+        order = orders.get(_id_of(item, "category_id"), ())
+        rows = _in_threes(item.get("keypoints")) if isinstance(item, Mapping) else None
+        if rows is None or len(rows) != len(order):
+            return item
+        return {**item, "keypoints": [value for i in order for value in rows[i]]}
+
+    return [*map(in_order, annotations)] if orders and isinstance(annotations, list) \
+        else annotations
+
+
+def _id_of(item: Any, key: str) -> str:
+    return str(item.get(key) if isinstance(item, Mapping) else None)
 
 
 def _coco_pictures(content: Mapping[str, Any]) -> dict[str, str]:
