@@ -68,6 +68,8 @@ _TIMES = {"seconds": float, "frame": int, "track": str}
 # Lists of faces under other things: ours, MediaPipe's, COCO's, MMPose's and OpenPose's.
 _LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "annotations",
           "instance_info", "instances", "people")
+# Those of them that have the faces of one picture, if they make up a file.
+_OF_ONE_PICTURE = {*_LISTS} - {"faces", "annotations"}
 
 
 _UNREAD = np.empty(0)  # in the place of an array that is not needed
@@ -257,6 +259,8 @@ def _of_object(
         return
     for key in _LISTS:
         if isinstance(content.get(key), list | Mapping) and content[key]:
+            if alone and key in _OF_ONE_PICTURE and sum(map(bool, content[key])) > 1:
+                known = {"frame": 0} | known
             pictures = _coco_pictures(content)
             faces = _coco_in_order(content[key], content.get("categories"))
             if pictures and isinstance(faces, list):
