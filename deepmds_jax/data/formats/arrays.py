@@ -294,7 +294,7 @@ def _of_object(
             yield from _with_lines(
                 _of_array(points, name, known, content.get("names"),
                           face_only or (in_threes is not None and not depths)),
-                [*lines, *_not_used(content, used, _shape_of(points)[:-1])])
+                [*lines, *_not_used(content, used, *(_shape_of(points)[:n] for n in (-1, -2)))])
             return
     if any(key in content and (content[key] is None or content[key] == []) for key in _LISTS):
         yield name, _no_face(known), ()
@@ -362,9 +362,9 @@ def _shapes_of_values(
 
 
 def _not_used(
-    content: Mapping[str, Any], used: Collection[str], *of_landmarks: tuple[int, ...]
+    content: Mapping[str, Any], used: Collection[str], *shapes: tuple[int, ...]
 ) -> list[str]:
-    """A line on the arrays that are not used, and on lists of a value for each landmark.
+    """A line on the arrays that are not used, and on lists of these shapes, of landmarks or faces.
 
     And on what is called as in `_KNOWN`, but is no number, or may be something else.
     """
@@ -372,7 +372,7 @@ def _not_used(
     known = {*itertools.chain(*_KNOWN.values())}
     unused = [printable(str(key)) for key, value in content.items() if key not in used
               and (arrays or (key in known and value)
-                   or (isinstance(value, list) and _shape_of(value) in of_landmarks))]
+                   or (isinstance(value, list) and _shape_of(value) in shapes))]
     return [f"{'arrays' if arrays else 'keys'} not used: {some_of(unused)}"] if unused else []
 
 
@@ -389,7 +389,7 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "U"
+    return isinstance(value, np.ndarray) and value.dtype.kind in "US"
 
 
 def _no_face(outer: Mapping[str, Any]) -> Face:
@@ -466,7 +466,8 @@ def _of_array(
         face = make_face(flat[i], **one)
         if size is not None and are_parts(face.points[face.visible]):
             face = in_pixels(face, size)
-        yield str(face_name), face, lines
+        yield (face_name.decode(errors="replace") if isinstance(face_name, bytes)
+               else str(face_name)), face, lines
 
 
 def _picture_size(given: Any) -> tuple[float, float] | None:

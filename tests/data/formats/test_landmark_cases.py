@@ -351,8 +351,9 @@ def test_what_is_not_used_beside_an_array_is_told(field, tmp_path):
     np.savez(tmp_path / "a.npz", **{field: [FACE] * 3, "mask": mask})
     write(tmp_path / "b.json", {field: [FACE.tolist()] * 3, "mask": mask.tolist(), "bbox": [1, 2]})
     write(tmp_path / "c.json", [{**point, "name": "p", "mask": 1} for point in xy(FACE)])
+    write(tmp_path / "d.json", {"points": [FACE.tolist()] * 3, "timestamps": [0, 4, 5]})
     for name, line in (("a.npz", "arrays not used: mask"), ("b.json", "keys not used: mask"),
-                       ("c.json", "keys not used: mask")):
+                       ("c.json", "keys not used: mask"), ("d.json", "keys not used: timestamps")):
         found = read_all_landmarks([tmp_path / name])
         assert found.warnings == [f"warning: {tmp_path / name}: {line}"]
         assert len(found.faces) == (1 if name == "c.json" else 3)
@@ -362,6 +363,9 @@ def test_names_beside_an_array_of_any_name_are_those_of_its_faces(tmp_path):
     np.savez(tmp_path / "a.npz", kpts=[FACE, FACE + 1], names=["p", "q"], time=[0.5, 1])
     found = read_landmarks(tmp_path / "a.npz")
     assert {name: face.seconds for name, face in found.items()} == {"p": 0.5, "q": 1}
+    for field in ("kpts", "landmarks"):  # as programs in C write them
+        np.savez(tmp_path / "a.npz", **{field: [FACE, FACE + 1]}, names=[b"p", b"\xc3\xa4"])
+        assert list(read_landmarks(tmp_path / "a.npz")) == ["p", "ä"]
 
 
 @pytest.mark.parametrize("names", ["abcv", ["whole", "missing", "hidden"]])
