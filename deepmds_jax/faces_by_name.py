@@ -1,5 +1,6 @@
 """Faces from files, by name: what is lifted, what is left out, what is known of each face."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -203,6 +204,20 @@ def refuse_gaps(left_out: Sequence[str]) -> None:
     """Raises ValueError if frames are left out: the others would be at wrong times."""
     if left_out:
         raise ValueError("fps: every frame is needed: " + "; ".join(left_out[:3]))
+
+
+def jumps(faces: Mapping[str, Face]) -> list[str]:
+    """A line on frames without times whose names count on, but not in even steps."""
+    names = [name for name, face in faces.items() if face.track is None]
+    parts = [match.groups() for match in map(re.compile(r"(.*?)(\d+)(\D*)").fullmatch, names)
+             if match]
+    steps = np.diff([int(number) for _, number, _ in parts])
+    if len(parts) < len(names) or len({(before, behind) for before, _, behind in parts}) != 1 or (
+            steps.size == 0 or not steps.min() < steps.max() or steps.min() < 1):
+        return []
+    i = int(np.argmax(steps))
+    return [f"warning: frames without times are taken one after the other, but {names[i + 1]} "
+            f"follows {names[i]}; columns frame or timestamp would tell the gap"]
 
 
 def _shipped_sizes() -> dict[int, str]:

@@ -84,8 +84,10 @@ def main(paths: list[str]) -> int:
         if given.FPS.value is None:
             lifted = reconstruct_faces(params, landmarks, image)
         else:
-            if any(face.track is None for face in landmarks.values()):  # the order is the time
+            if not landmarks or any(  # without a track, the order is the time
+                    face.track is None for face in landmarks.values()):
                 faces_by_name.refuse_gaps(left_out)
+            program.warn(*faces_by_name.jumps(landmarks))
             lifted = reconstruct_video(params, landmarks, given.FPS.value, smoothing, image)
     program.warn(*lifted.warnings)
     if lifted.faces:

@@ -128,6 +128,41 @@ def test_frames_without_times_that_are_left_out_are_refused(weights, turned, tmp
     assert "fps: every frame is needed: v.csv: line 3: 1 cells, expected 102" in errors
 
 
+def openpose(path, people):
+    keypoints = [np.column_stack([points, np.full(N, 0.9)]).ravel().tolist() for points in people]
+    path.write_text(json.dumps({"people": [{"face_keypoints_2d": each} for each in keypoints]}))
+
+
+def test_faces_of_one_picture_are_no_frames(weights, turned, tmp_path, refuse, succeed):
+    """A file for each frame, as OpenPose writes them, with two people in each."""
+    for i in range(3):
+        openpose(tmp_path / f"clip_{i:03}_keypoints.json", [turned[i], turned[-1 - i] + 90])
+    arguments = ("reconstruct", *[f"clip_{i:03}_keypoints.json" for i in range(3)],
+                 f"--weights={weights}")
+    assert ("fps: two frames of one face at 0 s with 25 frames per second in clip_000_keypoints: "
+            "clip_000_keypoints#0") in refuse(*arguments, "--fps=25")
+    assert "6 faces" in succeed(*arguments)  # stills
+    assert set(np.load(tmp_path / "out/faces.npz")["names"][:2]) == {
+        "clip_000_keypoints#0", "clip_000_keypoints#1"}
+
+
+def test_frames_that_are_missing_among_files_are_told(weights, turned, tmp_path, call):
+    for i in (8, 9, 10, 14):
+        openpose(tmp_path / f"clip_{i}.json", turned[i : i + 1])
+    names = [f"clip_{i}.json" for i in (8, 9, 10, 14)]
+    done = call("reconstruct", *names, "--fps=25", f"--weights={weights}")
+    assert done.status == 0 and done.stderr == (
+        "warning: frames without times are taken one after the other, but clip_14 follows clip_10; "
+        "columns frame or timestamp would tell the gap\n")
+    assert not call("reconstruct", *names[:3], "--fps=25", f"--weights={weights}").stderr
+
+
+def test_films_of_no_landmarks_say_why(tmp_path, weights, refuse):
+    np.save(tmp_path / "v.npy", np.zeros((3, 2, N, 2)))
+    assert "v.npy: 'v' has shape (3, 2, 51, 2), expected (N, 2)" in refuse(
+        "reconstruct", "v.npy", "--fps=25", f"--weights={weights}")
+
+
 @pytest.mark.parametrize(("times", "message"), [
     ([1, 1, 2], "fps: two frames of one face at 0 s with 25 frames per second"),
     ([0, 4000, 8000], "fps: the times of frames are 160 apart, expected seconds"),

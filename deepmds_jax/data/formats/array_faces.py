@@ -97,7 +97,8 @@ def of_array(
         face = make_face(flat[i], **one)
         if size is not None and are_parts(face.points[face.visible]):
             face = in_pixels(face, size)
-        yield str(face_name), face, lines
+        yield (face_name.decode(errors="replace") if isinstance(face_name, bytes)
+               else str(face_name)), face, lines
 
 
 def _picture_size(given: Any) -> tuple[float, float] | None:

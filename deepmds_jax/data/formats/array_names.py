@@ -13,6 +13,10 @@ KNOWN = {
     "size": ("image_size",),
 }
 SIZE = ("width", "height")
+# Beside these, in lower case without _, they are the size of a box.
+CORNERS = {"x", "x0", "x1", "xmin", "left", "originx", "cx", "xc", "centerx", "xcenter"}
 # Lists of faces under other things: ours, MediaPipe's, COCO's, MMPose's and OpenPose's.
 LISTS = ("faces", "faceLandmarks", "face_landmarks", "multi_face_landmarks", "annotations",
           "instance_info", "instances", "people")
+# Those of them that have the faces of one picture, if they make up a file.
+OF_ONE_PICTURE = {*LISTS} - {"faces", "annotations"}

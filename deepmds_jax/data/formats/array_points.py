@@ -10,6 +10,7 @@ from deepmds_jax.data.formats.array_names import FIELDS, LISTS
 from deepmds_jax.data.formats.faces import (
     LANDMARK_NUMBER,
     MAX_CONFIDENCE,
+    MESH_POINTS,
     SEEN,
     all_landmark_places,
     are_shuffled,
@@ -84,15 +85,22 @@ def _nulls(whole: list) -> list:
 def points_of(content: list) -> tuple[list, dict[str, Any], list[str]]:
     """Numbers of points {x, y, z, ...}, what they say besides, and a line on what is not used."""
     content = _by_number(content)
-    axes = "xyz" if all(item is None or "z" in item for item in content) else "xy"
+    points = [item for item in content if item]
+    if points and all({"original_width", "original_height"} <= item.keys() for item in points):
+        raise ValueError("x and y in percents of original_width and original_height, expected "
+                         "pixels")
+    axes = "xyz" if all("z" in item for item in points) else "xy"
     rows = [[None if item is None else item[axis] for axis in axes] for item in content]
     known = {}
     for key, names in SEEN.items():
-        values = [next((item[name] for name in names if name in item), None) if item else 0
-                  for item in content]
+        values = [next((item[name] for name in names if name in item), None) for item in points]
         if None not in values:
-            known[key] = values
-    points = [item for item in content if item]
+            each = iter(values)
+            known[key] = [next(each) if item else 0 for item in content]
+        elif any(value is not None for value in values) and len(content) not in MESH_POINTS:
+            name = next(name for name in names if any(name in item for item in points))
+            raise ValueError(f"'{name}' in {sum(value is not None for value in values)} of "
+                             f"{len(points)} points, expected in each or in none")
     used = {*"xyz", *_NUMBERS, "presence", *itertools.chain(*SEEN.values())}
     unused = [printable(str(key)) for key in dict.fromkeys(itertools.chain(*points))
               if key not in used and all(is_number(item.get(key)) for item in points)]
@@ -145,11 +153,13 @@ def _by_number(content: list) -> list:
     Raises:
       ValueError: something else numbers them in another order.
     """
-    keys = [] if None in content else [
-        key for key in content[0] if key not in ("x", "y", "z")
-        and all(type(item.get(key)) in (str, int, float) for item in content)]
+    labels = {} if None in content else {
+        key: [_alone(item.get(key)) for item in content] for key in content[0]
+        if key not in ("x", "y", "z")}
+    keys = [key for key, values in labels.items()
+            if all(type(value) in (str, int, float) for value in values)]
     for key in sorted(keys, key=lambda key: (key not in _NUMBERS, key != "id")):
-        places = all_landmark_places([str(item[key]) for item in content])
+        places = all_landmark_places([*map(str, labels[key])])
         if places is None:
             continue
         if key in _NUMBERS:
@@ -158,6 +168,11 @@ def _by_number(content: list) -> list:
             raise ValueError(f"key '{printable(str(key))}' has the numbers of landmarks in another "
                              "order than the points: call it landmark, or leave it out")
     return content
+
+
+def _alone(value: Any) -> Any:
+    """What is in a list by itself, as labels are that may be several."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def rows_of_three(points: Any) -> list | None:

@@ -4,6 +4,7 @@ One face, or several, with what else is known of them, under the names of `array
 """
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,7 +13,14 @@ import numpy as np
 
 from deepmds_jax.data.formats.array_faces import Damaged, Item, no_face, of_array, with_lines
 from deepmds_jax.data.formats.array_files import Pairs
-from deepmds_jax.data.formats.array_names import FIELDS, KNOWN, LISTS, SIZE
+from deepmds_jax.data.formats.array_names import (
+    CORNERS,
+    FIELDS,
+    KNOWN,
+    LISTS,
+    OF_ONE_PICTURE,
+    SIZE,
+)
 from deepmds_jax.data.formats.array_points import (
     DLIB,
     have_depths,
@@ -24,7 +32,15 @@ from deepmds_jax.data.formats.array_points import (
     to_array,
 )
 from deepmds_jax.data.formats.faces import MAY_BE_OTHERS, SEEN, Contents, Face, some_of, with_tracks
-from deepmds_jax.data.formats.json_programs import coco_pictures, labelme, ljson, slicer, yx_face
+from deepmds_jax.data.formats.json_programs import (
+    coco_in_order,
+    coco_pictures,
+    id_of,
+    labelme,
+    ljson,
+    slicer,
+    yx_face,
+)
 from deepmds_jax.data.formats.plain_names import printable
 
 # 300W-LP and AFLW2000-3D, counted from 1. `pt3d_68` comes first because `pt2d` of AFLW2000-3D has
@@ -135,7 +151,8 @@ def _of_object(
 ) -> Iterator[Item]:
     said = _said(content)
     known = dict(outer) | {what: content[key] for what, key in said.items()}
-    if set(SIZE) <= content.keys() and not content.keys() & {"x", "left"}:  # no box
+    keys = {str(key).lower().replace("_", "") for key in content}
+    if set(SIZE) <= content.keys() and not keys & CORNERS:
         known.setdefault("size", [content[key] for key in SIZE])
     if "markups" in content:
         markups = content["markups"]
@@ -152,16 +169,19 @@ def _of_object(
         return
     for key in LISTS:
         if isinstance(content.get(key), list | Mapping) and content[key]:
+            if alone and key in OF_ONE_PICTURE and sum(map(bool, content[key])) > 1:
+                known = {"frame": 0} | known
             pictures = coco_pictures(content)
-            if pictures and isinstance(content[key], list):
-                for item in content[key]:
-                    known_id = item.get("image_id") if isinstance(item, Mapping) else None
-                    picture = PurePosixPath(pictures.get(str(known_id), name)).stem
-                    yield from _faces(item, picture, known)
-            elif isinstance(content[key], Mapping):
-                yield from _by_name(list(content[key].items()), known)
+            faces = coco_in_order(content[key], content.get("categories"))
+            if pictures and isinstance(faces, list):
+                items = itertools.chain.from_iterable(
+                    _faces(item, PurePosixPath(pictures.get(id_of(item, "image_id"), name)).stem,
+                           known) for item in faces)
+            elif isinstance(faces, Mapping):
+                items = _by_name(list(faces.items()), known)
             else:
-                yield from _faces(content[key], name, known)
+                items = _faces(faces, name, known)
+            yield from with_lines(items, _not_used(content, {key, *said.values()}))
             return
     for field in FIELDS:
         if field in content:
@@ -184,7 +204,7 @@ def _of_object(
             yield from with_lines(
                 of_array(points, name, known, content.get("names"),
                           face_only or (in_threes is not None and not depths)),
-                [*lines, *_not_used(content, used, shape_of(points)[:-1])])
+                [*lines, *_not_used(content, used, *(shape_of(points)[:n] for n in (-1, -2)))])
             return
     if any(key in content and (content[key] is None or content[key] == []) for key in LISTS):
         yield name, no_face(known), ()
@@ -252,17 +272,22 @@ def _shapes_of_values(
 
 
 def _not_used(
-    content: Mapping[str, Any], used: Collection[str], *of_landmarks: tuple[int, ...]
+    content: Mapping[str, Any], used: Collection[str], *shapes: tuple[int, ...]
 ) -> list[str]:
-    """A line on the arrays that are not used, and on lists of a value for each landmark."""
+    """A line on the arrays that are not used, and on lists of these shapes, of landmarks or faces.
+
+    And on what is called as in `KNOWN`, but is no number, or may be something else.
+    """
     arrays = any(isinstance(value, np.ndarray) for value in content.values())
+    known = {*itertools.chain(*KNOWN.values())}
     unused = [printable(str(key)) for key, value in content.items() if key not in used
-              and (arrays or (isinstance(value, list) and shape_of(value) in of_landmarks))]
+              and (arrays or (key in known and value)
+                   or (isinstance(value, list) and shape_of(value) in shapes))]
     return [f"{'arrays' if arrays else 'keys'} not used: {some_of(unused)}"] if unused else []
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "U"
+    return isinstance(value, np.ndarray) and value.dtype.kind in "US"
 
 
 def _by_name(pairs: Sequence[tuple[str, Any]], outer: Mapping[str, Any]) -> Iterator[Item]:

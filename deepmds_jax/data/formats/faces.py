@@ -164,7 +164,8 @@ def split_third(
 
     Numbers from 0 to 1, or 0, 1 and 2 as COCO counts, are a confidence, unless all of them are 0:
     no depth is like that. Nor is one that is from 0 to 2 everywhere in a face of some size, while
-    peaks of heat maps go beyond 1. MediaPipe's mesh has a depth.
+    peaks of heat maps go beyond 1. MediaPipe's mesh has a depth. Numbers of the landmarks in their
+    order may be third; before x and y, or in another order, they are refused.
 
     Args:
       points: those.
@@ -174,11 +175,18 @@ def split_third(
       The points, {"confidence": ...} or {"depth": ...} or nothing, and whether that is a guess.
 
     Raises:
-      ValueError: they should be a confidence, and some are negative, but not -1 as hidden ones.
+      ValueError: they should be a confidence, and some are negative, but not -1 as hidden ones; or
+        the first are the numbers of the landmarks, or the third in another order.
     """
     if points.shape[-1] == 2:
         return points, {}, False
-    flat, third = points[..., :2], points[..., 2]
+    first, _, third = np.moveaxis(points, -1, 0)
+    if _are_numbers(first):
+        raise ValueError("the first of three numbers count the landmarks, expected x and y first")
+    if _are_numbers(third) and (np.diff(third) < 0).any():
+        raise ValueError("the third numbers count the landmarks in another order than they come, "
+                         "expected them in order")
+    flat = points[..., :2]
     known = third[np.isfinite(third)]
     if is_confidence and points.shape[-2] not in MESH_POINTS:
         if np.any((known < 0) & (known != -1)):
@@ -194,6 +202,13 @@ def split_third(
     )):
         return flat, {"confidence": third}, True
     return flat, {"depth": third}, False
+
+
+def _are_numbers(values: np.ndarray) -> bool:
+    """Whether (..., N) values are 0, 1, 2, ... or 1, 2, 3, ... of each face, in any order."""
+    count = values.shape[-1]
+    return count > 2 and any((np.sort(values) == np.arange(first, first + count)).all()
+                             for first in (0, 1))
 
 
 THIRD_IS_CONFIDENCE = ("the third numbers of landmarks, all from 0 to 1 or little above, or 0, 1 "

@@ -4,11 +4,39 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from deepmds_jax.data.formats.array_faces import Damaged, Item, of_array, with_lines
-from deepmds_jax.data.formats.array_points import shape_of, to_array
+from deepmds_jax.data.formats.array_points import rows_of_three, shape_of, to_array
 from deepmds_jax.data.formats.faces import Face, landmark_places, make_face, some_of
 from deepmds_jax.data.formats.plain_names import printable
 from deepmds_jax.data.formats.points_files import slicer_face
+
+
+def coco_in_order(annotations: Any, categories: Any) -> Any:
+    """COCO's annotations, their keypoints in the order of the numbers that categories call them."""
+    orders = {}
+    for category in categories if isinstance(categories, list) else ():
+        names = category.get("keypoints") if isinstance(category, Mapping) else None
+        places = landmark_places([*map(str, names)]) if isinstance(names, list) else None
+        if places is not None:
+            orders[id_of(category, "id")] = np.argsort(places)
+
+    if not orders or not isinstance(annotations, list):
+        return annotations
+
+    def in_order(item):
+        order = orders.get(id_of(item, "category_id"), ())
+        rows = rows_of_three(item.get("keypoints")) if isinstance(item, Mapping) else None
+        if rows is None or len(rows) != len(order):
+            return item
+        return {**item, "keypoints": [value for i in order for value in rows[i]]}
+
+    return [*map(in_order, annotations)]
+
+
+def id_of(item: Any, key: str) -> str:
+    return str(item.get(key) if isinstance(item, Mapping) else None)
 
 
 def coco_pictures(content: Mapping[str, Any]) -> dict[str, str]:

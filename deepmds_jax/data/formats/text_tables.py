@@ -5,6 +5,7 @@ point.
 """
 
 import csv
+import dataclasses
 import io
 import itertools
 import re
@@ -49,6 +50,8 @@ _COLUMNS = {
     "landmark": LANDMARK_NUMBER,
     "x": ("x",), "y": ("y",), "z": ("z",),
 }  # fmt: skip
+# Those of the face that say in a video, too, which face it is.
+_PEOPLE = ("person", "subject")
 # Lower case only: the X_0, Y_0, Z_0 of OpenFace are its 3D landmarks.
 _AXES = {"x": "x", "y": "y", "z": "depth"} | {
     name: key for key, names in SEEN.items() for name in names}
@@ -211,11 +214,19 @@ def wide_columns(header: Sequence[str]) -> dict[str, dict[int, int]]:
 
     Returns:
       x, y, depth and those of `SEEN`, as far as there are any, -> number of the landmark -> column.
+
+    Raises:
+      ValueError: two columns have x, or y, of one landmark.
     """
     wide: dict[str, dict[int, int]] = {}
     for i, cell in enumerate(header):
         if match := _WIDE.fullmatch(cell):
-            wide.setdefault(_AXES[match[1]], {})[int(match[2])] = i
+            columns = wide.setdefault(_AXES[match[1]], {})
+            other = columns.setdefault(int(match[2]), i)
+            if other != i and match[1] in ("x", "y"):
+                raise ValueError(f"columns '{printable(header[other])}' and '{printable(cell)}' "
+                                 f"have {match[1]} of one landmark, expected one of them")
+            columns[int(match[2])] = i
     return wide
 
 
@@ -423,7 +434,10 @@ def _named(
     table: _Table, stem: str, found: Sequence[tuple[Sequence[str], Face | None]],
     column: str = "face",
 ) -> list[tuple[str, Face | None]]:
-    """Names: of the picture, or the face, or else the file; and of the track where several are."""
+    """Names: of the picture, or the face, or else the file; and of the track where several are.
+
+    Without a column for them, tracks are those of people.
+    """
     pictures = picture_names([table.cell(row, "image") or stem for row, _ in found])
     named = []
     for (row, face), picture in zip(found, pictures, strict=True):
@@ -435,7 +449,13 @@ def _named(
         elif label and label != picture:
             name = f"{picture}#{label}"
         named.append((name, face))
-    return with_tracks(named, stem)
+    named = with_tracks(named, stem)
+    people = table.header[table.columns["face"]].lower() in _PEOPLE if table.has("face") else False
+    if not people or table.has("track"):
+        return named
+    return [(name, face if face is None or face.track is None else dataclasses.replace(
+        face, track=f"{face.track} {table.cell(row, 'face')}"))
+        for (name, face), (row, _) in zip(named, found, strict=True)]
 
 
 def _short(text: str) -> str:

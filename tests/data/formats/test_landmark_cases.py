@@ -351,8 +351,9 @@ def test_what_is_not_used_beside_an_array_is_told(field, tmp_path):
     np.savez(tmp_path / "a.npz", **{field: [FACE] * 3, "mask": mask})
     write(tmp_path / "b.json", {field: [FACE.tolist()] * 3, "mask": mask.tolist(), "bbox": [1, 2]})
     write(tmp_path / "c.json", [{**point, "name": "p", "mask": 1} for point in xy(FACE)])
+    write(tmp_path / "d.json", {"points": [FACE.tolist()] * 3, "timestamps": [0, 4, 5]})
     for name, line in (("a.npz", "arrays not used: mask"), ("b.json", "keys not used: mask"),
-                       ("c.json", "keys not used: mask")):
+                       ("c.json", "keys not used: mask"), ("d.json", "keys not used: timestamps")):
         found = read_all_landmarks([tmp_path / name])
         assert found.warnings == [f"warning: {tmp_path / name}: {line}"]
         assert len(found.faces) == (1 if name == "c.json" else 3)
@@ -362,6 +363,9 @@ def test_names_beside_an_array_of_any_name_are_those_of_its_faces(tmp_path):
     np.savez(tmp_path / "a.npz", kpts=[FACE, FACE + 1], names=["p", "q"], time=[0.5, 1])
     found = read_landmarks(tmp_path / "a.npz")
     assert {name: face.seconds for name, face in found.items()} == {"p": 0.5, "q": 1}
+    for field in ("kpts", "landmarks"):  # as programs in C write them
+        np.savez(tmp_path / "a.npz", **{field: [FACE, FACE + 1]}, names=[b"p", b"\xc3\xa4"])
+        assert list(read_landmarks(tmp_path / "a.npz")) == ["p", "ä"]
 
 
 @pytest.mark.parametrize("names", ["abcv", ["whole", "missing", "hidden"]])
@@ -1410,3 +1414,123 @@ def test_a_box_behind_the_points_is_no_face(tmp_path, caplog):
     faces = read_landmarks(write(tmp_path / "a.pts", text))
     assert [*faces] == ["a"] and not caplog.text
     same(faces["a"], FACE)
+
+
+def coco(points, names, numbers=2):
+    keypoints = np.column_stack([points, np.full(len(points), numbers)])
+    return {"images": [{"id": 3, "file_name": "ada.jpg"}],
+            "categories": [{"id": 1, "keypoints": ["nose", "left_eye"]},
+                           {"id": 2, "keypoints": names}],
+            "annotations": [{"image_id": 3, "category_id": 2, "keypoints": each.ravel().tolist()}
+                            for each in (keypoints, keypoints + np.array([5, 0, 0]))]}
+
+
+@pytest.mark.parametrize("name", ["{}", "lm_{}"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_keypoints_of_coco_in_the_order_of_their_categories(name, first, tmp_path):
+    order = sorted(range(N), key=lambda i: str(i + first))
+    content = coco(FACE[order], [name.format(i + first) for i in order])
+    found = read_all_landmarks([write(tmp_path / "a.json", content)])
+    assert list(found.faces) == ["ada#0", "ada#1"] and found.warnings == []
+    same(found.faces["ada#0"], FACE)
+    same(found.faces["ada#1"], FACE + np.array([5, 0]))
+    del content["images"]
+    same(read_landmarks(write(tmp_path / "b.json", content))["b#0"], FACE)
+    content["categories"][1]["keypoints"] = ["nose"] * N  # no numbers: as they come
+    same(read_landmarks(write(tmp_path / "c.json", content))["c#0"], FACE[order])
+
+
+@pytest.mark.parametrize("some", [{"occluded": True}, {"visible": False}, {"confidence": 0.1}],
+                         ids=["occluded", "visible", "confidence"])
+def test_what_only_some_points_say_is_refused(some, tmp_path):
+    points = [point | some if i < 3 else point for i, point in enumerate(xy(FACE))]
+    key = next(iter(some))
+    with pytest.raises(ValueError, match=rf"a\.json: '{key}' in 3 of 68 points, expected in each"):
+        read_landmarks(write(tmp_path / "a.json", points))
+    points[3:] = [None] * (N - 3)  # those that are lacking need none
+    assert not read_landmarks(write(tmp_path / "a.json", points))["a"].visible.any()
+
+
+@pytest.mark.parametrize("said", [
+    {"visible": "false"}, {"success": "false"}, {"confidence": "0.1"}, {"timestamp": "1.5"},
+    {"frame": "0007"}, {"image_size": "640x480"}, {"time": 1.5}, {"frame_number": 7},
+    {"hidden": [1, 5, 7]}, {"occ": True},
+], ids=str)
+def test_what_is_called_as_known_and_not_used_is_told(said, tmp_path):
+    path = tmp_path / "a.json"
+    for content in ([{"landmarks": FACE.tolist(), **said}],
+                    [{"faces": [{"landmarks": FACE.tolist()}], **said}]):
+        found = read_all_landmarks([write(path, content)])
+        same(found.faces["a"], FACE)
+        assert found.warnings == [f"warning: {path}: keys not used: {next(iter(said))}"]
+    found = read_all_landmarks([write(path, [{"landmarks": FACE.tolist(), "frame": 7, "score": 1,
+                                              "hidden": None, "occ": 0}])])
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize("corner", ["x", "left", "x_min", "xMin", "x1", "originX", "center_x"])
+def test_width_and_height_beside_a_corner_are_those_of_a_box(corner, tmp_path):
+    parts = FACE / 400
+    content = {corner: 0.2, "width": 200, "height": 230, "landmarks": parts.tolist()}
+    found = read_all_landmarks([write(tmp_path / "a.json", content)])
+    same(found.faces["a"], parts)
+    assert "give those by image_size" in found.warnings[0]
+    del content[corner]
+    same(read_landmarks(write(tmp_path / "a.json", content))["a"], parts * [200, 230])
+
+
+def test_labels_in_lists_in_another_order_are_refused(tmp_path):
+    points = [{"keypointlabels": [str(i)], **point} for i, point in enumerate(xy(FACE))]
+    same(read_landmarks(write(tmp_path / "a.json", points))["a"], FACE)
+    with pytest.raises(ValueError, match="'keypointlabels' has the numbers of landmarks in "):
+        read_landmarks(write(tmp_path / "a.json", points[::-1]))
+    points = [{"index": [str(i)], **point} for i, point in enumerate(xy(FACE))]
+    same(read_landmarks(write(tmp_path / "a.json", {"points": points[::-1]}))["a"], FACE)
+
+
+def test_percents_of_label_studio_are_refused(tmp_path):
+    points = [{"original_width": 640, "original_height": 480, **point} for point in xy(FACE / 5)]
+    with pytest.raises(ValueError, match="percents of original_width and original_height, expected "
+                                         "pixels"):
+        read_landmarks(write(tmp_path / "a.json", points))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_of_landmarks_in_arrays_are_no_coordinates(first, tmp_path):
+    numbers = np.arange(first, first + N)[:, None]
+    before, behind = np.hstack([numbers, FACE]), np.hstack([FACE, numbers])
+    np.save(tmp_path / "a.npy", np.stack([before, before + np.array([0, 5, 5])]))
+    write(tmp_path / "a.json", before.tolist())
+    for name in ("a.npy", "a.json"):
+        with pytest.raises(ValueError, match=rf"{name}: the first of three numbers count the "
+                                             "landmarks, expected x and y first"):
+            read_landmarks(tmp_path / name)
+    for name, delimiter in (("b.txt", " "), ("b.csv", ",")):
+        path = write(tmp_path / name, rows(*behind, delimiter=delimiter))
+        same(read_landmarks(path)["b"], FACE)
+        with pytest.raises(ValueError, match="third numbers count the landmarks in another order"):
+            read_landmarks(write(path, rows(*behind[::-1], delimiter=delimiter)))
+
+
+@pytest.mark.parametrize("again", ["x_{}", "x{}"])
+def test_two_columns_of_one_coordinate_are_refused(again, tmp_path):
+    header = [f"{axis}_{i}" for axis in "xy" for i in range(N)]
+    text = rows([*header, *map(again.format, range(N))], [*FACE.T.ravel(), *range(N)])
+    line = f"columns 'x_0' and '{again.format(0)}' have x of one landmark, expected one of them"
+    with pytest.raises(ValueError, match=line):
+        read_landmarks(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("column", ["person", "Subject"])
+def test_people_are_told_apart_in_a_video(column, tmp_path):
+    lines = [[frame, who, *(FACE + frame).ravel()]
+             for frame, who in enumerate(["ann", "ann", "bob", "bob", "ann"])]
+    path = write(tmp_path / "v.csv", rows(["frame", column, *WIDE], *lines))
+    found = read_landmarks(path)
+    assert [face.track for face in found.values()] == ["v ann", "v ann", "v bob", "v bob", "v ann"]
+    assert list(found)[::2] == ["ann#0", "bob#0", "ann#2"]
+    path = write(tmp_path / "w.csv", rows([column, *WIDE], *[line[1:] for line in lines]))
+    assert {face.track for face in read_landmarks(path).values()} == {None}  # stills
+    path = write(tmp_path / "t.csv", rows(["frame", column, "track", *WIDE],
+                                          *[[*line[:2], 1, *line[2:]] for line in lines]))
+    assert {face.track for face in read_landmarks(path).values()} == {"t"}
