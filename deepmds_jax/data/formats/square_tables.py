@@ -96,6 +96,8 @@ def parse_square(text: str, directed: bool = False) -> LabelledMatrix:
         width = max(len(line.cells) for line in lines)
         if columns and (not columns[0] or (len(columns) > width and columns[0] not in rows)):
             measure, *columns = columns  # in the corner
+    if rows is None and columns is None:
+        _check_counted_rows(lines)
     for names in (rows, columns):
         check_different(names or ())
     grid = read_grid(lines, delimiter, rows, columns)
@@ -196,6 +198,20 @@ def _check_diagonal(lines):
     ):
         raise ValueError(f"{n} rows of {n - 1} numbers for {n} points, expected a square or a "
                          "triangle; R prints the diagonal of a square with diag=TRUE")
+
+
+def _check_counted_rows(lines):
+    """ValueError for a triangle whose rows begin with 1, 2, 3, ..., which may be their names."""
+    first, last = ([line.cells[i] for line in lines] for i in (0, -1))
+    lengths = [len(line.cells) for line in lines]
+    if lengths != [*range(1, len(lines) + 1)] or len(lines) < 3 or not all(
+        map(WHOLE.fullmatch, first)
+    ):
+        return
+    has_diagonal = not any(cell.strip("0.,") for cell in last)
+    if not has_diagonal and set(np.diff([*map(int, first)])) == {1}:
+        raise ValueError(f"a triangle whose rows begin with {first[0]}, {first[1]}, ...: cannot "
+                         "tell whether these are names; give the whole matrix, or names in words")
 
 
 def _check_odd_cells(lines):

@@ -646,6 +646,13 @@ def test_numbers_alone_in_the_first_line_that_are_no_numbers_of_rows(content, la
     np.testing.assert_array_equal(found.values[np.triu_indices(len(found.labels), 1)], values)
 
 
+@pytest.mark.parametrize("content", [
+    "1\n2,31\n3,22,14\n", "0\n1 31\n2 22 14\n", "2019\n2020 3\n2021 5 4\n2022 6 7 8\n"])
+def test_a_triangle_whose_rows_may_begin_with_names_is_refused(content):
+    with pytest.raises(ValueError, match="cannot tell whether these are names; give the whole"):
+        parse_square(content)
+
+
 ODD = ["?", ".", "--", "*", "_", "n.a.", "<NA>", "(missing)", "1.#QNAN", "-nan(ind)", "<0.01",
        "1.5*", "1.5km", "(1.5)", "\u2014", "#VALUE!", "#DIV/0!"]
 
