@@ -213,7 +213,7 @@ def jumps(faces: Mapping[str, Face]) -> list[str]:
              if match]
     steps = np.diff([int(number) for _, number, _ in parts])
     if len(parts) < len(names) or len({(before, behind) for before, _, behind in parts}) != 1 or (
-            steps.size == 0 or not steps.min() < steps.max() or steps.min() < 1):
+            steps.size == 0 or steps.min() < 1 or steps.max() < 2 * steps.min()):
         return []
     i = int(np.argmax(steps))
     return [f"warning: frames without times are taken one after the other, but {names[i + 1]} "

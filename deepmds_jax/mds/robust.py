@@ -195,7 +195,7 @@ def _prepare(dissimilarities, weights):
     known = lax.stop_gradient(dissimilarities)
     credible = jnp.where(_is_credible(fill_with_shortest_paths(known, weights)), weights, 0)
     # Nor are all that are above 0 wrong.
-    says_enough = is_connected(credible) & jnp.any(credible * known > 0)
+    says_enough = is_connected(credible) & jnp.any((credible > 0) & (known > 0))
     credible = jnp.where(says_enough, credible, weights)
     filled = fill_with_shortest_paths(known, credible)
     known = jnp.where((credible > 0) & jnp.isfinite(known), known, 0)

@@ -470,6 +470,8 @@ def finalize(options, problem, state, tolerance):
     """The `MDSResult` of the last state."""
     fit = _rescale(options, problem, state.prepared, state.embedding)
     finite = jnp.isfinite(problem.unit + state.stress) & jnp.all(jnp.isfinite(fit[0]))
+    # Where all known pairs lie in one place, as in some starts, nothing fits anything.
+    finite &= fit[1] < 1 - 8 * jnp.finfo(fit[1].dtype).eps
     status = status_of(has_converged(state, tolerance), finite,
                        is_connected(problem.laplacian.weights), problem.is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.STEP_LIMIT)

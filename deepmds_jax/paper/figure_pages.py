@@ -39,7 +39,6 @@ _PICTURE_SIZE = 192  # pixels of a face drawn for a figure
 _EPOCHS, _EPOCH_FACES, _BLOCK, _HELD_OUT = 8, 1000, 40, 200
 
 
-
 def views_page(experiments: Experiments) -> Page:
     """Figure 2: faces in several projections, and what each method makes of them."""
     table = SCORES["table1"]

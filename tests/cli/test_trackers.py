@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 import deepmds_jax as dm
+from deepmds_jax import faces_by_name
+from deepmds_jax.data.formats.faces import make_face
 from deepmds_jax.data.sources import synthetic
 from deepmds_jax.geometry import project, rotation_from_angles
 
@@ -155,6 +157,8 @@ def test_frames_that_are_missing_among_files_are_told(weights, turned, tmp_path,
         "warning: frames without times are taken one after the other, but clip_14 follows clip_10; "
         "columns frame or timestamp would tell the gap\n")
     assert not call("reconstruct", *names[:3], "--fps=25", f"--weights={weights}").stderr
+    thirds = {"ms_000": 0, "ms_033": 1, "ms_067": 2, "ms_100": 3}  # of a tenth of a second
+    assert faces_by_name.jumps({name: make_face(turned[i]) for name, i in thirds.items()}) == []
 
 
 def test_films_of_no_landmarks_say_why(tmp_path, weights, refuse):

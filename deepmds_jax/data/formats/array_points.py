@@ -85,18 +85,21 @@ def _nulls(whole: list) -> list:
 def points_of(content: list) -> tuple[list, dict[str, Any], list[str]]:
     """Numbers of points {x, y, z, ...}, what they say besides, and a line on what is not used."""
     content = _by_number(content)
-    points = [item for item in content if item]
+    # A point without a place is hidden, whatever else is not said of it.
+    there = [item is not None and None not in (item["x"], item["y"]) for item in content]
+    points = list(itertools.compress(content, there))
     if points and all({"original_width", "original_height"} <= item.keys() for item in points):
         raise ValueError("x and y in percents of original_width and original_height, expected "
                          "pixels")
     axes = "xyz" if all("z" in item for item in points) else "xy"
-    rows = [[None if item is None else item[axis] for axis in axes] for item in content]
+    rows = [[item[axis] if seen else None for axis in axes]
+            for item, seen in zip(content, there, strict=True)]
     known = {}
     for key, names in SEEN.items():
         values = [next((item[name] for name in names if name in item), None) for item in points]
         if None not in values:
             each = iter(values)
-            known[key] = [next(each) if item else 0 for item in content]
+            known[key] = [next(each) if seen else 0 for seen in there]
         elif any(value is not None for value in values) and len(content) not in MESH_POINTS:
             name = next(name for name in names if any(name in item for item in points))
             raise ValueError(f"'{name}' in {sum(value is not None for value in values)} of "

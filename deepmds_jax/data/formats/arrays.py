@@ -5,7 +5,7 @@ One face, or several, with what else is known of them, under the names of `array
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -169,8 +169,6 @@ def _of_object(
         return
     for key in LISTS:
         if isinstance(content.get(key), list | Mapping) and content[key]:
-            if alone and key in OF_ONE_PICTURE and sum(map(bool, content[key])) > 1:
-                known = {"frame": 0} | known
             pictures = coco_pictures(content)
             faces = coco_in_order(content[key], content.get("categories"))
             if pictures and isinstance(faces, list):
@@ -181,7 +179,11 @@ def _of_object(
                 items = _by_name(list(faces.items()), known)
             else:
                 items = _faces(faces, name, known)
-            yield from with_lines(items, _not_used(content, {key, *said.values()}))
+            if alone and key in OF_ONE_PICTURE:
+                items = _of_one_picture(items)
+            # Our own files have a text as `frame`, and say the topology.
+            ours = {"frame"} if "topology" in content else set()
+            yield from with_lines(items, _not_used(content, {key, *ours, *said.values()}))
             return
     for field in FIELDS:
         if field in content:
@@ -210,6 +212,16 @@ def _of_object(
         yield name, no_face(known), ()
         return
     yield from _of_names(content, name, outer)
+
+
+def _of_one_picture(items: Iterable[Item]) -> list[Item]:
+    """Several faces without times as those of one frame."""
+    items = list(items)
+    faces = [item[1] for item in items if not isinstance(item, Damaged)]
+    if len(faces) < 2 or any((face.frame, face.seconds) != (None, None) for face in faces):
+        return items
+    return [item if isinstance(item, Damaged) else
+            (item[0], dataclasses.replace(item[1], frame=0), item[2]) for item in items]
 
 
 def _of_names(content: Mapping[str, Any], name: str, outer: Mapping[str, Any]) -> Iterator[Item]:

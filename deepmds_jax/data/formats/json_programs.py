@@ -8,7 +8,13 @@ import numpy as np
 
 from deepmds_jax.data.formats.array_faces import Damaged, Item, of_array, with_lines
 from deepmds_jax.data.formats.array_points import rows_of_three, shape_of, to_array
-from deepmds_jax.data.formats.faces import Face, landmark_places, make_face, some_of
+from deepmds_jax.data.formats.faces import (
+    Face,
+    all_landmark_places,
+    landmark_places,
+    make_face,
+    some_of,
+)
 from deepmds_jax.data.formats.plain_names import printable
 from deepmds_jax.data.formats.points_files import slicer_face
 
@@ -18,7 +24,7 @@ def coco_in_order(annotations: Any, categories: Any) -> Any:
     orders = {}
     for category in categories if isinstance(categories, list) else ():
         names = category.get("keypoints") if isinstance(category, Mapping) else None
-        places = landmark_places([*map(str, names)]) if isinstance(names, list) else None
+        places = all_landmark_places([*map(str, names)]) if isinstance(names, list) else None
         if places is not None:
             orders[id_of(category, "id")] = np.argsort(places)
 

@@ -29,7 +29,12 @@ from deepmds_jax.data.formats.table_cells import (
     is_word,
     split_cells,
 )
-from deepmds_jax.data.formats.table_grids import check_different, read_grid, to_square
+from deepmds_jax.data.formats.table_grids import (
+    check_different,
+    read_grid,
+    to_square,
+    without_padding,
+)
 
 
 class LabelledMatrix(NamedTuple):
@@ -202,11 +207,11 @@ def _check_diagonal(lines):
 
 def _check_counted_rows(lines):
     """ValueError for a triangle whose rows begin with 1, 2, 3, ..., which may be their names."""
-    first, last = ([line.cells[i] for line in lines] for i in (0, -1))
-    lengths = [len(line.cells) for line in lines]
-    if lengths != [*range(1, len(lines) + 1)] or len(lines) < 3 or not all(
-        map(WHOLE.fullmatch, first)
-    ):
+    rows = [line.cells for line in without_padding(lines)]
+    if len(rows) < 3 or [*map(len, rows)] != [*range(1, len(rows) + 1)]:
+        return
+    first, last = ([row[i] for row in rows] for i in (0, -1))
+    if not all(map(WHOLE.fullmatch, first)):
         return
     has_diagonal = not any(cell.strip("0.,") for cell in last)
     if not has_diagonal and set(np.diff([*map(int, first)])) == {1}:

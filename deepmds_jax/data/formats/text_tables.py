@@ -451,10 +451,11 @@ def _named(
         named.append((name, face))
     named = with_tracks(named, stem)
     people = table.header[table.columns["face"]].lower() in _PEOPLE if table.has("face") else False
-    if not people or table.has("track"):
+    several = len({table.cell(row, "face") for row, _ in found} - {"", None}) > 1
+    if not people or not several or table.has("track"):
         return named
     return [(name, face if face is None or face.track is None else dataclasses.replace(
-        face, track=f"{face.track} {table.cell(row, 'face')}"))
+        face, track=f"{face.track} {table.cell(row, 'face')}".rstrip()))
         for (name, face), (row, _) in zip(named, found, strict=True)]
 
 

@@ -1438,6 +1438,9 @@ def test_keypoints_of_coco_in_the_order_of_their_categories(name, first, tmp_pat
     same(read_landmarks(write(tmp_path / "b.json", content))["b#0"], FACE)
     content["categories"][1]["keypoints"] = ["nose"] * N  # no numbers: as they come
     same(read_landmarks(write(tmp_path / "c.json", content))["c#0"], FACE[order])
+    some = (33 + 5 * np.random.default_rng(0).permutation(N)).tolist()  # those of a larger mesh
+    content["categories"][1]["keypoints"] = [*map(str, some)]
+    same(read_landmarks(write(tmp_path / "d.json", content))["d#0"], FACE[order])
 
 
 @pytest.mark.parametrize("some", [{"occluded": True}, {"visible": False}, {"confidence": 0.1}],
@@ -1447,8 +1450,9 @@ def test_what_only_some_points_say_is_refused(some, tmp_path):
     key = next(iter(some))
     with pytest.raises(ValueError, match=rf"a\.json: '{key}' in 3 of 68 points, expected in each"):
         read_landmarks(write(tmp_path / "a.json", points))
-    points[3:] = [None] * (N - 3)  # those that are lacking need none
-    assert not read_landmarks(write(tmp_path / "a.json", points))["a"].visible.any()
+    for lacking in (None, {"x": None, "y": None}):  # those need none
+        points[3:] = [lacking] * (N - 3)
+        assert not read_landmarks(write(tmp_path / "a.json", points))["a"].visible.any()
 
 
 @pytest.mark.parametrize("said", [
@@ -1466,6 +1470,26 @@ def test_what_is_called_as_known_and_not_used_is_told(said, tmp_path):
     found = read_all_landmarks([write(path, [{"landmarks": FACE.tolist(), "frame": 7, "score": 1,
                                               "hidden": None, "occ": 0}])])
     assert found.warnings == []
+
+
+@pytest.mark.parametrize("content", [
+    {"face_landmarks": FACE.tolist()}, {"faceLandmarks": xy(FACE)},
+    {"people": [{"face_keypoints_2d": []}, {"face_keypoints_2d": FACE.tolist()}]},
+    {"instances": {"landmarks": FACE.tolist(), "score": 0.9}},
+], ids=["rows", "points", "people", "object"])
+def test_one_face_of_a_picture_may_be_a_frame(content, tmp_path):
+    face = read_landmarks(write(tmp_path / "a.json", content)).popitem()[1]
+    same(face, FACE)
+    assert (face.track, face.frame) == (None, None)
+
+
+def test_frames_in_lists_of_a_video_keep_their_numbers(tmp_path):
+    frames = [{"instances": [{"keypoints": (FACE + i).tolist()}]} for i in range(3)]
+    path = write(tmp_path / "a.json", {"instance_info": frames})
+    assert [face.frame for face in read_landmarks(path).values()] == [0, 1, 2]
+    frames = [{"frame_id": 2 * i, **frame} for i, frame in enumerate(frames)]
+    path = write(tmp_path / "a.json", {"instance_info": frames})
+    assert [face.frame for face in read_landmarks(path).values()] == [0, 2, 4]
 
 
 @pytest.mark.parametrize("corner", ["x", "left", "x_min", "xMin", "x1", "originX", "center_x"])
@@ -1529,6 +1553,9 @@ def test_people_are_told_apart_in_a_video(column, tmp_path):
     found = read_landmarks(path)
     assert [face.track for face in found.values()] == ["v ann", "v ann", "v bob", "v bob", "v ann"]
     assert list(found)[::2] == ["ann#0", "bob#0", "ann#2"]
+    lines[2][1] = lines[3][1] = ""  # the same one, or nobody
+    path = write(tmp_path / "u.csv", rows(["frame", column, *WIDE], *lines))
+    assert {face.track for face in read_landmarks(path).values()} == {"u"}
     path = write(tmp_path / "w.csv", rows([column, *WIDE], *[line[1:] for line in lines]))
     assert {face.track for face in read_landmarks(path).values()} == {None}  # stills
     path = write(tmp_path / "t.csv", rows(["frame", column, "track", *WIDE],

@@ -8,6 +8,7 @@ import pytest
 import trimesh
 
 from deepmds_jax import topologies
+from deepmds_jax.data.formats.landmark_files import read_all_landmarks
 from deepmds_jax.data.formats.shape_files import write_shapes
 
 TOPOLOGY = topologies.get("flame51")
@@ -58,6 +59,15 @@ def test_json_keeps_every_array_to_the_last_digit(faces, tmp_path):
             np.testing.assert_array_equal(read, array)
     # The shortest decimals of float32, not the long ones of its value in float64.
     assert str(faces["b c"]["points"][0, 0]) in text
+
+
+def test_json_is_read_again_without_a_line(tmp_path):
+    points = np.random.default_rng(0).normal(size=(51, 3))
+    x2d = 100 * points[:, :2]
+    write_shapes(tmp_path / "out.json", {"a": {"points": points, "x2d": x2d}}, TOPOLOGY)
+    found = read_all_landmarks([tmp_path / "out.json"])
+    assert found.warnings == []
+    np.testing.assert_array_equal(found.faces["a"].points, x2d)
 
 
 def test_csv_has_a_row_per_landmark(faces, tmp_path):

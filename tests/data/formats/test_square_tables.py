@@ -647,7 +647,8 @@ def test_numbers_alone_in_the_first_line_that_are_no_numbers_of_rows(content, la
 
 
 @pytest.mark.parametrize("content", [
-    "1\n2,31\n3,22,14\n", "0\n1 31\n2 22 14\n", "2019\n2020 3\n2021 5 4\n2022 6 7 8\n"])
+    "1\n2,31\n3,22,14\n", "0\n1 31\n2 22 14\n", "2019\n2020 3\n2021 5 4\n2022 6 7 8\n",
+    "1,,\n2,5,\n3,6,7\n"])
 def test_a_triangle_whose_rows_may_begin_with_names_is_refused(content):
     with pytest.raises(ValueError, match="cannot tell whether these are names; give the whole"):
         parse_square(content)
