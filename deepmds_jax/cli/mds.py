@@ -28,6 +28,7 @@ from deepmds_jax.cli import mds_flags, program
 from deepmds_jax.data.formats import dissimilarity_files as files
 from deepmds_jax.evaluation import figures, tables
 from deepmds_jax.files import all_or_none
+from deepmds_jax.mds.inputs import missing_pairs
 from deepmds_jax.mds.several import PERFECT
 from deepmds_jax.mds.similarities import SIMILARITIES
 
@@ -49,7 +50,7 @@ def main(paths: list[str]) -> None:
     with _named(paths[0]):
         labels, dissimilarities = matrix.labels, _dissimilarities(matrix)
     # A pair that lacks one direction is missing in both: stress, shares and diagrams agree on it.
-    dissimilarities = np.where(np.isnan(dissimilarities.T), np.nan, dissimilarities)
+    dissimilarities = np.where(missing_pairs(dissimilarities), np.nan, dissimilarities)
     n, pairs = len(labels), dissimilarities[np.triu_indices(len(labels), 1)]
     if not mds_flags.DIMS.value < n:
         raise ValueError(f"dims: expected 1 to {n - 1} for {n} points, got {mds_flags.DIMS.value}")

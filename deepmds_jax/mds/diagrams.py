@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from deepmds_jax.extras import require
-from deepmds_jax.mds.inputs import as_numbers, check_kind, one_line
+from deepmds_jax.mds.inputs import as_numbers, check_kind, missing_pairs, one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,8 +79,8 @@ def shepard(
         pairs[name] = matrix[rows, columns]
     # One coordinate at a time: all at once would not fit in memory for thousands of points.
     pairs["distances"] = np.sqrt(sum((x[rows] - x[columns]) ** 2 for x in points.T))
-    missing = np.isnan(as_numbers("dissimilarities", dissimilarities))
-    observed = (pairs["weights"] > 0) & ~(missing | missing.T)[rows, columns]
+    missing = missing_pairs(as_numbers("dissimilarities", dissimilarities))[rows, columns]
+    observed = (pairs["weights"] > 0) & ~missing
     pairs = {name: values[observed] for name, values in pairs.items()}
     order = np.lexsort((pairs["disparities"], pairs["distances"], pairs["dissimilarities"]))
     return ShepardDiagram(**{name: values[order] for name, values in pairs.items()})

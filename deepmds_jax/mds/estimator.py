@@ -19,6 +19,7 @@ from deepmds_jax.mds.inputs import (
     check_labels,
     check_order,
     is_negative,
+    missing_pairs,
     pairs_advice,
 )
 from deepmds_jax.mds.majorization import smacof
@@ -285,8 +286,7 @@ class MDS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         At the minimum of stress-1 the disparities are too small for the configuration, by a factor
         1 - stress^2. Without that factor, each fitted point is where its disparities place it.
         """
-        missing = np.isnan(self.dissimilarity_matrix_)
-        observed = np.triu(~(missing | missing.T), 1)
+        observed = np.triu(~missing_pairs(self.dissimilarity_matrix_), 1)
         weights = np.ones(observed.shape) if self._weights is None else self._weights
         observed &= weights > 0
         weights = weights[observed]

@@ -25,7 +25,13 @@ from deepmds_jax.mds.inputs import (
     symmetrize,
 )
 from deepmds_jax.mds.krylov import solve_in_unit
-from deepmds_jax.mds.measures import in_units, keep_counted, square_root, unscaled_distances
+from deepmds_jax.mds.measures import (
+    in_units,
+    in_units_above_0,
+    keep_counted,
+    square_root,
+    unscaled_distances,
+)
 from deepmds_jax.mds.solver import Status, narrow, status_of
 from deepmds_jax.mds.torgerson import torgerson
 from deepmds_jax.mds.transforms import get_transform
@@ -189,7 +195,7 @@ def _prepare(options, dissimilarities, weights):
     peak = lax.stop_gradient(jnp.max(dissimilarities, axis=(-2, -1), keepdims=True))
     valid &= jnp.all(peak > 0)
     finite = jnp.all(jnp.isfinite(dissimilarities))
-    scaled = in_units(dissimilarities, jnp.where(peak > 0, peak, 1))
+    scaled = in_units_above_0(dissimilarities, peak)
     given = dissimilarities if options.transform == "ordinal" else scaled
     prepare = options.get_transform().prepare
     prepared = jax.vmap(lambda d, w: prepare(d, w, True))(given, weights)

@@ -452,6 +452,12 @@ def _count_unreached(observed: np.ndarray) -> int:
         reached = further
 
 
+def missing_pairs(matrix: np.ndarray) -> np.ndarray:
+    """(n, n) bool by NumPy: NaN on either side of the diagonal, as `symmetrize` has it."""
+    missing = np.isnan(matrix)
+    return missing | missing.T
+
+
 def symmetrize(matrix: jax.Array, alone_on_cpu: bool = False) -> jax.Array:
     """The mean of (n, n) and its transpose, with a zero diagonal and 0 for negative values.
 

@@ -96,6 +96,11 @@ def in_units(values: jax.Array, unit: jax.Array) -> jax.Array:
     return factor * values / (factor * unit)
 
 
+def in_units_above_0(values: jax.Array, unit: jax.Array) -> jax.Array:
+    """`in_units`, but the values as they are where the unit is 0."""
+    return in_units(values, jnp.where(unit > 0, unit, 1))
+
+
 def safe_factor(unit: jax.Array) -> jax.Array:
     """1, or 1/4 near the top of the range of the dtype: times it, a unit has a reciprocal.
 

@@ -6,7 +6,7 @@ import numpy as np
 from jax import lax
 
 from deepmds_jax import loops
-from deepmds_jax.mds.measures import in_units
+from deepmds_jax.mds.measures import in_units_above_0
 
 _MAX_SWAP_ROUNDS = 8  # then all values are sorted again
 _SPARE_BITS = 2  # of a digit that tells most values apart, beside those that count the values
@@ -23,7 +23,7 @@ def argsort_even(values: jax.Array) -> jax.Array:
         return argsort(values)
     is_finite = jnp.isfinite(values)
     unit = jnp.max(values, where=is_finite, initial=0)
-    scaled = in_units(values, jnp.where(unit > 0, unit, 1))
+    scaled = in_units_above_0(values, unit)
     largest = (1 << min(digit_bits, 23)) - 1  # of infinity; float32 holds it
     digit = jnp.where(is_finite, scaled * (largest - 1), largest).astype(jnp.uint32)
     order = _sort_digit(digit).astype(jnp.int32)

@@ -21,7 +21,7 @@ from deepmds_jax.mds.guttman import (
 from deepmds_jax.mds.implicit import implicit_change
 from deepmds_jax.mds.inputs import fill_with_shortest_paths, is_connected, is_valid, symmetrize
 from deepmds_jax.mds.measures import (
-    in_units,
+    in_units_above_0,
     power_of_two,
     scale_weights,
     square_root,
@@ -253,7 +253,7 @@ def prepare(options, dissimilarities, weights):
         weights = scale_weights(weights)
     dissimilarities = jnp.where(missing, 0, dissimilarities)
     unit = lax.stop_gradient(jnp.max(dissimilarities))
-    scaled = in_units(dissimilarities, jnp.where(unit > 0, unit, 1))
+    scaled = in_units_above_0(dissimilarities, unit)
     given = dissimilarities if options.transform == "ordinal" else scaled
     prepared = options.get_transform().prepare(given, weights, weighted)
     valid &= unit > 0

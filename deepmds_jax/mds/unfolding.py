@@ -29,7 +29,12 @@ from deepmds_jax.mds.inputs import (
     is_traced,
 )
 from deepmds_jax.mds.isotonic import pool_adjacent_violators
-from deepmds_jax.mds.measures import in_units, scale_weights, square_root, unscaled_distances
+from deepmds_jax.mds.measures import (
+    in_units_above_0,
+    scale_weights,
+    square_root,
+    unscaled_distances,
+)
 from deepmds_jax.mds.solver import Options, Status, narrow, status_of
 
 UNFOLDINGS = ("ratio", "interval", "ordinal")
@@ -172,7 +177,7 @@ def _scale(preferences, weights):
     missing = jnp.isnan(preferences) | (weights <= 0)
     known = jnp.where(missing, 0, jnp.maximum(preferences, 0))  # below 0 by rounding, or invalid
     unit = jnp.max(known)
-    scaled = in_units(known, jnp.where(unit > 0, unit, 1))
+    scaled = in_units_above_0(known, unit)
     return scaled, scale_weights(jnp.where(missing, 0, weights)), unit
 
 

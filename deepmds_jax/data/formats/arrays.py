@@ -205,7 +205,7 @@ def _of_object(
             lines = ["the third numbers of 'keypoints' are taken as depths"] * depths
             yield from with_lines(
                 of_array(points, name, known, content.get("names"),
-                          face_only or (in_threes is not None and not depths)),
+                         face_only or (in_threes is not None and not depths)),
                 [*lines, *_not_used(content, used, *(shape_of(points)[:n] for n in (-1, -2)))])
             return
     if any(key in content and (content[key] is None or content[key] == []) for key in LISTS):

@@ -97,7 +97,7 @@ def labelme(content: Mapping[str, Any]) -> Iterator[Item]:
             yield Damaged(name, "two points of LabelMe with one label, give each face a group id")
         else:
             yield from with_lines(of_array([points.get(i) for i in range(count)], name, {}),
-                                   lines)
+                                  lines)
 
 
 def ljson(content: Mapping[str, Any]) -> list[Any] | None:
